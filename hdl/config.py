@@ -1,0 +1,160 @@
+"""Parameters of a data plane: how many ports and routers, how wide, how large each table is."""
+
+from dataclasses import asdict, dataclass, field, fields
+from math import log2
+
+__all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_STANDARD", "MAX_FRAME_JUMBO"]
+
+#: Bytes of the header that punted and injected frames and register accesses carry on the host port.
+HOST_HEADER_BYTES = 32
+#: Longest frame with FCS, IEEE 802.3 clause 3.2.7 (no tag).
+MAX_FRAME_STANDARD = 1518
+#: Longest frame with FCS of the jumbo setting.
+MAX_FRAME_JUMBO = 9018
+
+
+class ConfigError(ValueError):
+    """A parameter is outside of what the core can be built for; the message names it, its value and its range."""
+
+
+def _power_of_two_at_least(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreConfig:
+    """Parameters of a core, checked when the object is made.
+
+    Parameters
+    ----------
+    ports : int
+        Data ports, 1 to 8. The host port comes on top and has the index ``ports``.
+    routers : int
+        Virtual routers, 1 to 1024.
+    data_width : int
+        Bits a beat of every frame stream: 32, 64, 128 or 256.
+    vmac_slots : int
+        Slots of the VMAC-VE table, a power of two, 16 to 16384; 0 picks 16 slots a router (each router may
+        have an own and a peer entry on each of four ports, at 50 % load).
+    fib_words : int
+        72-bit words of the FIB pool, shared by all routers, 64 to 2**20.
+    adjacencies : int
+        Rows of the adjacency table, shared by all routers, 4 to 2**18.
+    buffer_bytes : int
+        Frame buffer shared by all output queues; a multiple of ``cell_bytes``.
+    cell_bytes : int
+        Allocation unit of the frame buffer, a power of two, 32 to 512 and at least one beat.
+    queue_frames : int
+        Frames that one output queue can hold, a power of two, 4 to 1024.
+    ingress_bytes : int
+        Buffer at each port that holds a frame until it is whole; at least two of the longest frames.
+        0 picks the smallest power of two that does.
+    max_frame : int
+        Longest frame accepted, in bytes with FCS: 1518 to 9018.
+    clock_hz : float
+        Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter, or a combination, is out of range.
+    """
+
+    ports: int = 4
+    routers: int = 8
+    data_width: int = 64
+    vmac_slots: int = 0
+    fib_words: int = 16384
+    adjacencies: int = 1024
+    buffer_bytes: int = 65536
+    cell_bytes: int = 64
+    queue_frames: int = 64
+    ingress_bytes: int = 0
+    max_frame: int = MAX_FRAME_STANDARD
+    clock_hz: float = field(default=125e6)
+
+    def __post_init__(self) -> None:
+        if self.vmac_slots == 0 and isinstance(self.routers, int):
+            object.__setattr__(self, "vmac_slots", max(16, _power_of_two_at_least(16 * self.routers)))
+        if self.ingress_bytes == 0 and isinstance(self.max_frame, int):
+            least = 2 * (self.max_frame + HOST_HEADER_BYTES)
+            object.__setattr__(self, "ingress_bytes", _power_of_two_at_least(least))
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name != "clock_hz" and (not isinstance(value, int) or isinstance(value, bool)):
+                raise ConfigError(f"{entry.name} must be an integer, not {value!r}")
+        self._between("ports", 1, 8)
+        self._between("routers", 1, 1024)
+        if self.data_width not in (32, 64, 128, 256):
+            raise ConfigError(f"data_width must be 32, 64, 128 or 256, not {self.data_width}")
+        self._between("vmac_slots", 16, 16384, power_of_two=True)
+        self._between("fib_words", 64, 1 << 20)
+        self._between("adjacencies", 4, 1 << 18)
+        self._between("cell_bytes", max(32, self.beat_bytes), 512, power_of_two=True)
+        self._between("queue_frames", 4, 1024, power_of_two=True)
+        self._between("max_frame", MAX_FRAME_STANDARD, MAX_FRAME_JUMBO)
+        self._between("ingress_bytes", 2 * (self.max_frame + HOST_HEADER_BYTES), 1 << 20, power_of_two=True)
+        if self.buffer_bytes % self.cell_bytes:
+            raise ConfigError(
+                f"buffer_bytes must be a multiple of cell_bytes ({self.cell_bytes}), not {self.buffer_bytes}")
+        if not 2 * self.max_frame <= self.buffer_bytes <= 1 << 24:
+            raise ConfigError(f"buffer_bytes must be at least two frames of max_frame ({2 * self.max_frame}) "
+                              f"and at most {1 << 24}, not {self.buffer_bytes}")
+        if self.vmac_slots < 8 * self.routers:
+            raise ConfigError(f"vmac_slots must be at least 8 x routers ({8 * self.routers}), so that 4 x routers "
+                              f"entries are 50 % load, not {self.vmac_slots}")
+        if not self.clock_hz > 0:
+            raise ConfigError(f"clock_hz must be positive, not {self.clock_hz!r}")
+
+    def _between(self, name: str, least: int, most: int, *, power_of_two: bool = False) -> None:
+        value = getattr(self, name)
+        if not least <= value <= most or (power_of_two and value & (value - 1)):
+            kind = "a power of two, " if power_of_two else ""
+            raise ConfigError(f"{name} must be {kind}{least} to {most}, not {value}")
+
+    def check_line_rate(self) -> None:
+        """Check that the core can carry all its data ports at 1 Gb/s.
+
+        Raises
+        ------
+        ConfigError
+            If ``data_width * clock_hz`` is less than what the ports deliver together.
+        """
+        if self.data_width * self.clock_hz < self.ports * 1e9:
+            raise ConfigError(f"data_width {self.data_width} at {self.clock_hz / 1e6:g} MHz carries "
+                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.ports} ports of 1 Gb/s: "
+                              "use a wider data_width or a faster clock")
+
+    @property
+    def host_port(self) -> int:
+        """Index of the host port: the one after the data ports."""
+        return self.ports
+
+    @property
+    def all_ports(self) -> int:
+        """Data ports and the host port."""
+        return self.ports + 1
+
+    @property
+    def no_router(self) -> int:
+        """Router number under which frames that belong to no router are counted."""
+        return self.routers
+
+    @property
+    def beat_bytes(self) -> int:
+        """Bytes a beat."""
+        return self.data_width // 8
+
+    @property
+    def cells(self) -> int:
+        """Cells of the frame buffer."""
+        return self.buffer_bytes // self.cell_bytes
+
+    @property
+    def vmac_index_bits(self) -> int:
+        """Bits of a VMAC-VE hash; two hashes of two ways each make up the slots."""
+        return int(log2(self.vmac_slots)) - 2
+
+    def as_dict(self) -> dict[str, int | float]:
+        """The parameters by name, for JSON."""
+        return asdict(self)

@@ -1,0 +1,313 @@
+"""Every table row, host-frame header and enumeration of the data plane, declared once.
+
+The RTL instantiates these layouts, the host driver packs and unpacks rows with :func:`pack` and :func:`unpack`,
+the golden model reads them, and ``docs/registers.md`` is generated from them. A row wider than 64 bits is accessed
+as consecutive 64-bit words, least significant first.
+"""
+
+from enum import IntEnum
+
+from amaranth.lib import data
+
+__all__ = [
+    "Reason", "RxError", "RouterMode", "AdjacencyKind", "Table", "Opcode", "OpStatus", "HostFrameType", "HostStatus",
+    "Role", "Info", "Register", "QueueStat",
+    "HOST_ETHERTYPE", "HOST_VERSION", "MAX_OPS", "REASONS", "RESULTS_PER_WORD", "FIB_LEVELS", "INFO_MAGIC",
+    "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
+    "FIB_WORD_BITS", "ADJACENCY_ROW", "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
+]
+
+#: Local experimental EtherType 1 (IEEE 802, clause 9.2.4) of all frames on the host port.
+HOST_ETHERTYPE = 0x88B5
+HOST_VERSION = 1
+#: Accesses that one request frame may carry.
+MAX_OPS = 64
+#: Row 0 of the information table: "polyrout" in ASCII.
+INFO_MAGIC = int.from_bytes(b"polyrout", "big")
+
+
+class Reason(IntEnum):
+    """What became of a frame. Every frame, and every copy of a replicated one, is counted under exactly one."""
+
+    FORWARDED = 0           # routed by the hardware to a data port
+    INJECTED = 1            # sent by the host through a router's port
+    PUNT_GROUP = 2          # broadcast or multicast, copied to a router that asks for it
+    PUNT_NOT_IP = 3         # EtherType other than IPv4
+    PUNT_LOCAL = 4          # addressed to the router itself
+    PUNT_OPTIONS = 5        # IPv4 header longer than 20 bytes
+    PUNT_TTL = 6            # TTL 0 or 1
+    PUNT_NO_ROUTE = 7       # no route, or one of type unreachable
+    PUNT_UNRESOLVED = 8     # next hop's MAC address is not known yet
+    PUNT_MTU = 9            # longer than the egress port's MTU
+    DROP_FCS = 10           # bad FCS, or an error signalled by the PHY
+    DROP_LENGTH = 11        # shorter or longer than allowed
+    DROP_OVERFLOW = 12      # the ingress buffer was full
+    DROP_NO_ROUTER = 13     # no router for this destination MAC address on this port
+    DROP_DISABLED = 14      # the router is disabled, or not on this port
+    DROP_SOURCE = 15        # guarded port, and the source MAC address is not a peer of the router
+    DROP_MALFORMED = 16     # IPv4 header truncated or inconsistent (RFC 1812, 5.2.2)
+    DROP_CHECKSUM = 17      # IPv4 header checksum wrong
+    DROP_BLACKHOLE = 18     # route of type blackhole
+    DROP_FAULT = 19         # a table row outside the router's window, or a port that is not the router's
+    DROP_QUEUE = 20         # the egress port's queue or the frame buffer was full
+    DROP_PUNT_QUEUE = 21    # the host port's queue or the frame buffer was full
+    DROP_INJECT = 22        # the host injected for a router that is disabled or not on that port
+    DROP_HOST = 23          # malformed frame from the host
+
+
+#: Counters a router has for each port; reasons not in :class:`Reason` stay zero.
+REASONS = 32
+
+
+class RxError(IntEnum):
+    """``error`` of the last beat of a received frame."""
+
+    NONE = 0
+    FCS = 1
+    LENGTH = 2
+    PHY = 3
+
+
+class RouterMode(IntEnum):
+    """What a router does with a frame."""
+
+    ROUTED = 0
+
+
+class Role(IntEnum):
+    """What a VMAC-VE entry says of a MAC address on a port."""
+
+    OWN = 0                 # it is the router's: matched against a frame's destination
+    PEER = 1                # it is a neighbour's: matched against a frame's source
+
+
+class AdjacencyKind(IntEnum):
+    """What is done with a frame whose route points at this adjacency."""
+
+    INVALID = 0             # drop, as a fault
+    FORWARD = 1             # rewrite and send
+    LOCAL = 2               # punt: the router's own address
+    UNRESOLVED = 3          # punt: the next hop's MAC address is not known yet
+    BLACKHOLE = 4           # drop
+    UNREACHABLE = 5         # punt, for an ICMP error
+
+
+class Table(IntEnum):
+    """Tables of the control engine."""
+
+    INFO = 0
+    REGISTER = 1
+    VMAC = 2
+    CONTEXT = 3
+    PORT = 4
+    FIB = 5
+    ADJACENCY = 6
+    COUNTER = 7
+    QUEUE = 8
+
+
+class Info(IntEnum):
+    """Rows of the information table (read only)."""
+
+    MAGIC = 0
+    PORTS = 1
+    ROUTERS = 2
+    DATA_WIDTH = 3
+    VMAC_SLOTS = 4
+    FIB_WORDS = 5
+    ADJACENCIES = 6
+    BUFFER_BYTES = 7
+    CELL_BYTES = 8
+    QUEUE_FRAMES = 9
+    MAX_FRAME = 10
+    HAS_MACS = 11
+
+
+class Register(IntEnum):
+    """Rows of the register table; 64 bits each, all zero after reset."""
+
+    HASH_SEED_0 = 0
+    HASH_SEED_1 = 1
+    EPOCH = 2               # free for the host: tells whether the board was reset since it was written
+
+
+class QueueStat(IntEnum):
+    """Rows of the queue table are ``port * 8 + stat`` (read only)."""
+
+    DEPTH = 0               # frames waiting now
+    HIGH_WATER = 1          # most frames that ever waited
+    ENQUEUED = 2            # frames accepted since reset, copies counted each
+    DROPPED = 3             # frames refused since reset
+    FREE_CELLS = 4          # cells free now, the same for every port
+    UNDERFLOW = 5           # frames that the MAC aborted because data came too late
+
+
+class Opcode(IntEnum):
+    """Operations of the control engine."""
+
+    READ = 1
+    WRITE = 2
+    FENCE = 3               # wait until every lookup that was under way has ended
+
+
+class OpStatus(IntEnum):
+    """Outcome of one operation, in its response."""
+
+    OK = 0
+    BAD_OPCODE = 1
+    BAD_TABLE = 2
+    BAD_ROUTER = 3
+    BAD_ROW = 4             # outside the table
+    BAD_WORD = 5            # the row has fewer words
+    WINDOW = 6              # outside the router's window
+    READ_ONLY = 7
+
+
+class HostFrameType(IntEnum):
+    """Frames on the host port."""
+
+    PUNT = 1
+    INJECT = 2
+    REQUEST = 3
+    RESPONSE = 4
+
+
+class HostStatus(IntEnum):
+    """``reason`` of a REQUEST (SYNC or zero) and of a RESPONSE."""
+
+    OK = 0
+    SYNC = 1                # request: take this sequence number as the next one
+    OUT_OF_SEQUENCE = 2     # response: nothing was done; ``expected`` tells the number awaited
+
+
+#: 32 bytes before the payload of every frame on the host port; fields after the EtherType are little-endian.
+HOST_HEADER = data.StructLayout({
+    "destination": 48,      # as on the wire: first byte in the lowest lane
+    "source": 48,
+    "ethertype": 16,        # as on the wire: 0xB588 read as little-endian
+    "version": 8,
+    "type": 8,              # HostFrameType
+    "sequence": 32,
+    "router": 16,
+    "port": 8,              # PUNT: ingress port; INJECT: egress port
+    "reason": 8,            # PUNT: Reason; REQUEST and RESPONSE: HostStatus
+    "length": 16,           # bytes after the header that count, without padding
+    "expected": 32,         # RESPONSE: sequence number of the next request
+    "reserved": 16,
+})
+
+#: One access in a REQUEST, and its answer in the RESPONSE; 16 bytes, little-endian.
+CONTROL_OP = data.StructLayout({
+    "opcode": 4,            # Opcode
+    "status": 4,            # OpStatus, zero in a request
+    "table": 8,             # Table
+    "word": 4,              # 64-bit word of the row; a WRITE of the last word commits the row
+    "router": 12,
+    "row": 32,              # relative to the router's window for FIB and ADJACENCY
+    "data": 64,
+})
+
+#: A slot of the VMAC-VE table. The row number is ``(hash * 2 + way) << vmac_index_bits | index``.
+VMAC_ROW = data.StructLayout({
+    "mac": 48,
+    "port": 4,
+    "role": 1,
+    "valid": 1,
+    "router": 10,
+})
+#: Key of the VMAC-VE hashes: the low bits of the row, mac, port and role.
+VMAC_KEY_BITS = 53
+
+#: A router's context registers.
+CONTEXT_ROW = data.StructLayout({
+    "enable": 1,
+    "mode": 2,              # RouterMode
+    "ports": 8,             # ports that the router is on, one bit each
+    "group": 8,             # ports on which it asks for broadcast and multicast
+    "guard": 8,             # ports on which it takes frames from its peers only
+    "fib_base": 20,         # first word of its FIB window
+    "fib_size": 19,         # words of the window, at most 2**18
+    "ipv4_root": 18,        # root word, relative to the window
+    "adj_base": 18,         # first row of its adjacency window
+    "adj_size": 19,         # rows of the window
+})
+
+#: A router's own MAC address on a port.
+PORT_ROW = data.StructLayout({"mac": 48})
+
+FIB_WORD_BITS = 72
+#: Results of 18 bits in a word of the FIB pool.
+RESULTS_PER_WORD = 4
+#: Nodes on the longest walk for IPv4: a root of stride 1 and eight of stride 4.
+FIB_LEVELS = 9
+
+#: A node of the tree bitmap (Eatherton, Varghese & Dittia 2004). ``internal`` bit ``2**l - 1 + v`` is the prefix of
+#: ``l`` further bits with value ``v``; ``external`` bit ``v`` the child for the next stride's value ``v``.
+FIB_BRANCH = data.StructLayout({
+    "leaf": 1,              # 0
+    "internal": 15,
+    "external": 16,
+    "child": 20,            # word of the first child, relative to the window
+    "result": 20,           # first result, relative to the window: word * 4 + position
+})
+#: A subtree with a single prefix.
+FIB_LEAF = data.StructLayout({
+    "leaf": 1,              # 1
+    "length": 6,            # further bits of the prefix, 0 to 32
+    "bits": 32,             # those bits, left-aligned
+    "result": 18,           # adjacency, relative to the router's window
+    "reserved": 15,
+})
+#: Four results: adjacencies, relative to the router's window.
+FIB_RESULTS = data.ArrayLayout(18, RESULTS_PER_WORD)
+
+#: A resolved next hop, or what to do instead.
+ADJACENCY_ROW = data.StructLayout({
+    "kind": 3,              # AdjacencyKind
+    "port": 4,              # egress port
+    "mac": 48,              # destination MAC address
+    "mtu": 14,              # longest IPv4 packet, in bytes
+})
+
+#: Bits of a row of each table.
+ROWS: dict[Table, int] = {
+    Table.INFO: 64,
+    Table.REGISTER: 64,
+    Table.VMAC: VMAC_ROW.size,
+    Table.CONTEXT: CONTEXT_ROW.size,
+    Table.PORT: PORT_ROW.size,
+    Table.FIB: FIB_WORD_BITS,
+    Table.ADJACENCY: ADJACENCY_ROW.size,
+    Table.COUNTER: 64,
+    Table.QUEUE: 64,
+}
+
+
+def row_words(table: Table) -> int:
+    """64-bit words of a row of ``table``."""
+    return -(-ROWS[table] // 64)
+
+
+def pack(layout: data.Layout, values: dict) -> int:
+    """Bits of a row with the given fields, others zero.
+
+    Raises
+    ------
+    KeyError
+        If a field is not in the layout.
+    ValueError
+        If a value does not fit its field.
+    """
+    bits = 0
+    for name, value in values.items():
+        entry = layout[name]
+        width = entry.width
+        if not 0 <= int(value) < 1 << width:
+            raise ValueError(f"{name} must fit {width} bits, not {value!r}")
+        bits |= int(value) << entry.offset
+    return bits
+
+
+def unpack(layout: data.StructLayout, bits: int) -> dict[str, int]:
+    """Fields of a row."""
+    return {str(name): bits >> entry.offset & (1 << entry.width) - 1 for name, entry in layout}
