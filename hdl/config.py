@@ -122,8 +122,8 @@ class CoreConfig:
         """
         if self.data_width * self.clock_hz < self.ports * 1e9:
             raise ConfigError(f"data_width {self.data_width} at {self.clock_hz / 1e6:g} MHz carries "
-                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.ports} ports of 1 Gb/s: "
-                              "use a wider data_width or a faster clock")
+                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.ports} ports of "
+                              "1 Gb/s: use a wider data_width or a faster clock")
 
     @property
     def host_port(self) -> int:

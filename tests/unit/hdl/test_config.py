@@ -1,0 +1,53 @@
+"""Parameters of the core are checked, and the message says which one and what is allowed."""
+
+import pytest
+from polyrouter.hdl.config import MAX_FRAME_JUMBO, ConfigError, CoreConfig
+
+
+def test_defaults():
+    config = CoreConfig()
+    assert (config.ports, config.routers, config.data_width) == (4, 8, 64)
+    assert config.host_port == 4 and config.all_ports == 5 and config.no_router == 8
+    assert config.vmac_slots == 128 and config.vmac_index_bits == 5
+    assert config.cells == 1024 and config.beat_bytes == 8
+    config.check_line_rate()
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"ports": 0}, "ports must be 1 to 8, not 0"),
+    ({"ports": 9}, "ports must be 1 to 8, not 9"),
+    ({"ports": 4.0}, "ports must be an integer, not 4.0"),
+    ({"ports": True}, "ports must be an integer, not True"),
+    ({"routers": 0}, "routers must be 1 to 1024, not 0"),
+    ({"routers": 1025}, "routers must be 1 to 1024, not 1025"),
+    ({"data_width": 48}, "data_width must be 32, 64, 128 or 256, not 48"),
+    ({"vmac_slots": 100}, "vmac_slots must be a power of two, 16 to 16384, not 100"),
+    ({"routers": 64, "vmac_slots": 256},
+     "vmac_slots must be at least 8 x routers (512), so that 4 x routers entries are 50 % load, not 256"),
+    ({"fib_words": 1 << 21}, "fib_words must be 64 to 1048576, not 2097152"),
+    ({"adjacencies": 3}, "adjacencies must be 4 to 262144, not 3"),
+    ({"cell_bytes": 48}, "cell_bytes must be a power of two, 32 to 512, not 48"),
+    ({"buffer_bytes": 10001}, "buffer_bytes must be a multiple of cell_bytes (64), not 10001"),
+    ({"buffer_bytes": 2048}, "buffer_bytes must be at least two frames of max_frame (3036) and at most 16777216, "
+                             "not 2048"),
+    ({"queue_frames": 3}, "queue_frames must be a power of two, 4 to 1024, not 3"),
+    ({"ingress_bytes": 2048}, "ingress_bytes must be a power of two, 3100 to 1048576, not 2048"),
+    ({"max_frame": 1500}, "max_frame must be 1518 to 9018, not 1500"),
+    ({"clock_hz": 0}, "clock_hz must be positive, not 0"),
+])
+def test_out_of_range(values, message):
+    with pytest.raises(ConfigError) as caught:
+        CoreConfig(**values)
+    assert str(caught.value) == message
+
+
+def test_line_rate():
+    with pytest.raises(ConfigError, match="carries 4 Gb/s, less than 8 ports of 1 Gb/s: use a wider data_width"):
+        CoreConfig(ports=8, clock_hz=62.5e6).check_line_rate()
+    CoreConfig(ports=8, data_width=128, clock_hz=62.5e6).check_line_rate()
+
+
+def test_extremes():
+    config = CoreConfig(ports=8, routers=1024, data_width=256, max_frame=MAX_FRAME_JUMBO)
+    assert config.vmac_slots == 16384 and config.vmac_index_bits == 12
+    assert config.ingress_bytes == 32768
