@@ -1,0 +1,321 @@
+"""Namespaces, bridges, veth pairs and TAPs of a network, through pyroute2.
+
+``ensure_*`` make something so and say whether they had to change anything; ``remove_*`` don't mind if it is gone.
+"""
+
+import array
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Interface
+from pathlib import Path
+from threading import Thread
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pyroute2 import IPRoute, netns
+from pyroute2.netlink.exceptions import NetlinkError
+
+from .spec import HostSpec
+
+__all__ = ["HOST_TAP_MTU", "Fabric", "in_namespace", "list_namespaces", "namespace_path", "processes_in",
+           "remove_namespace"]
+
+#: The host port carries frames of up to 9018 bytes with a header of 32.
+HOST_TAP_MTU = 9100
+
+_TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
+_IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+_SIOCETHTOOL = 0x8946
+# Receive and transmit checksums, scatter-gather, TCP segmentation, GSO, GRO.
+_ETHTOOL_OFFLOADS = (0x15, 0x17, 0x19, 0x1F, 0x24, 0x2C)
+_NUD_PERMANENT = 0x80
+#: Bridges drop 01:80:c2:00:00:0X; bit X of the mask lets them through. 0, 1 and 2 can't be: LLDP (0E), 802.1X (03) can.
+_GROUP_FORWARD_MASK = 0xFFF8
+
+T = TypeVar("T")
+
+
+def namespace_path(name: str) -> Path:
+    """Where a named network namespace is mounted."""
+    return Path("/run/netns") / name
+
+
+def list_namespaces() -> set[str]:
+    """Names of all named network namespaces."""
+    return set(netns.listnetns())
+
+
+def in_namespace(path: Path | str, function: Callable[[], T]) -> T:
+    """Call a function in a network namespace, in a thread of its own: the caller stays where it is."""
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            netns.setns(str(path))
+            outcome["value"] = function()
+        except BaseException as error:      # handed over to the caller
+            outcome["error"] = error
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
+
+
+def processes_in(namespaces: list[str]) -> Iterator[int]:
+    """Processes that are in one of the namespaces."""
+    wanted = set()
+    for name in namespaces:
+        with contextlib.suppress(OSError):
+            wanted.add(namespace_path(name).stat().st_ino)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "ns/net").stat().st_ino in wanted:
+                    yield int(entry.name)
+
+
+def remove_namespace(name: str) -> bool:
+    """Remove a namespace and with it all interfaces in it."""
+    if name not in list_namespaces():
+        return False
+    netns.remove(name)
+    return True
+
+
+def _create_namespace(name: str) -> bool:
+    if name in list_namespaces():
+        return False
+    netns.create(name)
+
+    def settle() -> None:
+        # What the kernel would send of its own on these interfaces would only be noise on the wires.
+        for scope in ("all", "default"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
+        # Bridged frames are not the business of this machine's packet filter.
+        for filter_name in ("iptables", "ip6tables", "arptables"):
+            with contextlib.suppress(OSError):
+                Path(f"/proc/sys/net/bridge/bridge-nf-call-{filter_name}").write_text("0")
+
+    in_namespace(namespace_path(name), settle)
+    return True
+
+
+def _offloads_off(name: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for command in _ETHTOOL_OFFLOADS:
+            value = array.array("B", struct.pack("II", command, 0))
+            request = struct.pack("16sP", name.encode(), value.buffer_info()[0])
+            try:
+                fcntl.ioctl(sock, _SIOCETHTOOL, request)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+
+
+def _tap(name: str, *, persist: bool) -> int:
+    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
+        if persist:
+            fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class Fabric:
+    """The namespace of a network's cables.
+
+    Parameters
+    ----------
+    namespace : str
+        Its name. It is made by :meth:`ensure_namespace`.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self._route: IPRoute | None = None
+
+    def __enter__(self) -> "Fabric":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        if self._route is not None:
+            self._route.close()
+            self._route = None
+
+    @property
+    def route(self) -> IPRoute:
+        """Netlink socket in the namespace."""
+        if self._route is None:
+            self._route = IPRoute(netns=self.namespace)
+        return self._route
+
+    def ensure_namespace(self) -> bool:
+        """Make the namespace."""
+        return _create_namespace(self.namespace)
+
+    def links(self) -> dict[str, dict[str, Any]]:
+        """Interfaces by name: ``index``, ``master`` (name of the bridge it is in, or None), ``mtu``, ``up``."""
+        if self.namespace not in list_namespaces():
+            return {}
+        return _links(self.route)
+
+    def ensure_tap(self, name: str, mtu: int) -> bool:
+        """Make a persistent TAP; it outlives whoever has it open."""
+        existing = self.links().get(name)
+        if existing and existing["mtu"] == mtu and existing["up"]:
+            return False
+        if not existing:
+            in_namespace(namespace_path(self.namespace), lambda: os.close(_tap(name, persist=True)))
+        self.route.link("set", index=self._index(name), mtu=mtu, state="up")
+        return True
+
+    def open_tap(self, name: str) -> int:
+        """File descriptor of a TAP, non-blocking, closed on exec. Only one process at a time can have it."""
+        return in_namespace(namespace_path(self.namespace), lambda: _tap(name, persist=False))
+
+    def ensure_bridge(self, name: str, members: list[str]) -> bool:
+        """Make a bridge that has at least these ports; it learns, and does nothing else of its own.
+
+        Interfaces that are not there are left out.
+        """
+        links, changed = self.links(), False
+        if name not in links:
+            self.route.link("add", ifname=name, kind="bridge", br_stp_state=0, br_forward_delay=0, br_mcast_snooping=0,
+                            br_group_fwd_mask=_GROUP_FORWARD_MASK)
+            self.route.link("set", index=self._index(name), mtu=9000, state="up")
+            changed = True
+        for member in members:
+            if member in links and links[member]["master"] != name:
+                self.route.link("set", index=links[member]["index"], master=self._index(name))
+                changed = True
+        return changed
+
+    def release(self, name: str) -> bool:
+        """Take an interface out of its bridge."""
+        link = self.links().get(name)
+        if link is None or link["master"] is None:
+            return False
+        self.route.link("set", index=link["index"], master=0)
+        return True
+
+    def remove_link(self, name: str) -> bool:
+        """Remove an interface of any kind."""
+        link = self.links().get(name)
+        if link is None:
+            return False
+        with contextlib.suppress(NetlinkError):       # its peer's namespace may have taken it along
+            self.route.link("del", index=link["index"])
+        return True
+
+    def ensure_veth(self, outer: str, inner: str, namespace: Path | str, mac: str, mtu: int) -> bool:
+        """Make a veth pair between the fabric and another namespace, both ends up, without offloads."""
+        if outer in self.links():
+            return False
+        with _NamespaceFile(namespace) as descriptor:
+            # The inner end keeps its name from the start: no other interface of it can be in the way.
+            self.route.link("add", ifname=outer, kind="veth", mtu=mtu,
+                            peer={"ifname": inner, "address": mac, "mtu": mtu, "net_ns_fd": descriptor})
+        self.route.link("set", index=self._index(outer), state="up")
+        in_namespace(namespace_path(self.namespace), lambda: _offloads_off(outer))
+        in_namespace(namespace, lambda: _offloads_off(inner))
+        in_namespace(namespace, lambda: _set_up(inner))
+        return True
+
+    def ensure_host(self, host: HostSpec) -> bool:
+        """Make a host's namespace with its interface, address, default route and neighbours."""
+        changed = _create_namespace(host.namespace)
+        changed |= self.ensure_veth(host.outer, "eth0", namespace_path(host.namespace), host.mac, host.mtu)
+        changed |= self.ensure_bridge(host.bridge, [host.outer])
+        with IPRoute(netns=host.namespace) as route:
+            return _settle_host(route, host) or changed
+
+    def host_is_whole(self, host: HostSpec) -> bool:
+        """Whether a host's namespace and interface are there."""
+        return host.namespace in list_namespaces() and self.links().get(host.outer, {}).get("master") == host.bridge
+
+    def _index(self, name: str) -> int:
+        found = self.route.link_lookup(ifname=name)
+        if not found:
+            raise LookupError(f"there is no interface {name} in {self.namespace}")
+        return found[0]
+
+
+class _NamespaceFile:
+    """A namespace as an open file: pyroute2 takes names and numbers, runtimes give paths."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+
+    def __enter__(self) -> int:
+        self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self.descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+
+def _set_up(name: str) -> None:
+    with IPRoute() as route:
+        route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
+
+
+def _links(route: IPRoute) -> dict[str, dict[str, Any]]:
+    rows = list(route.get_links())
+    names = {row["index"]: row.get("ifname") for row in rows}
+    return {row.get("ifname"): {"index": row["index"], "master": names.get(row.get("master")), "mtu": row.get("mtu"),
+                                "up": bool(row["flags"] & 1), "mac": row.get("address")} for row in rows}
+
+
+def _settle_host(route: IPRoute, host: HostSpec) -> bool:
+    """Addresses, routes and neighbours as they should be. Neighbours are permanent: members of other networks on the
+    segment have the same addresses, and would answer for them."""
+    changed = False
+    links = _links(route)
+    for name in ("lo", "eth0"):
+        if not links[name]["up"]:
+            route.link("set", index=links[name]["index"], state="up")
+            changed = True
+    index = links["eth0"]["index"]
+    address = IPv4Interface(host.address)
+    have = {(row.get("address"), row["prefixlen"]) for row in route.get_addr(family=socket.AF_INET, index=index)}
+    wanted = (str(address.ip), address.network.prefixlen)
+    for old in have - {wanted}:
+        route.addr("del", index=index, address=old[0], prefixlen=old[1])
+        changed = True
+    if wanted not in have:
+        route.addr("add", index=index, address=wanted[0], prefixlen=wanted[1])
+        changed = True
+    rows = route.get_neighbours(family=socket.AF_INET, ifindex=index)
+    neighbours = {row.get("dst"): row.get("lladdr") for row in rows if row["state"] & _NUD_PERMANENT}
+    for gone in set(neighbours) - set(host.neighbours):
+        route.neigh("del", ifindex=index, dst=gone)
+        changed = True
+    for destination, mac in host.neighbours.items():
+        if neighbours.get(destination) != mac:
+            route.neigh("replace", ifindex=index, dst=destination, lladdr=mac, state=_NUD_PERMANENT)
+            changed = True
+    gateways = [row.get("gateway") for row in route.get_default_routes(family=socket.AF_INET)]
+    if host.gateway and gateways != [host.gateway]:
+        route.route("replace", dst="default", gateway=host.gateway, oif=index)
+        changed = True
+    elif not host.gateway and gateways:
+        route.route("del", dst="default")
+        changed = True
+    return changed

@@ -1,0 +1,68 @@
+"""FRR configuration of a virtual router, from its entry in the topology file."""
+
+import re
+from ipaddress import IPv4Address
+
+from .topology import Bgp, Ospf, Router
+
+__all__ = ["daemons", "render"]
+
+#: First words of configuration that a daemon owns.
+_DAEMONS = {
+    "ospfd": r"^\s*(router ospf|ip ospf)\b",
+    "ospf6d": r"^\s*(router ospf6|ipv6 ospf6)\b",
+    "bgpd": r"^\s*router bgp\b",
+    "isisd": r"^\s*(router isis|ip router isis)\b",
+    "ripd": r"^\s*(router rip|ip rip)\b",
+    "pimd": r"^\s*(router pim|ip pim)\b",
+    "bfdd": r"^\s*bfd\b|\bbfd\s*$",
+}
+
+
+def render(hostname: str, router: Router) -> str:
+    """The whole configuration, in ``vtysh``'s language."""
+    blocks = [["frr version 10.0", "frr defaults traditional", f"hostname {hostname}",
+               "service integrated-vtysh-config"]]
+    router_id = next(iter(router.interfaces.values())).address[0].ip
+    for name, interface in router.interfaces.items():
+        lines = [f"interface {name}", *(f" ip address {address}" for address in interface.address)]
+        if router.ospf is not None:
+            lines += _ospf_interface(router.ospf, name, list(router.interfaces))
+        blocks.append([*lines, "exit"])
+    if router.static:
+        blocks.append([f"ip route {route.prefix} {route.via if route.via != 'blackhole' else 'Null0'}"
+                       for route in router.static])
+    if router.ospf is not None:
+        blocks.append(["router ospf", f" ospf router-id {router.ospf.router_id or router_id}", "exit"])
+    if router.bgp is not None:
+        blocks.append(_bgp(router.bgp, router_id))
+    text = "\n!\n".join("\n".join(block) for block in blocks) + "\n!\n"
+    return text + (router.frr.rstrip("\n") + "\n" if router.frr.strip() else "")
+
+
+def daemons(config: str) -> list[str]:
+    """Daemons that a configuration needs."""
+    extra = [name for name, pattern in _DAEMONS.items() if re.search(pattern, config, re.MULTILINE)]
+    return ["zebra", "staticd", *extra]
+
+
+def _ospf_interface(ospf: Ospf, name: str, all_names: list[str]) -> list[str]:
+    active = ospf.interfaces or [other for other in all_names if other not in ospf.passive]
+    if name in ospf.passive:
+        return [f" ip ospf area {ospf.area}", " ip ospf passive"]
+    if name not in active:
+        return []
+    return [f" ip ospf area {ospf.area}", f" ip ospf network {ospf.network}", f" ip ospf hello-interval {ospf.hello}",
+            f" ip ospf dead-interval {ospf.dead}"]
+
+
+def _bgp(bgp: Bgp, router_id: IPv4Address) -> list[str]:
+    # RFC 8212's default (no route passes an external session without a policy) would need a policy in each file.
+    lines = [f"router bgp {bgp.asn}", f" bgp router-id {bgp.router_id or router_id}", " no bgp ebgp-requires-policy",
+             f" timers bgp {bgp.keepalive} {bgp.hold}"]
+    for neighbor in bgp.neighbors:
+        lines += [f" neighbor {neighbor.address} remote-as {neighbor.asn}",
+                  f" neighbor {neighbor.address} timers connect 2"]
+    lines += [" address-family ipv4 unicast", *(f"  network {prefix}" for prefix in bgp.networks),
+              " exit-address-family", "exit"]
+    return lines
