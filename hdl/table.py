@@ -5,9 +5,10 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .config import CoreConfig
 from .records import TableSignature
 
-__all__ = ["TableMemory", "table_addr_bits"]
+__all__ = ["TableMemory", "port_index_bits", "port_table_rows", "table_addr_bits"]
 
 
 def table_addr_bits(rows: int) -> int:
@@ -74,3 +75,13 @@ class TableMemory(wiring.Component):
             self.data.eq(lookup.data),
         ]
         return m
+
+
+def port_index_bits(config: CoreConfig) -> int:
+    """Bits of a data port's number in a row number of the PORT table, which is ``router << bits | port``."""
+    return ceil_log2(config.ports)
+
+
+def port_table_rows(config: CoreConfig) -> int:
+    """Rows of the PORT table."""
+    return config.routers << port_index_bits(config)

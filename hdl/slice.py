@@ -1,0 +1,31 @@
+"""A register between two stages."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["RegisterSlice"]
+
+
+class RegisterSlice(wiring.Component):
+    """Stream register with a latency of one cycle and a throughput of one item a cycle.
+
+    ``valid`` and ``payload`` are registered; ``ready`` passes through combinationally.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload of both streams.
+    """
+
+    def __init__(self, shape) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        return m
