@@ -1,0 +1,61 @@
+"""The FIB walk as ``docs/dataplane.md`` tells it, on rows read through a function."""
+
+from collections.abc import Callable
+
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, unpack
+
+MISS, FAULT = "miss", "fault"
+
+
+def walk(read: Callable[[int], int], address: int, *, base: int, size: int, words: int, root: int = 0
+         ) -> tuple[int | str, list[int]]:
+    """What a lookup of ``address`` gives (a result, MISS or FAULT), and the rows of the pool that it reads."""
+    rows: list[int] = []
+
+    def fetch(row):
+        if row >= size or base + row >= words:
+            return None
+        rows.append(base + row)
+        return read(base + row)
+
+    def first_bits(count):
+        return a >> 32 - count
+
+    def ones(bitmap, below):
+        return bin(bitmap & (1 << below) - 1).count("1")
+
+    a, row, stride = address, root, 1
+    best: tuple[str, int] | None = None
+    for _ in range(FIB_LEVELS):
+        word = fetch(row)
+        if word is None:
+            return FAULT, rows
+        leaf = unpack(FIB_LEAF, word)
+        if leaf["leaf"]:
+            length = min(leaf["length"], 32)
+            if first_bits(length) == leaf["bits"] >> 32 - length:
+                best = "direct", leaf["result"]
+            break
+        w = unpack(FIB_BRANCH, word)
+        for bits in range(stride - 1, -1, -1):
+            p = (1 << bits) - 1 + first_bits(bits)
+            if w["internal"] >> p & 1:
+                best = "indirect", w["result"] + ones(w["internal"], p)
+                break
+        i = first_bits(stride)
+        if not w["external"] >> i & 1:
+            break
+        row = w["child"] + ones(w["external"], i)
+        a = a << stride & (1 << 32) - 1
+        stride = 4
+    else:
+        return FAULT, rows
+    if best is None:
+        return MISS, rows
+    kind, value = best
+    if kind == "direct":
+        return value, rows
+    word = fetch(value // 4)
+    if word is None:
+        return FAULT, rows
+    return word >> 18 * (value % 4) & (1 << 18) - 1, rows

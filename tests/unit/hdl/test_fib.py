@@ -1,0 +1,193 @@
+import random
+
+import pytest
+from amaranth.sim import Simulator
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.fib import FibLookup
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, pack, unpack
+from polyrouter.hdl.records import META, FibOutcome
+
+from tests.fib_reference import FAULT, MISS, walk
+
+WORDS = 150     # not a power of two
+
+
+def record(address=0, *, base=0, size=WORDS, root=0, **fields):
+    """A META that needs a lookup, unless ``fields`` say otherwise; as bits."""
+    routed = {"own": 1, "ipv4": 1, "enable": 1}
+    return pack(META, routed | {"destination": address, "fib_base": base, "fib_size": size, "ipv4_root": root} | fields)
+
+
+def expected(bits, pool):
+    """The record as it should leave the stage."""
+    meta = unpack(META, bits)
+    outcome = MISS
+    walks = meta["own"] and meta["ipv4"] and meta["enable"]
+    if walks and not (meta["injected"] or meta["group"] or meta["malformed"]):
+        outcome, _ = walk(pool.__getitem__, meta["destination"], base=meta["fib_base"], size=meta["fib_size"],
+                          words=len(pool), root=meta["ipv4_root"])
+    return settled(bits, outcome)
+
+
+def settled(bits, outcome):
+    meta = unpack(META, bits)
+    fib = {MISS: FibOutcome.MISS, FAULT: FibOutcome.FAULT}.get(outcome, FibOutcome.HIT)
+    return pack(META, meta | {"fib": fib, "result": outcome if fib == FibOutcome.HIT else 0})
+
+
+class Bench:
+    """A FibLookup with a source, a sink and the control engine's side of the table.
+
+    ``i_duty`` and ``o_duty`` are the parts of the cycles in which the source has a record and the sink takes one.
+    """
+
+    def __init__(self, pool, records, *, i_duty=1.0, o_duty=1.0, seed=1):
+        self.dut = FibLookup(CoreConfig(fib_words=len(pool)))
+        self.pool = pool
+        self.records = records
+        self.out = []
+        self.taken = 0
+        self.loaded = False
+        self.cycles = 0
+        self._i_duty, self._o_duty = i_duty, o_duty
+        self._rng = random.Random(seed)
+
+    async def write(self, ctx, row, word):
+        table = self.dut.table
+        ctx.set(table.stb, 1)
+        ctx.set(table.write, 1)
+        ctx.set(table.addr, row)
+        ctx.set(table.w_data, word)
+        while not (await ctx.tick().sample(table.ack))[2]:
+            pass
+        ctx.set(table.stb, 0)
+
+    async def load(self, ctx):
+        for row, word in enumerate(self.pool):
+            if word:
+                await self.write(ctx, row, word)
+        self.loaded = True
+
+    async def source(self, ctx):
+        i, rng = self.dut.i, self._rng
+        while not self.loaded:
+            await ctx.tick()
+        for bits in self.records:
+            while rng.random() >= self._i_duty:
+                await ctx.tick()
+            ctx.set(i.payload.as_value(), bits)
+            ctx.set(i.valid, 1)
+            while not (await ctx.tick().sample(i.ready))[2]:
+                pass
+            ctx.set(i.valid, 0)
+            self.taken += 1
+
+    async def sink(self, ctx):
+        o, rng = self.dut.o, self._rng
+        while len(self.out) < len(self.records):
+            ctx.set(o.ready, rng.random() < self._o_duty)
+            _, _, valid, ready, bits = await ctx.tick().sample(o.valid, o.ready, o.payload.as_value())
+            if valid and ready:
+                self.out.append(bits)
+            if self.taken:
+                self.cycles += 1
+
+    def run(self, *processes):
+        sim = Simulator(self.dut)
+        sim.add_clock(8e-9)
+        for process in (self.load, self.source, self.sink, *processes):
+            sim.add_testbench(process)
+        sim.run()
+        return self.out
+
+
+def random_word(rng, size):
+    kind = rng.random()
+    if kind < 0.1:
+        return rng.getrandbits(72)
+    if kind < 0.3:
+        return pack(FIB_LEAF, {"leaf": 1, "length": rng.choice([0, 1, 3, 8, 33, 63]), "bits": rng.getrandbits(32),
+                               "result": rng.getrandbits(18), "reserved": rng.getrandbits(15)})
+    return pack(FIB_BRANCH, {
+        "internal": rng.getrandbits(15) & rng.getrandbits(15) if rng.random() < 0.8 else 0,
+        "external": rng.getrandbits(16) | rng.getrandbits(16),
+        "child": rng.randrange(size), "result": rng.randrange(4 * size)})
+
+
+@pytest.mark.parametrize(("seed", "i_duty", "o_duty"), [(1, 1, 1), (2, 0.1, 1), (3, 1, 0.1), (4, 0.5, 0.5)])
+def test_random_words_against_the_specification(seed, i_duty, o_duty):
+    rng = random.Random(seed)
+    pool = [random_word(rng, 60) for _ in range(WORDS)]
+    records = []
+    for _ in range(250):
+        base = rng.choice([0, 40, 88, WORDS - 1, (1 << 20) - 1])
+        size = rng.choice([0, 1, 62, 62, 62, WORDS, (1 << 19) - 1])
+        odd = rng.choice([{}] * 12 + [{"injected": 1}, {"group": 1}, {"own": 0}, {"ipv4": 0}, {"malformed": 1},
+                                      {"enable": 0}])
+        root = rng.randrange(60) if rng.random() < 0.95 else rng.getrandbits(18)
+        records.append(record(rng.getrandbits(32), base=base, size=size, root=root, length=rng.getrandbits(14),
+                              dmac=rng.getrandbits(48), fib=3, result=rng.getrandbits(18), **odd))
+    want = [expected(bits, pool) for bits in records]
+    kinds = {unpack(META, bits)["fib"] for bits in want}
+    assert kinds == set(FibOutcome)
+    assert Bench(pool, records, i_duty=i_duty, o_duty=o_duty, seed=seed).run() == want
+
+
+def chain(last_result):
+    """The longest walk there is: address 0 passes nine nodes, each with a prefix; the last one's is in row 10."""
+    pool = [0] * WORDS
+    for level in range(FIB_LEVELS):
+        pool[level] = pack(FIB_BRANCH, {"internal": 1, "external": 1 if level < FIB_LEVELS - 1 else 0,
+                                        "child": level + 1, "result": 40 if level == FIB_LEVELS - 1 else 400})
+    pool[10] = last_result
+    return pool
+
+
+def test_one_longest_walk_in_at_most_12_cycles():
+    pool, count = chain(77), 100
+    assert len(walk(pool.__getitem__, 0, base=0, size=WORDS, words=WORDS)[1]) == FIB_LEVELS + 1
+    bench = Bench(pool, [record(0, length=k) for k in range(count)])
+    assert bench.run() == [settled(record(0, length=k), 77) for k in range(count)]
+    assert bench.cycles <= 10 * count + 100
+
+
+def test_throughput_with_a_slow_neighbour_on_each_side():
+    bench = Bench(chain(77), [record(0)] * 100, i_duty=0.2, o_duty=0.2)
+    bench.run()
+    assert bench.cycles <= 12 * 100 + 100
+
+
+def test_walk_that_never_ends_is_a_fault():
+    pool = [0] * WORDS
+    pool[0] = pack(FIB_BRANCH, {"external": 0xFFFF, "internal": 0x7FFF})     # its child is itself, for address 0
+    assert Bench(pool, [record(0)]).run() == [settled(record(0), FAULT)]
+
+
+def test_pointers_do_not_wrap():
+    top = (1 << 20) - 1
+    pool = [0] * WORDS
+    pool[0] = pack(FIB_BRANCH, {"external": 0b11, "child": top})
+    pool[1] = pack(FIB_BRANCH, {"external": 0b10, "child": 2})
+    pool[2] = pack(FIB_BRANCH, {"internal": 0b101, "result": top})
+    records = [record(1 << 31, size=(1 << 19) - 1),                             # child: top + 1
+               record(3 << 30, root=1, size=(1 << 19) - 1),                     # result: top + 1
+               record(0, base=(1 << 20) - 1, root=1, size=2)]                   # window: top + 1
+    assert Bench(pool, records).run() == [settled(bits, FAULT) for bits in records]
+
+
+def test_records_are_right_while_the_table_is_written():
+    pool = chain(1)
+    bench = Bench(pool, [record(0)] * 60)
+
+    async def writer(ctx):
+        while not bench.loaded:
+            await ctx.tick()
+        value = 1
+        while len(bench.out) < len(bench.records):
+            value = 3 - value
+            await bench.write(ctx, 10, value)                       # the result that every walk ends at
+            await bench.write(ctx, 11 + bench.taken % 50, (1 << 72) - 1)    # rows of nobody
+
+    outcomes = {unpack(META, bits)["result"] for bits in bench.run(writer)}
+    assert outcomes == {1, 2}
+    assert {unpack(META, bits)["fib"] for bits in bench.out} == {FibOutcome.HIT}
