@@ -1,1 +1,55 @@
-PY := .venv/bin/python
+# make demo      the main job, from nothing: installs, builds, runs it, shows the result, cleans up
+# make test      all tests but the slow ones
+# make nightly   all tests
+# make formal    proofs only
+# make lint      ruff and mypy
+
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q -p no:cacheprovider --no-header
+
+.PHONY: demo test nightly formal lint unit cocotb system venv clean
+
+demo: venv
+	$(BIN)/polyrouter demo
+
+# One after the other, the quick ones first: what is wrong shows early.
+test: venv
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory formal
+	$(MAKE) --no-print-directory cocotb
+	$(MAKE) --no-print-directory system
+
+nightly: venv
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) -n 2 tests/unit
+	$(PYTEST) -n 2 tests/formal
+	$(PYTEST) -n 2 tests/cocotb
+	$(PYTEST) tests/system
+
+unit: venv
+	$(PYTEST) -n 2 -m "not slow" tests/unit
+
+formal: venv
+	$(PYTEST) -n 2 -m "not slow" tests/formal
+
+cocotb: venv
+	$(PYTEST) -n 2 -m "not slow" tests/cocotb
+
+# Namespaces and control groups of two tests at once would only make them slower.
+system: venv
+	$(PYTEST) -m "not slow" tests/system
+
+# mypy does not follow the map from folders to packages in pyproject.toml; the links show it the same tree.
+lint: venv
+	$(BIN)/ruff check .
+	@mkdir -p build/types/polyrouter
+	@for package in hdl boards sim host; do ln -sfn ../../../$$package build/types/polyrouter/$$package; done
+	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases --ignore-missing-imports \
+		--no-error-summary -p polyrouter
+
+venv:
+	@tools/bootstrap
+
+clean:
+	rm -rf build .venv .mypy_cache .ruff_cache

@@ -10,12 +10,9 @@ from pydantic import BaseModel
 
 from .topology import Router, TopologyFile, interface_port
 
-__all__ = ["UID_RANGE", "AllocationError", "Allocation", "HostPlace", "RouterPlace", "allocate", "derive_mac",
-           "fabric_namespace", "host_namespace", "interface_name"]
+__all__ = ["Allocation", "AllocationError", "HostPlace", "RouterPlace", "allocate", "derive_mac", "fabric_namespace",
+           "host_namespace", "interface_name"]
 
-#: User ids of a container.
-UID_RANGE = 65536
-_UID_SLOTS = range(16, 32000)       # 1,048,576 up to below 2**31, where distributions put nothing
 _NAME_MAX = 15                      # IFNAMSIZ without the final zero
 
 
@@ -28,7 +25,6 @@ class RouterPlace(BaseModel):
 
     node: str
     number: int
-    uid_base: int
     fib_words: int
     adjacencies: int
     macs: dict[int, str]            # by port
@@ -77,20 +73,8 @@ def derive_mac(taken: set[str], *parts: str | int) -> str:
         attempt += 1
 
 
-def _derive_uid(taken: set[int], *parts: str) -> int:
-    start = int.from_bytes(sha256("/".join(parts).encode()).digest()[:8], "big")
-    for step in range(len(_UID_SLOTS)):
-        base = _UID_SLOTS[(start + step) % len(_UID_SLOTS)] * UID_RANGE
-        if base not in taken:
-            taken.add(base)
-            return base
-    raise AllocationError(f"no range of {UID_RANGE} user ids is left: all {len(_UID_SLOTS)} are used by virtual "
-                          "routers; take some networks down")
-
-
-def allocate(file: TopologyFile, previous: Allocation | None = None,
-             taken_uids: frozenset[int] = frozenset()) -> Allocation:
-    """Give each router its number, user ids, quotas and MAC addresses, each host its MAC address and namespace.
+def allocate(file: TopologyFile, previous: Allocation | None = None) -> Allocation:
+    """Give each router its number, quotas and MAC addresses, each host its MAC address and namespace.
 
     Parameters
     ----------
@@ -98,8 +82,6 @@ def allocate(file: TopologyFile, previous: Allocation | None = None,
         What is wanted; already checked.
     previous : Allocation, optional
         What a running network's parts have; kept for those that are still wanted on the same node.
-    taken_uids : frozenset of int
-        First user ids of ranges that other networks of this machine use.
 
     Raises
     ------
@@ -112,7 +94,6 @@ def allocate(file: TopologyFile, previous: Allocation | None = None,
             if name in wanted and wanted[name][1] == place.node}
     macs = {mac for place in kept.values() for mac in place.macs.values()}
     macs |= {place.mac for place in (previous.hosts if previous else {}).values()}
-    uids = set(taken_uids) | {place.uid_base for place in kept.values()}
     result = Allocation()
 
     for full, (network, node, router) in wanted.items():
@@ -124,11 +105,10 @@ def allocate(file: TopologyFile, previous: Allocation | None = None,
             if number >= config.routers:
                 raise AllocationError(f"{full} needs a router number on {node}, which has {config.routers}, all in "
                                       "use: remove a router or set core.routers")
-            uid = _derive_uid(uids, file.name, full, node)
         else:
-            number, uid = place.number, place.uid_base
+            number = place.number
         result.routers[full] = RouterPlace(
-            node=node, number=number, uid_base=uid,
+            node=node, number=number,
             fib_words=router.fib_words or config.fib_words // config.routers,
             adjacencies=router.adjacencies or config.adjacencies // config.routers,
             macs=_router_macs(macs, place, router, file.name, network, full, node))

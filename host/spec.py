@@ -40,7 +40,6 @@ class RouterSpec(BaseModel):
     name: str
     network: str
     number: int                 # in the data plane
-    uid_base: int
     image: str
     limits: LimitSpec
     fib_words: int
@@ -137,7 +136,7 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
                 addresses=[str(address) for address in interface.address], mtu=interface.mtu, guard=not interface.open,
                 peers=sorted(mac for where, mac, _ in others if where != endpoint)))
         spec.nodes[node].routers[full] = RouterSpec(
-            name=full, network=network, number=place.number, uid_base=place.uid_base,
+            name=full, network=network, number=place.number,
             image=router.image or topology.defaults.image,
             limits=LimitSpec(memory=limits.memory, cpus=limits.cpus, pids=limits.pids),
             fib_words=place.fib_words, adjacencies=place.adjacencies, ports=ports, frr=config,

@@ -31,6 +31,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from .runtime.limits import parse_cpus, parse_size
+
 __all__ = ["Bgp", "Board", "Endpoint", "Host", "Interface", "Limits", "Link", "Ospf", "Problem", "Router",
            "StaticRoute", "Topology", "TopologyError", "TopologyFile", "VirtualNetwork", "interface_port",
            "load", "parse"]
@@ -63,15 +65,6 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _memory(value: Any) -> Any:
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    if isinstance(value, str) and value[:-1].isdigit() and value[-1:].upper() in units:
-        return int(value[:-1]) * units[value[-1].upper()]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError("a number of bytes, or one followed by K, M or G")
-
-
 def _host_address(value: IPv4Interface) -> IPv4Interface:
     length = value.network.prefixlen
     if length < 31 and value.ip in (value.network.network_address, value.network.broadcast_address):
@@ -79,11 +72,17 @@ def _host_address(value: IPv4Interface) -> IPv4Interface:
     return value
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+_NAME = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
+_NETWORK_NAME = r"^[a-z]([a-z0-9-]{0,19}[a-z0-9])?$"
+_ENDPOINT = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?:p[0-7]$"
+
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 EthName = Annotated[str, StringConstraints(pattern=r"^eth[0-7]$")]
-Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}:p[0-7]$")]
-Memory = Annotated[int, BeforeValidator(_memory), Field(ge=16 << 20),
-                   WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+[KMG]?$"})]
+Endpoint = Annotated[str, StringConstraints(pattern=_ENDPOINT)]
+Memory = Annotated[int, BeforeValidator(parse_size), Field(ge=16 << 20),
+                   WithJsonSchema({"type": ["integer", "string"]})]
+Cpus = Annotated[float, BeforeValidator(parse_cpus), Field(ge=0.01, le=1024),
+                 WithJsonSchema({"type": ["number", "string"]})]
 HostAddress = Annotated[IPv4Interface, AfterValidator(_host_address)]
 Addresses = Annotated[list[HostAddress], BeforeValidator(_as_list), Field(min_length=1),
                       WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
@@ -98,7 +97,7 @@ class Limits(_Model):
     """What a virtual router's container may use."""
 
     memory: Memory = 128 << 20
-    cpus: Annotated[float, Field(gt=0, le=1024)] = 0.5
+    cpus: Cpus = 0.5
     pids: Annotated[int, Field(ge=16, le=32768)] = 200
 
 
@@ -252,7 +251,7 @@ class Topology(_Model):
 class TopologyFile(_Model):
     """A network as written in a file."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,20}$")]
+    name: Annotated[str, StringConstraints(pattern=_NETWORK_NAME)]
     topology: Topology
 
 
@@ -328,10 +327,10 @@ def _keys_at(location: Location) -> list[str]:
 
 
 _PATTERNS = {
-    r"^[a-z][a-z0-9-]{0,30}$": "a name of at most 31 lower-case letters, digits and hyphens, a letter first",
-    r"^[a-z][a-z0-9-]{0,20}$": "a name of at most 21 lower-case letters, digits and hyphens, a letter first",
+    _NAME: "a name of at most 31 lower-case letters, digits and hyphens, a letter first, no hyphen last",
+    _NETWORK_NAME: "a name of at most 21 lower-case letters, digits and hyphens, a letter first, no hyphen last",
     r"^eth[0-7]$": "eth0 to eth7",
-    r"^[a-z][a-z0-9-]{0,30}:p[0-7]$": "NODE:pK, as in left:p0",
+    _ENDPOINT: "NODE:pK, as in left:p0",
 }
 
 
@@ -380,7 +379,7 @@ def _translate(document: _Document, error: Any) -> Problem:
     elif kind == "list_type":
         expected = "a list"
     elif kind == "value_error":
-        expected = str(context["error"])
+        expected = str(context["error"]).rpartition("expected ")[2]
     elif kind == "too_short":
         expected = f"at least {context['min_length']} entry"
     elif kind.startswith("ip_v4_interface"):
@@ -535,7 +534,7 @@ def parse(text: str, file: str = "<text>") -> TopologyFile:
         document = _Document(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        what = " ".join((error.problem or "something else").split())
+        what = " ".join((error.problem or "something else").removeprefix("found ").split())
         raise TopologyError(file, [Problem(mark.line + 1 if mark else 1, "", what, "YAML")]) from None
     except YAMLError as error:
         raise TopologyError(file, [Problem(1, "", str(error), "YAML")]) from None

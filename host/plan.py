@@ -1,0 +1,198 @@
+"""What ``up`` has to do: the difference between what is, what was wanted and what is wanted now. Pure functions."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+from .runtime.limits import format_size
+from .spec import HostSpec, LimitSpec, NetworkSpec, NodeSpec, PortSpec, RouterSpec, SegmentSpec
+
+__all__ = ["Change", "Seen", "plan", "router_differences"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is to be done, and why."""
+
+    action: str         # create, remove, update, replace, repair
+    kind: str           # fabric, node, segment, host, router
+    name: str
+    why: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The change by field, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.kind} {self.name}: {self.why}"
+
+
+@dataclass
+class Seen:
+    """What is there now."""
+
+    fabric: bool = False
+    links: dict[str, str | None] = field(default_factory=dict)      # name -> bridge, of the fabric's interfaces
+    hosts: set[str] = field(default_factory=set)                    # that are whole
+    agents: set[str] = field(default_factory=set)                   # nodes whose agent answers
+    troubles: dict[str, str] = field(default_factory=dict)          # router -> what its agent says is wrong with it
+    boards_down: set[str] = field(default_factory=set)              # nodes whose board does not run
+
+
+def plan(old: NetworkSpec | None, new: NetworkSpec, seen: Seen) -> list[Change]:
+    """Changes that make ``new`` of what there is, in the order in which they are shown."""
+    before = old or NetworkSpec(name=new.name, namespace=new.namespace)
+    changes = []
+    if not seen.fabric:
+        changes.append(Change("repair" if old else "create", "fabric", new.namespace,
+                              "its namespace is gone" if old else "the network is new"))
+    changes += _nodes(before, new, seen)
+    changes += _segments(before, new, seen)
+    changes += _hosts(before, new, seen)
+    for name, node in before.nodes.items():
+        if name not in new.nodes:
+            changes += [Change("remove", "router", router, f"its node {name} is not in the file any more")
+                        for router in node.routers]
+    for name, node in new.nodes.items():
+        changes += _routers(before.nodes.get(name), node, seen)
+    return changes
+
+
+def _gone(kind: str, before: Iterable[str], after: Iterable[str]) -> list[Change]:
+    kept = set(after)
+    return [Change("remove", kind, name, "it is not in the file any more") for name in before if name not in kept]
+
+
+def _nodes(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
+    changes = _gone("node", before.nodes, new.nodes)
+    for name, node in new.nodes.items():
+        old = before.nodes.get(name)
+        if old is None:
+            changes.append(Change("create", "node", name, "it is new in the file"))
+            continue
+        differences = [f"{key} was {old.core.get(key)}, is {value}" for key, value in node.core.items()
+                       if old.core.get(key) != value]
+        if old.macs != node.macs:
+            differences.append(f"macs was {old.macs}, is {node.macs}")
+        if differences:
+            changes.append(Change("replace", "node", name, "; ".join(differences)))
+        elif name not in seen.agents:
+            changes.append(Change("repair", "node", name, "its agent does not run"))
+        elif name in seen.boards_down:
+            changes.append(Change("repair", "node", name, "its board does not run"))
+        else:
+            lost = [tap for tap in (*node.taps, node.host_tap) if tap not in seen.links]
+            if lost:
+                changes.append(Change("repair", "node", name, f"it has lost {', '.join(lost)}"))
+    return changes
+
+
+def _segments(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
+    changes = _gone("segment", before.segments, new.segments)
+    for name, segment in new.segments.items():
+        old = before.segments.get(name)
+        if old is None:
+            changes.append(Change("create", "segment", name, f"it is new in the file: {', '.join(segment.taps)}"))
+        elif old.taps != segment.taps:
+            changes.append(Change("update", "segment", name, _lists("port", old.taps, segment.taps)))
+        else:
+            changes += _repair_segment(segment, seen)
+    return changes
+
+
+def _repair_segment(segment: SegmentSpec, seen: Seen) -> list[Change]:
+    if segment.bridge not in seen.links:
+        return [Change("repair", "segment", segment.name, f"its bridge {segment.bridge} is gone")]
+    loose = [tap for tap in segment.taps if seen.links.get(tap) != segment.bridge]
+    if loose:
+        return [Change("repair", "segment", segment.name, f"{', '.join(loose)} is not in its bridge")]
+    return []
+
+
+def _hosts(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
+    changes = _gone("host", before.hosts, new.hosts)
+    for name, host in new.hosts.items():
+        old = before.hosts.get(name)
+        if old is None:
+            changes.append(Change("create", "host", name, "it is new in the file"))
+        elif old != host:
+            changes.append(Change("update", "host", name, _fields(old, host)))
+        elif name not in seen.hosts:
+            changes.append(Change("repair", "host", name, "its namespace or interface is gone"))
+    return changes
+
+
+def _routers(old: NodeSpec | None, node: NodeSpec, seen: Seen) -> list[Change]:
+    before = old.routers if old else {}
+    changes = _gone("router", before, node.routers)
+    for name, router in node.routers.items():
+        if name not in before:
+            changes.append(Change("create", "router", name, "it is new in the file"))
+        elif before[name] != router:
+            changes.append(Change("update", "router", name, "; ".join(router_differences(before[name], router))))
+        elif name in seen.troubles:
+            changes.append(Change("repair", "router", name, seen.troubles[name]))
+    return changes
+
+
+def router_differences(old: RouterSpec, new: RouterSpec) -> list[str]:
+    """What differs between two specifications of a router, for people."""
+    differences = []
+    for field_name in ("number", "image", "fib_words", "adjacencies"):
+        was, now = getattr(old, field_name), getattr(new, field_name)
+        if was != now:
+            differences.append(f"{field_name} was {was}, is {now}")
+    if old.limits != new.limits:
+        differences.append(_limits(old.limits, new.limits))
+    ports_before, ports_after = {port.name: port for port in old.ports}, {port.name: port for port in new.ports}
+    for name in sorted(ports_before.keys() | ports_after.keys()):
+        if name not in ports_before:
+            differences.append(f"{name} is new")
+        elif name not in ports_after:
+            differences.append(f"{name} is gone")
+        elif ports_before[name] != ports_after[name]:
+            differences.append(f"{name}: {_port(ports_before[name], ports_after[name])}")
+    if old.frr != new.frr:
+        differences.append("its routing configuration differs")
+    if old.daemons != new.daemons:
+        differences.append(_lists("daemon", old.daemons, new.daemons))
+    return differences or ["it differs"]
+
+
+def _limits(old: LimitSpec, new: LimitSpec) -> str:
+    parts = []
+    if old.memory != new.memory:
+        parts.append(f"memory was {format_size(old.memory)}, is {format_size(new.memory)}")
+    parts += [f"{name} was {getattr(old, name)}, is {getattr(new, name)}" for name in ("cpus", "pids")
+              if getattr(old, name) != getattr(new, name)]
+    return ", ".join(parts)
+
+
+def _port(old: PortSpec, new: PortSpec) -> str:
+    parts = []
+    if old.addresses != new.addresses:
+        parts.append(_lists("address", old.addresses, new.addresses))
+    if old.peers != new.peers:
+        parts.append(_lists("peer", old.peers, new.peers))
+    for name in ("mtu", "guard", "mac"):
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            parts.append(f"{name} was {was}, is {now}")
+    return ", ".join(parts) or "it differs"
+
+
+def _lists(what: str, old: list[str], new: list[str]) -> str:
+    added, gone = [item for item in new if item not in old], [item for item in old if item not in new]
+    parts = [f"{what} {item} added" for item in added] + [f"{what} {item} removed" for item in gone]
+    return ", ".join(parts) or f"order of each {what}"
+
+
+def _fields(old: HostSpec, new: HostSpec) -> str:
+    parts = []
+    names: list[str] = list(type(new).model_fields)
+    for name in names:
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            parts.append("neighbours differ" if isinstance(now, dict) else f"{name} was {was}, is {now}")
+    return ", ".join(parts)
+
+

@@ -1,0 +1,155 @@
+"""Topology files: what is read, and what is said of bad ones, to the letter."""
+
+from pathlib import Path
+
+import pytest
+from polyrouter.host.topology import TopologyError, TopologyFile, load, parse
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+GOOD = """\
+name: small
+topology:
+  defaults:
+    limits: {memory: 64M, cpus: 500m, pids: 100}
+  nodes:
+    left: {kind: board, ports: 2}
+    right: {ports: 2}
+  links:
+    - endpoints: ["left:p0", "right:p0"]
+  networks:
+    red: &red
+      routers:
+        left:
+          interfaces:
+            eth0: {address: 10.0.0.1/30}
+            eth1: {address: [192.168.1.1/24]}
+          ospf: {passive: [eth1]}
+        right:
+          interfaces:
+            eth0: {address: 10.0.0.2/30}
+      hosts:
+        a: {attach: "left:p1", address: 192.168.1.10/24}
+    blue: *red
+    green:
+      <<: *red
+      hosts: {}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(TopologyError) as caught:
+        parse(text, "net.yaml")
+    return str(caught.value).splitlines()
+
+
+def change(old: str, new: str) -> list[str]:
+    assert GOOD.count(old) == 1
+    return problems(GOOD.replace(old, new))
+
+
+def test_good_file():
+    file = parse(GOOD)
+    assert file.name == "small"
+    assert [full for full, *_ in file.topology.routers()] == [
+        "red-left", "red-right", "blue-left", "blue-right", "green-left", "green-right"]
+    assert [full for full, *_ in file.topology.hosts()] == ["red-a", "blue-a"]
+    assert file.topology.segments() == {"leftp0-rightp0": ["left:p0", "right:p0"], "leftp1": ["left:p1"]}
+    assert file.topology.defaults.limits.memory == 64 << 20
+    assert file.topology.defaults.limits.cpus == 0.5
+
+
+def test_the_example_is_good_and_has_eight_networks():
+    file = load(EXAMPLES / "two-sites.yaml")
+    assert len(file.topology.networks) == 8
+    assert len(list(file.topology.routers())) == 16
+
+
+def test_everything_wrong_is_said_at_once():
+    text = GOOD.replace("ports: 2}\n    right: {ports: 2}", "ports: 12}\n    right: {prots: 2}").replace("500m", "lots")
+    assert problems(text) == [
+        "net.yaml:4: topology.defaults.limits.cpus: found 'lots'; expected e.g. 0.5 or 500m",
+        "net.yaml:6: topology.nodes.left.ports: found 12; expected less than or equal to 8",
+        "net.yaml:7: topology.nodes.right.prots: found an unknown key 'prots'; "
+        "expected one of kind, ports, macs, core",
+    ]
+
+
+@pytest.mark.parametrize("old,new,message", [
+    ('"right:p0"]', '"right:p7"]',
+     "net.yaml:9: topology.links[0].endpoints[1]: found 'right:p7'; expected a port of right, p0 to p1"),
+    ('"right:p0"]', '"wrong:p0"]',
+     "net.yaml:9: topology.links[0].endpoints[1]: found 'wrong:p0'; expected a port of one of the nodes left, right"),
+    ('"right:p0"]', '"right"]',
+     "net.yaml:9: topology.links[0].endpoints[1]: found 'right'; expected NODE:pK, as in left:p0"),
+    ('"right:p0"]', '"left:p0"]',
+     "net.yaml:9: topology.links[0].endpoints[1]: found 'left:p0', which is already on links[0]; "
+     "expected each port on one link"),
+    ("64M", "64Q", "net.yaml:4: topology.defaults.limits.memory: found '64Q'; "
+     "expected a number with an optional unit K, M, G or T, e.g. 64M"),
+    ("name: small", "name: Small", "net.yaml:1: name: found 'Small'; expected a name of at most 21 lower-case letters, "
+     "digits and hyphens, a letter first, no hyphen last"),
+    ("name: small\n", "", "net.yaml:1: found no key 'name'; expected it to be there"),
+    ("ports: 2}\n    right", "ports: 2, core: {routers: 4, fib_words: 8}}\n    right",
+     "net.yaml:6: topology.nodes.left.core: found fib_words must be 64 to 1048576, not 8; "
+     "expected parameters that a core can be built with"),
+    ("ports: 2}\n    right", "ports: 2, core: {routers: 2}}\n    right",
+     "net.yaml:6: topology.nodes.left: found 3 routers on a node that has room for 2; "
+     "expected fewer routers, or core.routers to be 3"),
+])
+def test_bad_file(old, new, message):
+    assert change(old, new) == [message]
+
+
+@pytest.mark.parametrize("old,new,line", [
+    ("10.0.0.1/30", "10.0.0.1/33", 15),
+    ("10.0.0.1/30", "10.0.0.0/30", 15),
+    ("192.168.1.1/24", "10.0.0.2/24", 16),
+    ("passive: [eth1]", "passive: [eth5]", 17),
+    ("passive: [eth1]", "hello: 5, dead: 5", 17),
+    ("attach: \"left:p1\"", "attach: \"left:p2\"", 22),
+    ("192.168.1.10/24}", "192.168.1.10/24, gateway: 10.9.9.9}", 22),
+    ("eth1: {address: [192", "eth3: {address: [192", 16),
+])
+def test_a_mistake_in_an_anchored_part_is_shown_where_it_is_written(old, new, line):
+    text = GOOD.replace(old, new)
+    assert text != GOOD
+    assert {message.split(":")[1] for message in problems(text)} <= {str(line), "17"}
+    assert any(message.startswith(f"net.yaml:{line}: topology.networks.red.") for message in problems(text))
+
+
+@pytest.mark.parametrize("text,message", [
+    ("name: [", "net.yaml:1: found expected the node content"),
+    ("name: a\nname: b\n", "net.yaml:2: found duplicate key"),
+    ("- 1\n", "net.yaml:1: found a list; expected a mapping with the keys name and topology"),
+    ("", "net.yaml:1: found nothing; expected a mapping with the keys name and topology"),
+])
+def test_not_a_topology(text, message):
+    found = problems(text)
+    assert len(found) == 1 and found[0].startswith(message)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(TopologyError, match=r"nothing\.yaml:1: found No such file or directory; "):
+        load(tmp_path / "nothing.yaml")
+
+
+def test_quotas_that_do_not_fit():
+    text = GOOD.replace("          ospf: {passive: [eth1]}", "          fib_words: 9000")
+    assert problems(text) == [
+        "net.yaml:6: topology.nodes.left: found 27000 fib_words asked for by the node's routers; "
+        "expected at most 16384, or core.fib_words to be larger"]
+
+
+def test_names_that_meet():
+    text = GOOD.replace("        a: {attach", "        left: {attach")
+    assert problems(text)[0] == (
+        "net.yaml:22: topology.networks.red.hosts.left: found 'red-left', which is the name of "
+        "topology.networks.red.routers.left too; expected names that differ")
+
+
+def test_schema_names_every_key():
+    schema = TopologyFile.model_json_schema()
+    assert set(schema["properties"]) == {"name", "topology"}
+    assert set(schema["$defs"]["Router"]["properties"]) == {
+        "node", "image", "limits", "interfaces", "static", "ospf", "bgp", "frr", "fib_words", "adjacencies"}
