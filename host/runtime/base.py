@@ -8,6 +8,7 @@ on disk and in the kernel. An agent that starts again makes a new `Runtime` over
 
 import re
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pathlib import Path
 from .limits import Limits
 
 __all__ = [
+    "Command",
     "ContainerError",
     "ContainerSpec",
     "ContainerStatus",
@@ -27,6 +29,7 @@ __all__ = [
     "Runtime",
     "RuntimeFailure",
     "State",
+    "Statuses",
     "Usage",
 ]
 
@@ -130,7 +133,7 @@ class ContainerSpec:
     config: str = ""
     daemons: frozenset[str] = frozenset()
     image: str = "default"
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     hostname: str | None = None
     sysctls: Mapping[str, str] = field(default_factory=dict)
     daemon_options: Mapping[str, str] = field(default_factory=dict)
@@ -157,7 +160,7 @@ class ContainerStatus:
     pid: int = 0
     image: str = ""
     uid_base: int = 0
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,11 @@ class Usage:
     memory_bytes: int | None = None
     cpu_seconds: float | None = None
     pids: int | None = None
+
+
+#: Names of types, because `Runtime` has a method called `list`.
+Command = list[str]
+Statuses = list[ContainerStatus]
 
 
 class Runtime(ABC):
@@ -202,6 +210,22 @@ class Runtime(ABC):
     def ready(self, id: RouterId) -> bool:
         """Whether all daemons of the container answer and its configuration has been read."""
 
+    def wait_ready(self, id: RouterId, timeout: float = 60.0) -> None:
+        """Wait until `ready`.
+
+        Raises
+        ------
+        ContainerError
+            If the container ended, or isn't ready in time; the message has the end of its log.
+        """
+        end = time.monotonic() + timeout
+        while not self.ready(id):
+            state = self.status(id).state
+            if state is not State.RUNNING or time.monotonic() > end:
+                reason = f"not ready after {timeout} s" if state is State.RUNNING else f"it is {state}"
+                raise ContainerError(id, "wait until ready", f"{reason}; log:\n{self.logs(id, 20)}")
+            time.sleep(0.05)
+
     @abstractmethod
     def stop(self, id: RouterId, timeout: float = 10.0) -> None:
         """End the daemons in order, by force after `timeout` seconds. The container is STOPPED then, not deleted."""
@@ -222,7 +246,7 @@ class Runtime(ABC):
         """State of one container; ABSENT if there is none."""
 
     @abstractmethod
-    def list(self, network: str | None = None, node: str | None = None) -> "list[ContainerStatus]":
+    def list(self, network: str | None = None, node: str | None = None) -> Statuses:
         """All containers there are, sorted, also stopped and half-made ones, from what is on disk."""
 
     @abstractmethod
@@ -230,7 +254,7 @@ class Runtime(ABC):
         """Path that opens as the container's network namespace, from `create` to `delete`, also while it is STOPPED."""
 
     @abstractmethod
-    def exec_command(self, id: RouterId, argv: Sequence[str], *, tty: bool = False) -> "list[str]":
+    def exec_command(self, id: RouterId, argv: Sequence[str], *, tty: bool = False) -> Command:
         """Command line that runs `argv` in the container with the caller's standard streams.
 
         With `tty` the program gets a terminal of its own, connected to the caller's.
