@@ -19,7 +19,8 @@ class AdjacencyLookup(wiring.Component):
     nothing is read, and all fields are zero. The row of the PORT table is ``router << port_index_bits | port``; it is
     read for ports that the core has, else ``own_mac`` is zero.
 
-    Takes a record with a route every 7 cycles, with a latency of 7 cycles; others every 2 cycles, with a latency of 2.
+    Takes a record with a route every 7 cycles, with a latency of 7 cycles; others sooner, at
+    best every 2 cycles.
 
     Parameters
     ----------
@@ -88,9 +89,10 @@ class AdjacencyLookup(wiring.Component):
                 m.d.sync += meta.adj_fault.eq(~allowed)
                 m.next = "ROW"
             with m.State("ROW"):
+                m.next = "EMIT"
                 with m.If(~meta.adj_fault):
                     m.d.sync += row.eq(rows.data)
-                m.next = "READ-PORT"
+                    m.next = "READ-PORT"
             with m.State("READ-PORT"):
                 m.d.comb += ports.en.eq(port_exists)
                 m.next = "PORT"

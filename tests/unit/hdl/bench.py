@@ -1,5 +1,7 @@
 """Drivers and monitors of streams for the amaranth simulator."""
 
+import random
+
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 from polyrouter.hdl.layouts import pack, unpack
@@ -122,3 +124,41 @@ def packets(layout, beats, width):
             current, first = b"", None
     assert not current, "frame without a last beat"
     return frames
+
+
+async def access(ctx, table, addr, data=None):
+    """Read a row through a control port, or write it if there is ``data``; returns what was read."""
+    ctx.set(table.stb, 1)
+    ctx.set(table.write, data is not None)
+    ctx.set(table.addr, addr)
+    ctx.set(table.w_data, data or 0)
+    ack = 0
+    while not ack:
+        *_, ack, row = await ctx.tick().sample(table.ack, table.r_data)
+    ctx.set(table.stb, 0)
+    return row
+
+
+def run_stage(dut, items, *, tables=(), rates=(1.0, 1.0), seed=0):
+    """Send ``items`` through a stage that makes one output of each.
+
+    ``tables`` are pairs of a control port and its rows, written before. Returns the outputs and the cycles of inputs
+    and outputs.
+    """
+    rng = random.Random(seed)
+    out, given, taken = [], [], []
+
+    async def main(ctx):
+        await ctx.tick()
+        for table, rows in tables:
+            for addr, row in rows.items():
+                await access(ctx, table, addr, row)
+                assert await access(ctx, table, addr) == row
+        await source(dut.i, items, rng=rng, rate=rates[0], times=taken)(ctx)
+
+    async def monitor(ctx):
+        await ctx.changed(dut.i.valid)      # count cycles from the first item, as ``source`` does
+        await sink(dut.o, out, rng=rng, rate=rates[1], times=given)(ctx)
+
+    simulate(dut, [main, until(lambda: len(out) == len(items))], [monitor])
+    return out, taken, given
