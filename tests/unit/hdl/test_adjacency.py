@@ -2,7 +2,6 @@ import random
 
 import pytest
 from amaranth.back import rtlil
-
 from polyrouter.hdl.adjacency import AdjacencyLookup
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import ADJACENCY_ROW, PORT_ROW, AdjacencyKind, pack, unpack
@@ -67,6 +66,6 @@ def test_rows_of_the_port_table(ports, rows):
     assert port_table_rows(CoreConfig(ports=ports)) == rows
 
 
-@pytest.mark.parametrize("width, ports, routers", zip(WIDTHS, (1, 3, 4, 8), (1, 8, 100, 1024), strict=True))
+@pytest.mark.parametrize("width, ports, routers", list(zip(WIDTHS, (1, 3, 4, 8), (1, 8, 100, 1024), strict=True)))
 def test_elaborates(width, ports, routers):
     assert rtlil.convert(AdjacencyLookup(CoreConfig(data_width=width, ports=ports, routers=routers)))

@@ -3,7 +3,6 @@ import random
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Value
-
 from polyrouter.hdl.arbiter import Arbiter
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import unpack

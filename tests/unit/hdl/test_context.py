@@ -2,7 +2,6 @@ import random
 
 import pytest
 from amaranth.back import rtlil
-
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.context import ContextLookup
 from polyrouter.hdl.layouts import CONTEXT_ROW, pack, unpack
@@ -72,6 +71,6 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
     assert seen == {(0x11,) * 6, (0xEE,) * 6}
 
 
-@pytest.mark.parametrize("width, routers", zip(WIDTHS, (1, 8, 100, 1024), strict=True))
+@pytest.mark.parametrize("width, routers", list(zip(WIDTHS, (1, 8, 100, 1024), strict=True)))
 def test_elaborates(width, routers):
     assert rtlil.convert(ContextLookup(CoreConfig(data_width=width, routers=routers)))

@@ -5,14 +5,13 @@ from socket import inet_ntoa
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Value
-from scapy.layers.inet import IP, UDP, IPOption_NOP
-from scapy.layers.l2 import ARP, Ether
-
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import pack, unpack
 from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.records import META, TAG
 from polyrouter.hdl.stream import packet_layout
+from scapy.layers.inet import IP, UDP, IPOption_NOP
+from scapy.layers.l2 import ARP, Ether
 
 from .bench import WIDTHS, packet_beats, packets, simulate, sink, source, until
 
@@ -49,8 +48,9 @@ def random_frame(rng):
     ether = Ether(dst=bytes([rng.choice([0, 1, 2, 255])]) + rng.randbytes(5), src=rng.randbytes(6))
     if rng.random() < 0.15:
         return bytes(ether / ARP())
-    ip = IP(src=inet_ntoa(rng.randbytes(4)), dst=inet_ntoa(rng.randbytes(4)), ttl=rng.randrange(256), tos=rng.randrange(256),
-            id=rng.getrandbits(16), options=[IPOption_NOP()] * rng.choice([0, 0, 0, 4, 8]))
+    source_address, destination = (inet_ntoa(rng.randbytes(4)) for _ in range(2))
+    ip = IP(src=source_address, dst=destination, ttl=rng.randrange(256), tos=rng.randrange(256), id=rng.getrandbits(16),
+            options=[IPOption_NOP()] * rng.choice([0, 0, 0, 4, 8]))
     frame = bytes(ether / ip / UDP() / rng.randbytes(rng.choice([0, 10, 18, 100, 300])))
     if rng.random() < 0.3:
         frame += bytes(rng.randint(1, 20))                          # padding

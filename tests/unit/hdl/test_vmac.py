@@ -2,7 +2,6 @@ import random
 
 import pytest
 from amaranth.back import rtlil
-
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import VMAC_KEY_BITS, VMAC_ROW, Role, pack, unpack
 from polyrouter.hdl.records import META
@@ -89,7 +88,8 @@ def expected(config, known, frame):
     return fields
 
 
-@pytest.mark.parametrize("routers, slots, seeds", [(8, 0, SEEDS), (1, 16, SEEDS), (5, 64, (0, SEEDS[1])), (1024, 16384, SEEDS)])
+@pytest.mark.parametrize("routers, slots, seeds", [
+    (8, 0, SEEDS), (1, 16, SEEDS), (5, 64, (0, SEEDS[1])), (1024, 16384, SEEDS)])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.2, 0.1)])
 def test_random_frames_against_a_dictionary(routers, slots, seeds, rates):
     config = CoreConfig(routers=routers, vmac_slots=slots)
@@ -147,6 +147,6 @@ def test_an_entry_on_the_move_is_always_found(rate):
     assert all(unpack(META, record)["own"] and unpack(META, record)["router"] == 3 for record in out)
 
 
-@pytest.mark.parametrize("width, routers", zip(WIDTHS, (1, 8, 100, 1024), strict=True))
+@pytest.mark.parametrize("width, routers", list(zip(WIDTHS, (1, 8, 100, 1024), strict=True)))
 def test_elaborates(width, routers):
     assert rtlil.convert(VmacLookup(CoreConfig(data_width=width, routers=routers)))
