@@ -1,0 +1,366 @@
+"""Compiler of a router's routes into the words of its FIB, by few writes that never show a half-made state."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_WORD_BITS, RESULTS_PER_WORD
+
+from .fib_memory import BLOCK_WORDS, FENCE, Fence, FibFull, FibWrite, WindowMemory
+from .fib_tree import ADDRESS_BITS, RESULT_BITS, FibNode, FibTree, branch_word
+
+__all__ = ["FENCE", "ROOT_ROW", "Fence", "FibCompiler", "FibFull", "FibStatistics", "FibWrite"]
+
+#: Row of the root within the window: ``ipv4_root`` of the context row.
+ROOT_ROW = 0
+#: Rows that a window may have at most, from the width of a result's place.
+_LARGEST = (1 << FIB_BRANCH["result"].width) // RESULTS_PER_WORD
+
+_LENGTH_BITS = FIB_LEAF["length"].width
+_LENGTH_MASK = (1 << _LENGTH_BITS) - 1
+#: Changes that a step makes when a transaction does not fit in one.
+_STEP = 64
+
+#: A prefix as a single integer: address, then length.
+_Key = int
+_Changes = list[tuple[_Key, int | None]]
+
+
+@dataclass(frozen=True)
+class FibStatistics:
+    """What a FIB holds and takes up."""
+
+    routes: int
+    nodes: int
+    leaves: int
+    results: int
+    words_used: int
+    words_free: int
+    bits_per_route: float
+
+    def as_dict(self) -> dict[str, int | float]:
+        """By name, for JSON."""
+        return dict(vars(self))
+
+
+class FibCompiler:
+    """The FIB of one router.
+
+    Changes are collected by :meth:`insert` and :meth:`delete`; :meth:`commit` turns them into the writes that bring
+    them about, to be made in order. After each single write, a lookup of any address gives what it gave before the
+    transaction or what it gives after it. For that, a node is written after what it refers to and what lies below it,
+    and routes that are withdrawn together with one that covers them go in a later step, after a fence. Blocks that
+    are no longer referred to are used again only after a fence, which may come with a later transaction: so the lists
+    of all transactions must be carried out in order, and none may be left out.
+
+    Parameters
+    ----------
+    size_words : int
+        Words of the router's window, 1 to 2**18.
+    address_bits : int
+        Bits of an address, at most 32.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    """
+
+    def __init__(self, size_words: int, address_bits: int = ADDRESS_BITS) -> None:
+        if not 1 <= size_words <= _LARGEST:
+            raise ValueError(f"a FIB window has 1 to {_LARGEST} words, not {size_words}")
+        if not 1 <= address_bits <= ADDRESS_BITS:
+            raise ValueError(f"address_bits must be 1 to {ADDRESS_BITS}, not {address_bits}")
+        self.address_bits = address_bits
+        self._shift = ADDRESS_BITS - address_bits
+        self._routes: dict[_Key, int] = {}
+        self._staged: dict[_Key, int | None] = {}
+        self._tree = FibTree()
+        self._memory = WindowMemory(size_words, [(ROOT_ROW, 1)])
+        self._root_word = 0
+
+    @classmethod
+    def from_image(cls, size_words: int, image: Mapping[int, int], address_bits: int = ADDRESS_BITS) -> "FibCompiler":
+        """A compiler that goes on from what a window holds: ``image`` is as :meth:`image` gives it, or all rows.
+
+        Nobody knows what was released before, so its first transaction begins with a fence.
+
+        Raises
+        ------
+        ValueError
+            If the words are not such that a compiler could have written them.
+        """
+        fib = cls(size_words, address_bits)
+        fib._tree = FibTree.from_image(image, ROOT_ROW)
+        fib._root_word = _word(fib._tree.root)
+        for bits, length, result in fib._tree.prefixes():
+            fib._routes[fib._key(bits >> fib._shift, length)] = result
+        fib._memory = WindowMemory(size_words, *fib._used(), words=image, fence_first=True)
+        return fib
+
+    def __len__(self) -> int:
+        """Routes, as of the last commit."""
+        return len(self._routes)
+
+    @property
+    def size_words(self) -> int:
+        """Words of the window."""
+        return self._memory.size
+
+    def _key(self, prefix: int, length: int) -> _Key:
+        if not 0 <= length <= self.address_bits:
+            raise ValueError(f"a prefix has 0 to {self.address_bits} bits, not {length}")
+        if prefix >> self.address_bits or prefix & (1 << self.address_bits - length) - 1:
+            raise ValueError(f"prefix {prefix:#x}/{length} is not an address of {self.address_bits} bits with zeros "
+                             "after the prefix")
+        return prefix << self._shift + _LENGTH_BITS | length
+
+    def insert(self, prefix: int, length: int, result: int) -> None:
+        """Add a route, or change its result, with the next commit.
+
+        Raises
+        ------
+        ValueError
+            If the prefix has bits beyond its length, or a value is out of range.
+        """
+        if not 0 <= result < 1 << RESULT_BITS:
+            raise ValueError(f"a result has {RESULT_BITS} bits, {result} does not fit")
+        self._staged[self._key(prefix, length)] = result
+
+    def delete(self, prefix: int, length: int) -> None:
+        """Withdraw a route with the next commit; no change if there is none.
+
+        Raises
+        ------
+        ValueError
+            If the prefix has bits beyond its length.
+        """
+        self._staged[self._key(prefix, length)] = None
+
+    def apply(self, changes: Iterable[tuple[int, int, int | None]]) -> list[FibWrite | Fence]:
+        """Commit many changes (prefix, length, result, None to withdraw) at once; returns and raises as `commit`."""
+        with self.transaction() as writes:
+            for prefix, length, result in changes:
+                if result is None:
+                    self.delete(prefix, length)
+                else:
+                    self.insert(prefix, length, result)
+        return writes
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[FibWrite | Fence]]:
+        """Commit what is inserted and deleted inside; nothing of it if an exception leaves the block.
+
+        The list is filled when the block ends.
+        """
+        writes: list[FibWrite | Fence] = []
+        try:
+            yield writes
+        except BaseException:
+            self._staged.clear()
+            raise
+        writes += self.commit()
+
+    def commit(self) -> list[FibWrite | Fence]:
+        """The writes that bring about all changes since the last commit.
+
+        Raises
+        ------
+        FibFull
+            If there is no room; then the changes are forgotten, and nothing else is changed.
+        """
+        routes = self._routes
+        changes = [(key, result) for key, result in self._staged.items() if routes.get(key) != result]
+        self._staged.clear()
+        steps = _steps(changes)
+        try:
+            writes = self._run(steps)
+        except FibFull:
+            if not routes or len(changes) <= _STEP:
+                raise
+            # In small steps, less has to be there twice.
+            writes = self._run(step[k:k + _STEP] for step in steps for k in range(0, len(step), _STEP))
+        for key, result in changes:
+            if result is None:
+                del routes[key]
+            else:
+                routes[key] = result
+        return writes
+
+    def _run(self, steps: Iterable[_Changes]) -> list[FibWrite | Fence]:
+        tree, memory = self._tree, self._memory
+        before = tree.root, self._root_word
+        memory.begin()
+        try:
+            for number, step in enumerate(steps):
+                if number:
+                    memory.fence()
+                tree.begin()
+                for key, result in step:
+                    if result is None:
+                        tree.remove(key >> _LENGTH_BITS, key & _LENGTH_MASK)
+                    else:
+                        tree.put(key >> _LENGTH_BITS, key & _LENGTH_MASK, result)
+                self._compile_root()
+                memory.end_step()
+        except FibFull:
+            tree.root, self._root_word = before
+            memory.roll_back(self._used)
+            raise
+        return memory.commit()
+
+    def _compile_root(self) -> None:
+        tree = self._tree
+        root = tree.root
+        word = self._compile(root) if isinstance(root, FibNode) and root.owner is tree.owner else _word(root)
+        if word != self._root_word:
+            self._root_word = word
+            self._memory.write(ROOT_ROW, word)
+        seen: set[FibNode] = set()
+        waiting = tree.dropped
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                if node.kids:
+                    self._memory.release_block(node.block, len(node.kids))
+                if node.results:
+                    self._memory.release_results(node.where, len(node.results))
+                waiting += (kid for kid in node.kids if isinstance(kid, FibNode))
+
+    def _compile(self, node: FibNode) -> int:
+        """Write what a changed node refers to, but not itself; its word."""
+        memory, owner, old = self._memory, self._tree.owner, node.origin
+        words: list[int] = []
+        for kid in node.kids:
+            if isinstance(kid, int):
+                words.append(kid)
+            else:
+                words.append(self._compile(kid) if kid.owner is owner else kid.word)
+
+        external, internal = node.external, node.internal
+        same_children = False
+        if old is not None and old.kids:
+            added = external ^ old.external
+            same_children = not added
+            # Further children fit behind the others if they come last, and the block has words that were never used.
+            if same_children or (not added & old.external and added & -added > old.external
+                                 and BLOCK_WORDS[len(words)] == BLOCK_WORDS[len(old.kids)]):
+                for index, word in enumerate(words):
+                    if index >= len(old.kids) or word != _word(old.kids[index]):
+                        memory.write(old.block + index, word)
+                node.block = old.block
+            else:
+                memory.release_block(old.block, len(old.kids))
+                node.block = self._write_block(words)
+        else:
+            same_children = old is not None and not words
+            node.block = self._write_block(words)
+
+        if old is not None and old.internal == internal and (same_children or old.results == node.results):
+            if old.results != node.results:
+                memory.write_results(node.where, node.results, live=True)
+        else:
+            if old is not None and old.results:
+                memory.release_results(old.where, len(old.results))
+            node.where = 0
+            if internal:
+                node.where = memory.take_results(len(node.results))
+                memory.write_results(node.where, node.results, live=False)
+        node.word = branch_word(internal, external, node.block, node.where)
+        node.origin = None
+        return node.word
+
+    def _write_block(self, words: list[int]) -> int:
+        if not words:
+            return 0
+        memory = self._memory
+        row = memory.take_block(len(words))
+        for index, word in enumerate(words):
+            memory.write(row + index, word)
+        return row
+
+    def lookup(self, address: int) -> int | None:
+        """Result of the longest prefix that matches, as of the last commit; None if there is none."""
+        return self._tree.lookup(address << self._shift)
+
+    def routes(self) -> Iterator[tuple[int, int, int]]:
+        """All routes (prefix, length, result), as of the last commit."""
+        for key, result in self._routes.items():
+            yield key >> _LENGTH_BITS + self._shift, key & _LENGTH_MASK, result
+
+    def _nodes(self) -> Iterator[FibNode]:
+        waiting = [self._tree.root]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, FibNode):
+                yield node
+                waiting += node.kids
+
+    def _used(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Blocks and runs of results that the tree refers to."""
+        blocks, results = [(ROOT_ROW, 1)], []
+        for node in self._nodes():
+            if node.kids:
+                blocks.append((node.block, BLOCK_WORDS[len(node.kids)]))
+            if node.results:
+                results.append((node.where, len(node.results)))
+        return blocks, results
+
+    def image(self) -> dict[int, int]:
+        """The word of every row that lookups can read, as of the last commit; the other rows do not matter."""
+        rows = {ROOT_ROW: self._root_word}
+        for node in self._nodes():
+            for index, kid in enumerate(node.kids):
+                rows[node.block + index] = _word(kid)
+            if node.results:
+                last = node.where + len(node.results) - 1
+                for row in range(node.where // RESULTS_PER_WORD, last // RESULTS_PER_WORD + 1):
+                    rows[row] = self._memory.result_word(row)
+        return rows
+
+    def statistics(self) -> FibStatistics:
+        """Counts, as of the last commit; words that only wait for a fence count as free."""
+        blocks, runs = self._used()
+        nodes = leaves = 0
+        root = self._tree.root
+        if isinstance(root, FibNode):
+            for node in self._nodes():
+                nodes += 1
+                leaves += sum(not isinstance(kid, FibNode) for kid in node.kids)
+        else:
+            leaves = int(root != 0)
+        rows = {place // RESULTS_PER_WORD for start, length in runs for place in range(start, start + length)}
+        used = sum(length for _, length in blocks) + len(rows)
+        routes = len(self._routes)
+        return FibStatistics(
+            routes=routes, nodes=nodes, leaves=leaves, results=sum(length for _, length in runs), words_used=used,
+            words_free=self.size_words - used, bits_per_route=used * FIB_WORD_BITS / routes if routes else 0.0)
+
+
+def _word(slot: int | FibNode) -> int:
+    return slot.word if isinstance(slot, FibNode) else slot
+
+
+def _steps(changes: _Changes) -> list[_Changes]:
+    """Changes in steps, such that no step withdraws a route together with a change of one that covers it.
+
+    Within the first step, additions and changes come before withdrawals, longest first; a step may be cut at any place.
+    """
+    withdrawn = sorted((key for key, result in changes if result is None), key=lambda key: key & _LENGTH_MASK)
+    steps: list[_Changes] = [[change for change in changes if change[1] is not None]]
+    if withdrawn:
+        steps[0].sort(key=lambda change: -(change[0] & _LENGTH_MASK))
+        number = {key: 0 for key, _ in steps[0]}
+        lengths = sorted({key & _LENGTH_MASK for key, _ in changes})
+        for key in withdrawn:
+            step = 0
+            for length in lengths:
+                if length >= key & _LENGTH_MASK:
+                    break
+                low = ADDRESS_BITS - length + _LENGTH_BITS
+                step = max(step, number.get(key >> low << low | length, -1) + 1)
+            number[key] = step
+            steps += [] if step < len(steps) else [[]]
+            steps[step].append((key, None))
+    return [step for step in steps if step]
