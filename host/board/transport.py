@@ -1,0 +1,143 @@
+"""The transport to a board: something that carries whole Ethernet frames to its host port and back.
+
+A simulated board's host port is a TAP, a real one's an interface with a cable in it; a packet socket serves both. Tests
+use socket pairs.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from pyroute2 import netns as namespaces
+
+from ...hdl.config import HOST_HEADER_BYTES, MAX_FRAME_STANDARD
+from ...hdl.layouts import HOST_ETHERTYPE
+
+__all__ = ["FrameTransport", "TransportError", "in_namespace", "open_packet_socket"]
+
+#: Room for punts and responses that arrive while the receiver is busy.
+RECEIVE_BUFFER = 16 << 20
+SEND_BUFFER = 4 << 20
+#: What an interface must carry, without Ethernet header, for a punted frame of the standard length.
+LEAST_MTU = MAX_FRAME_STANDARD - 4 + HOST_HEADER_BYTES - 14
+
+# linux/if_packet.h, bits/ioctls.h: not in the socket module.
+_PACKET_IGNORE_OUTGOING = 23
+_SOL_PACKET = 263
+_SIOCGIFMTU = 0x8921
+
+T = TypeVar("T")
+
+
+class TransportError(OSError):
+    """A socket to a board's host port can't be opened or used; the message says why and what to do."""
+
+
+class FrameTransport(Protocol):
+    """Carries whole frames; what a datagram-like :class:`socket.socket` has of methods."""
+
+    def send(self, frame: bytes, /) -> int:
+        """Send one frame."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """The next frame, at most ``size`` bytes of it; waits for it."""
+        ...
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there is a frame."""
+        ...
+
+    def close(self) -> None:
+        """End the use."""
+        ...
+
+
+def in_namespace(netns: str | None, function: Callable[[], T]) -> T:
+    """Call a function inside of a network namespace, given by name or path; None is the caller's own.
+
+    It runs in a thread of its own, which ends with it: the namespace is a property of a thread, and no other thread of
+    the process may see it change.
+    """
+    if netns is None:
+        return function()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            namespaces.setns(netns, flags=0)
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=enter, name=f"netns-{netns}")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = HOST_ETHERTYPE) -> socket.socket:
+    """A raw packet socket on an interface, for frames of one EtherType.
+
+    Parameters
+    ----------
+    ifname : str
+        Interface.
+    netns : str
+        Network namespace that it is in, by name or path; None is the caller's own.
+    ethertype : int
+        Which frames to receive; ETH_P_ALL (3) is all of them.
+
+    Raises
+    ------
+    TransportError
+        If the interface does not exist, its MTU is too small for a punted frame, or rights are missing.
+    """
+    try:
+        return in_namespace(netns, lambda: _open(ifname, ethertype))
+    except PermissionError as error:
+        raise TransportError(error.errno, f"cannot open a packet socket on {ifname}: run as root, or with "
+                                          "CAP_NET_RAW (and CAP_SYS_ADMIN for another namespace)") from error
+    except FileNotFoundError as error:
+        raise TransportError(error.errno, f"there is no network namespace {netns}: is the network up?") from error
+
+
+def _open(ifname: str, ethertype: int) -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # receives nothing before it is bound
+    try:
+        sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        _enlarge(sock, "SO_RCVBUFFORCE", 33, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _enlarge(sock, "SO_SNDBUFFORCE", 32, socket.SO_SNDBUF, SEND_BUFFER)
+        try:
+            sock.bind((ifname, ethertype))
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.ENXIO):
+                raise
+            raise TransportError(error.errno, f"there is no interface {ifname}: is the network up?") from error
+        if ethertype == HOST_ETHERTYPE and (mtu := _mtu(sock, ifname)) < LEAST_MTU:
+            raise TransportError(errno.EMSGSIZE, f"{ifname} has an MTU of {mtu}, a host port needs {LEAST_MTU}: "
+                                                 f"ip link set {ifname} mtu {LEAST_MTU}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _enlarge(sock: socket.socket, force_name: str, force: int, plain: int, size: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, getattr(socket, force_name, force), size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)  # up to net.core.rmem_max or wmem_max
+
+
+def _mtu(sock: socket.socket, ifname: str) -> int:
+    request = struct.pack("16si12x", os.fsencode(ifname), 0)
+    return struct.unpack("16si12x", fcntl.ioctl(sock, _SIOCGIFMTU, request))[1]

