@@ -1,0 +1,304 @@
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, RESULTS_PER_WORD, pack, unpack
+from polyrouter.host.tables.fib import FENCE, ROOT_ROW, FibCompiler, FibFull, FibWrite
+
+from tests.fib_reference import MISS, walk
+
+ALL = (1 << 32) - 1
+
+
+def mask(address, length):
+    return address >> 32 - length << 32 - length
+
+
+def longest_match(routes, address):
+    """By trying every length."""
+    return next((routes[mask(address, n), n] for n in range(32, -1, -1) if (mask(address, n), n) in routes), None)
+
+
+def changed(routes, changes):
+    after = dict(routes)
+    for prefix, length, result in changes:
+        if result is None:
+            after.pop((prefix, length), None)
+        else:
+            after[prefix, length] = result
+    return after
+
+
+def borders(*tables):
+    """Every address at which the result of a lookup can change, and its neighbours."""
+    found = {0, ALL}
+    for prefix, length in set().union(*tables):
+        last = prefix | (1 << 32 - length) - 1
+        found |= {prefix, last, max(0, prefix - 1), min(ALL, last + 1)}
+    return found
+
+
+class Pool:
+    """A window of the hardware's pool; checks that what lookups under way may still read is left alone."""
+
+    def __init__(self, size):
+        self.size = size
+        self.rows = {}
+        self.recent = self.live()       # what lookups could reach at some time since the last fence
+
+    def lookup(self, address):
+        result, _ = walk(lambda row: self.rows.get(row, 0), address, base=0, size=self.size, words=self.size)
+        return None if result == MISS else result
+
+    def live(self):
+        """Fields that can be reached: (row, None) for a node or a leaf, (row, position) for a result."""
+        found, waiting = set(), [ROOT_ROW]
+        while waiting:
+            row = waiting.pop()
+            found.add((row, None))
+            word = self.rows.get(row, 0)
+            if unpack(FIB_LEAF, word)["leaf"]:
+                continue
+            node = unpack(FIB_BRANCH, word)
+            waiting += range(node["child"], node["child"] + node["external"].bit_count())
+            found |= {divmod(node["result"] + k, RESULTS_PER_WORD) for k in range(node["internal"].bit_count())}
+        return found
+
+    def carry_out(self, write):
+        if write == FENCE:
+            self.recent = self.live()
+            return
+        assert 0 <= write.row < self.size and 0 <= write.word < 1 << 72
+        live = self.live()
+        difference = self.rows.get(write.row, 0) ^ write.word
+        assert difference or not any(row == write.row for row, _ in live), "a write without effect"
+        for row, position in self.recent - live:
+            if row == write.row:
+                field = (1 << 72) - 1 if position is None else (1 << 18) - 1 << 18 * position
+                assert not difference & field, f"row {row} was written while a lookup could still read it"
+        self.rows[write.row] = write.word
+        self.recent |= self.live()
+
+
+def check_hitless(pool, writes, old, new):
+    """Every address has its old or its new result all the time, and at the end its new one."""
+    sought = {address: {longest_match(old, address), longest_match(new, address)} for address in borders(old, new)}
+    for write in writes:
+        pool.carry_out(write)
+        for address, results in sought.items():
+            assert pool.lookup(address) in results, f"{address:#x} after {write}"
+    for address in sought:
+        assert pool.lookup(address) == longest_match(new, address)
+
+
+@st.composite
+def prefixes(draw):
+    """Prefixes that often cover one another or are neighbours."""
+    near = draw(st.sampled_from([0, 0x0A000000, 0x0A018000, 0x0A01FFFF, 0xC0A80101, ALL]))
+    far = draw(st.sampled_from([0, 0, 0, 1, 2, 0x80, 0x1000, 0x30000, 0x01000000, 0xF0000000]))
+    length = draw(st.one_of(st.integers(0, 32), st.sampled_from([0, 1, 5, 8, 16, 24, 31, 32])))
+    return mask(near ^ far, length), length
+
+
+TRANSACTIONS = st.lists(st.lists(st.tuples(prefixes(), st.one_of(st.none(), st.integers(0, 5))), max_size=12),
+                        min_size=1, max_size=6)
+
+
+def flat(transaction):
+    return [(*prefix, result) for prefix, result in transaction]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TRANSACTIONS, st.sampled_from([12, 40, 200]))
+def test_every_single_write_leaves_old_or_new_results(transactions, size):
+    fib, pool, routes = FibCompiler(size), Pool(size), {}
+    for transaction in transactions:
+        new = changed(routes, flat(transaction))
+        try:
+            writes = fib.apply(flat(transaction))
+        except FibFull:
+            new, writes = routes, []
+        check_hitless(pool, writes, routes, new)
+        routes = new
+        assert {(prefix, length): result for prefix, length, result in fib.routes()} == routes
+        assert all(fib.lookup(address) == longest_match(routes, address) for address in borders(routes))
+        image = fib.image()
+        assert image == {row: pool.rows.get(row, 0) for row in image}
+        assert {row for row, _ in pool.live()} == set(image)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TRANSACTIONS, st.lists(st.tuples(prefixes(), st.one_of(st.none(), st.integers(0, 5))), max_size=12))
+def test_compiler_made_from_an_image_goes_on(transactions, last):
+    first, pool, routes = FibCompiler(500), Pool(500), {}
+    for transaction in transactions:
+        for write in first.apply(flat(transaction)):
+            pool.carry_out(write)
+        routes = changed(routes, flat(transaction))
+    second = FibCompiler.from_image(500, pool.rows | {ROOT_ROW: pool.rows.get(ROOT_ROW, 0)})
+    assert sorted(second.routes()) == sorted(first.routes())
+    assert second.image() == first.image()
+    new = changed(routes, flat(last))
+    check_hitless(pool, second.apply(flat(last)), routes, new)
+
+
+def random_routes(count, seed, results=64):
+    rng = random.Random(seed)
+    routes = {}
+    while len(routes) < count:
+        length = rng.choice([8, 12, 16, 20, 22, 24, 24, 24, 32])
+        routes[mask(rng.getrandbits(20) << 12 | rng.getrandbits(12) & 0xF03, length), length] = rng.randrange(results)
+    return routes
+
+
+def as_changes(routes):
+    return [(prefix, length, result) for (prefix, length), result in routes.items()]
+
+
+def test_long_churn_in_a_narrow_window_loses_no_word():
+    size, rng = 1400, random.Random(5)
+    fib, pool, routes, full = FibCompiler(size), Pool(size), {}, 0
+    pool.recent = set()
+    universe = as_changes(random_routes(2500, 6))
+    for _ in range(400):
+        withdrawn = [(p, n, None) for p, n in rng.sample(sorted(routes), min(len(routes), rng.randrange(40)))]
+        added = [(p, n, rng.randrange(64)) for p, n, _ in rng.sample(universe, rng.randrange(60))]
+        new = changed(routes, withdrawn + added)
+        try:
+            writes = fib.apply(withdrawn + added)
+        except FibFull:
+            full += 1
+            continue
+        pool.rows.update(write for write in writes if write != FENCE)
+        routes = new
+    assert 20 < full < 380
+    for address in rng.sample(sorted(borders(routes)), 500):
+        assert pool.lookup(address) == fib.lookup(address) == longest_match(routes, address)
+    fib.apply([(p, n, None) for p, n in routes])
+    assert fib.statistics().words_used == 1
+    filled = FibCompiler(size)
+    fill = as_changes(random_routes(1000, 7))
+    filled.apply(fill)
+    fib.apply(fill)
+    assert fib.statistics() == filled.statistics()
+
+
+def test_full_window_changes_nothing_and_says_what_is_missing():
+    fib = FibCompiler(20)
+    routes = {(k << 24, 8): k for k in range(1, 9)}
+    fib.apply(as_changes(routes))
+    image = fib.image()
+    with pytest.raises(FibFull, match=r"words in one piece were needed, and \d+ of 20 words are free.*larger FIB") as e:
+        fib.apply([(0x01000000, 8, 9), *((k << 20, 12, 7) for k in range(0x100, 0x400, 3))])
+    assert e.value.size == 20 and e.value.asked > e.value.largest <= e.value.available < 20
+    assert fib.image() == image
+    assert fib.lookup(0x01000000) == 1
+    assert {(p, n): r for p, n, r in fib.routes()} == routes
+    assert fib.commit() == []
+    fib.insert(0, 0, 3)
+    fib.commit()
+    assert fib.lookup(0xFF000000) == 3
+
+
+def test_one_change_of_a_result_is_one_write():
+    routes = random_routes(500, 1)
+    fib = FibCompiler(4000)
+    fib.apply(as_changes(routes))
+    for prefix, length in list(routes)[:100]:
+        assert len(fib.apply([(prefix, length, 100)])) == 1
+        assert fib.apply([(prefix, length, 100)]) == []
+
+
+def test_writes_of_a_single_route_are_few():
+    routes = random_routes(3000, 2)
+    fib = FibCompiler(16000)
+    fib.apply(as_changes(routes))
+    total = 0
+    for prefix, length, result in as_changes(routes)[:500]:
+        for change in (None, result):
+            writes = [write for write in fib.apply([(prefix, length, change)]) if write != FENCE]
+            assert 1 <= len(writes) <= 16 + 15 + 1
+            total += len(writes)
+    assert total / 1000 <= 6
+
+
+def test_first_fill_writes_each_row_once():
+    fib = FibCompiler(16000)
+    writes = fib.apply(as_changes(random_routes(3000, 3)))
+    assert FENCE not in writes
+    assert len({write.row for write in writes}) == len(writes) == len(fib.image())
+    assert writes[-1].row == ROOT_ROW
+
+
+def test_root_alone_holds_one_route():
+    fib = FibCompiler(1)
+    assert fib.image() == {ROOT_ROW: 0}
+    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 0x0A000000, "result": 5})
+    assert fib.apply([(0x0A000000, 8, 5)]) == [FibWrite(ROOT_ROW, leaf)]
+    assert (fib.lookup(0x0AFFFFFF), fib.lookup(0x0B000000)) == (5, None)
+    with pytest.raises(FibFull):
+        fib.apply([(0x0B000000, 8, 5)])
+    assert fib.apply([(0x0A000000, 8, None)]) == [FibWrite(ROOT_ROW, 0)]
+
+
+def test_change_is_made_in_small_steps_if_there_is_no_room_for_both_tables():
+    old = {(k << 16, 16): 1 for k in range(2048)}
+    new = {(k << 17, 15): 2 for k in range(1024)} | {(k << 17, 16): 1 for k in range(1024)}
+    fib, pool = FibCompiler(1200), Pool(1200)
+    pool.rows.update(fib.apply(as_changes(old)))
+    writes = fib.apply([(p, n, None) for p, n in old if (p, n) not in new] + as_changes(new))
+    assert writes.count(FENCE) > 2
+    pool.rows.update(write for write in writes if write != FENCE)
+    assert {(p, n): r for p, n, r in fib.routes()} == new
+    assert all(pool.lookup(a) == longest_match(new, a) for a in range(0, 2049 << 16, 0x8000))
+
+
+def test_transaction_is_forgotten_if_its_block_fails():
+    fib = FibCompiler(100)
+    with pytest.raises(ZeroDivisionError), fib.transaction():
+        fib.insert(0, 0, 1)
+        raise ZeroDivisionError
+    assert fib.commit() == []
+    with fib.transaction() as writes:
+        fib.insert(0, 0, 1)
+    assert len(writes) == 1
+    assert len(fib) == 1
+
+
+@pytest.mark.parametrize(("prefix", "length", "result", "message"), [
+    (1, 31, 0, "zeros after the prefix"), (0, 33, 0, "0 to 32 bits"), (1 << 32, 32, 0, "address of 32 bits"),
+    (0, -1, 0, "0 to 32 bits"), (0, 0, 1 << 18, "18 bits"), (0, 0, -1, "18 bits")])
+def test_values_out_of_range(prefix, length, result, message):
+    with pytest.raises(ValueError, match=message):
+        FibCompiler(10).insert(prefix, length, result)
+
+
+@pytest.mark.parametrize(("size", "address_bits"), [(0, 32), ((1 << 18) + 1, 32), (10, 33), (10, 0)])
+def test_parameters_out_of_range(size, address_bits):
+    with pytest.raises(ValueError, match="not"):
+        FibCompiler(size, address_bits)
+
+
+def test_narrow_addresses():
+    fib = FibCompiler(100, address_bits=8)
+    fib.apply([(0x80, 1, 1), (0xC0, 4, 2), (0xC1, 8, 3)])
+    assert [fib.lookup(a) for a in (0x7F, 0x80, 0xC0, 0xC1, 0xD0)] == [None, 1, 2, 3, 1]
+    assert sorted(fib.routes()) == [(0x80, 1, 1), (0xC0, 4, 2), (0xC1, 8, 3)]
+    assert sorted(FibCompiler.from_image(100, fib.image(), 8).routes()) == sorted(fib.routes())
+
+
+@pytest.mark.parametrize("image", [
+    {},
+    {0: pack(FIB_BRANCH, {"external": 3, "child": 1}), 1: 1},
+    {0: pack(FIB_BRANCH, {"external": 3, "child": 0}), 1: 1},
+    {0: pack(FIB_BRANCH, {"internal": 3, "result": 4}), 1: 1},
+    {0: pack(FIB_BRANCH, {"external": 4, "child": 1}), 1: 1},
+    {0: pack(FIB_BRANCH, {"internal": 1, "result": 4}), 1: 1},
+    {0: pack(FIB_LEAF, {"leaf": 1, "length": 33})},
+    {0: pack(FIB_LEAF, {"leaf": 1, "length": 1, "bits": 1})},
+    {0: pack(FIB_BRANCH, {"internal": 1, "external": 1, "result": 4, "child": 1}), 1: 1},
+])
+def test_image_that_is_not_one(image):
+    with pytest.raises(ValueError, match="row|overlaps"):
+        FibCompiler.from_image(10, image)
