@@ -32,10 +32,11 @@ FCS_BYTES = 4
 
 
 class Output(NamedTuple):
-    """A frame that leaves the core, without FCS."""
+    """A frame that leaves the core, without FCS, and as what it was counted: router, ingress port and reason."""
 
     port: int
     frame: bytes
+    event: tuple[int, int, int] | None = None       # None for responses, which aren't counted
 
 
 def checksum_words(octets: bytes) -> int:
@@ -155,7 +156,7 @@ class GoldenModel:
     def _send(self, router: int, port: int, reason: Reason, egress: int, frame: bytes) -> list[Output]:
         self.tables.count(router, port, reason)
         self._enqueued[egress] += 1
-        return [Output(egress, frame)]
+        return [Output(egress, frame, (router, port, reason))]
 
     def _punt(self, router: int, port: int, reason: Reason, frame: bytes) -> list[Output]:
         punted = HostFrame(HostFrameType.PUNT, frame, destination=self.host_mac, source=BOARD_MAC, router=router,

@@ -86,7 +86,7 @@ def test_forwards_with_new_addresses_ttl_and_checksum(model):
     outputs, key = receive(model, Ether(dst=OWN, src="0a:00:00:00:00:09") / packet() / b"trailer")
     assert key == (1, 2, Reason.FORWARDED)
     expected = Ether(dst=NEIGHBOUR, src="02:00:00:00:01:03") / packet(ttl=63) / b"trailer"
-    assert outputs == [(3, bytes(expected))]
+    assert outputs == [(3, bytes(expected), key)]
 
 
 @pytest.mark.parametrize("ttl", [2, 64, 255])
@@ -136,9 +136,9 @@ def test_decisions(model, frame, reason):
     if reason.name.startswith("DROP"):
         assert outputs == []
         return
-    ((port, punted),) = outputs
+    ((port, punted, event),) = outputs
     host_frame = HostFrame.from_bytes(punted)
-    assert port == CONFIG.host_port
+    assert port == CONFIG.host_port and event == key
     assert host_frame == HostFrame(HostFrameType.PUNT, bytes(frame), HOST, BOARD_MAC, router=1, port=2, reason=reason,
                                    length=len(bytes(frame)))
 
@@ -209,9 +209,10 @@ def test_port_checks(model, length, error, reason):
 def test_inject(model, scenario):
     frame = bytes(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP())
     inject = HostFrame.inject(1, 3, frame, source=HOST)
-    assert model.host_receive(inject.to_bytes()) == [(3, frame)]
+    event = (1, CONFIG.host_port, Reason.INJECTED)
+    assert model.host_receive(inject.to_bytes()) == [(3, frame, event)]
     inject.length = 14          # what comes after is sent all the same
-    assert model.host_receive(inject.to_bytes()) == [(3, frame)]
+    assert model.host_receive(inject.to_bytes()) == [(3, frame, event)]
     update(model, scenario.routers[1], ports=0b0111)
     assert model.host_receive(inject.to_bytes()) == []
     assert model.counters == {(1, CONFIG.host_port, Reason.INJECTED): 2, (1, CONFIG.host_port, Reason.DROP_INJECT): 1}
@@ -232,7 +233,7 @@ def test_malformed_from_host(model, change):
 
 def test_host_frame_limits(model):
     inject = HostFrame.inject(0, 0, bytes(1514), source=HOST).to_bytes()
-    assert model.host_receive(inject) == [(0, bytes(1514))]
+    assert model.host_receive(inject) == [(0, bytes(1514), (0, CONFIG.host_port, Reason.INJECTED))]
     assert model.host_receive(inject + b"\0") == model.host_receive(inject[:31]) == []
     assert model.host_receive(inject, RxError.FCS) == []
     assert model.counters[CONFIG.no_router, CONFIG.host_port, Reason.DROP_HOST] == 3
@@ -251,7 +252,7 @@ def test_sequence_numbers():
     op = Op.read(Table.INFO, 0, Info.MAGIC)
 
     def ask(sequence: int, **fields) -> HostFrame:
-        ((_, answer),) = model.host_receive(HostFrame.request(sequence, [op], source=HOST, **fields).to_bytes())
+        ((_, answer, _),) = model.host_receive(HostFrame.request(sequence, [op], source=HOST, **fields).to_bytes())
         return HostFrame.from_bytes(answer)
 
     last = ask(0xFFFFFFFF, sync=True)

@@ -1,0 +1,70 @@
+"""The data plane with a gigabit MAC at every port."""
+
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal
+from amaranth.lib import wiring
+from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .config import HOST_HEADER_BYTES, CoreConfig
+from .core import Core
+from .mac.gmii import GmiiSignature
+from .mac.mac import GmiiMac
+
+__all__ = ["GmiiCore"]
+
+
+class GmiiCore(wiring.Component):
+    """:class:`Core` behind GMIIs, the host port's included.
+
+    The core runs in ``sync``. Each half of each MAC runs in a domain of its own, made here from a clock input and reset
+    together with ``sync``; one clock may drive several inputs.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Parameters of the core.
+
+    Attributes
+    ----------
+    gmii0, gmii1, ... : GmiiSignature, out
+        A GMII for each data port, and one more, with the highest number, for the host port.
+    gmii0_rx_clk, gmii0_tx_clk, ... : Signal, in
+        Clocks of each GMII, 125 MHz: RX_CLK from the PHY, and GTX_CLK from a local source.
+
+    Raises
+    ------
+    ConfigError
+        If the core is too slow for its data ports.
+    """
+
+    def __init__(self, config: CoreConfig):
+        config.check_line_rate()
+        self.config = config
+        members = {}
+        for port in range(config.all_ports):
+            members[f"gmii{port}"] = Out(GmiiSignature)
+            members[f"gmii{port}_rx_clk"] = In(1)
+            members[f"gmii{port}_tx_clk"] = In(1)
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.core = core = Core(config, has_macs=True)
+        for port in range(config.all_ports):
+            is_host = port == config.host_port
+            max_frame = config.max_frame + (HOST_HEADER_BYTES if is_host else 0)
+            domains = {side: f"gmii{port}_{side}" for side in ("rx", "tx")}
+            for domain in domains.values():
+                m.domains += ClockDomain(domain)
+                m.d.comb += ClockSignal(domain).eq(getattr(self, f"{domain}_clk"))
+                m.submodules[f"{domain}_reset"] = ResetSynchronizer(
+                    ResetSignal("sync", allow_reset_less=True), domain=domain)
+            mac = GmiiMac(config, max_frame)
+            m.submodules[f"mac{port}"] = DomainRenamer(domains)(mac)
+            connect(m, mac.gmii, flipped(getattr(self, f"gmii{port}")))
+            connect(m, mac.rx, core.host_rx if is_host else core.rx[port])
+            connect(m, core.host_tx if is_host else core.tx[port], mac.tx)
+            if not is_host:
+                m.d.comb += core.underflow[port].eq(mac.underflow)
+        return m
