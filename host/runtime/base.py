@@ -223,7 +223,7 @@ class Runtime(ABC):
             state = self.status(id).state
             if state is not State.RUNNING or time.monotonic() > end:
                 reason = f"not ready after {timeout} s" if state is State.RUNNING else f"it is {state}"
-                raise ContainerError(id, "wait until ready", f"{reason}; log:\n{self.logs(id, 20)}")
+                raise ContainerError(id, "wait until ready", f"{reason}; log:\n{self.logs(id, 10)}")
             time.sleep(0.05)
 
     @abstractmethod
@@ -309,4 +309,4 @@ class Runtime(ABC):
 
     @abstractmethod
     def logs(self, id: RouterId, lines: int | None = None) -> str:
-        """Text of FRR's log and the start-up output, or the last `lines` lines; also of a stopped container."""
+        """Start-up output and FRR's log, or the last `lines` lines of each; also of a stopped container."""

@@ -480,8 +480,10 @@ class RuncRuntime(Runtime):
         top = directory / "rootfs"
         if not is_mount(top):
             top = directory / "scratch" / "upper"  # after a restart of the machine
-        text = "".join(_read_inside(top, name) for name in (frr.CONSOLE, frr.LOG))
-        return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:] if lines else [])
+        texts = [_read_inside(top, name).splitlines(keepends=True) for name in (frr.CONSOLE, frr.LOG)]
+        return "".join(
+            line for text in texts for line in (text if lines is None else text[max(0, len(text) - lines) :])
+        )
 
 
 def _reason(text: str) -> str:

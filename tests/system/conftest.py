@@ -1,0 +1,46 @@
+"""What the tests with real containers share: one image for all, and directories of its own for each test."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+from polyrouter.host.runtime.image import ImageError, Images
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """Directory of the image "default" of this machine, built at the first use."""
+    state = Path(os.environ.get("POLYROUTER_STATE", "/var/lib/polyrouter"))
+    images = Images(state)
+    if not images.exists():
+        state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            images.build()
+        except ImageError:
+            # Another worker may have been faster; its image is as good.
+            if not images.exists():
+                raise
+    return images.path("default")
+
+
+@pytest.fixture(scope="module")
+def directories(image):
+    """A state directory that has the image, and a run directory; both must be empty but for that at the end."""
+    # Not below pytest's own directory: containers' users may not enter that.
+    top = Path(tempfile.mkdtemp(prefix="polyrouter-test-"))
+    top.chmod(0o755)
+    state, run = top / "state", top / "run"
+    (state / "images").mkdir(parents=True)
+    (state / "images/default").symlink_to(image)
+    run.mkdir()
+    yield state, run
+    shutil.rmtree(top)
+
+
+@pytest.fixture
+def network() -> str:
+    """Name of a network that no other test uses."""
+    return f"t{uuid.uuid4().hex[:10]}"
