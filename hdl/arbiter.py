@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .records import PORT_BITS, ROUTER_BITS, TAG
+from .roundrobin import RoundRobin
 from .slice import RegisterSlice
 from .stream import PacketSignature, packet_layout
 
@@ -75,25 +76,16 @@ class Arbiter(wiring.Component):
             ]
 
         # In the cycle of a frame's last beat, its source's ``valid`` says nothing of a next frame yet.
-        waiting = Signal(count)
-        choice = Signal(range(count))
+        m.submodules.turn = turn = RoundRobin(count)
         m.d.comb += [
             done.eq(register.i.valid & register.i.ready & register.i.payload.beat.last),
-            waiting.eq(Cat(source.valid & ~(done & (grant == k)) for k, source in enumerate(sources))),
-            choice.eq(grant),
+            turn.requests.eq(Cat(source.valid & ~(done & (grant == k)) for k, source in enumerate(sources))),
+            turn.advance.eq(~busy | done),
         ]
-        with m.Switch(grant):
-            for index in range(count):
-                with m.Case(index):
-                    # The nearest successor is assigned last, and so wins.
-                    for distance in range(count, 0, -1):
-                        successor = (index + distance) % count
-                        with m.If(waiting[successor]):
-                            m.d.comb += choice.eq(successor)
-        with m.If(~busy | done):
-            m.d.sync += busy.eq(waiting.any())
-            with m.If(waiting.any()):
-                m.d.sync += grant.eq(choice)
+        with m.If(turn.advance):
+            m.d.sync += busy.eq(turn.valid)
+            with m.If(turn.valid):
+                m.d.sync += grant.eq(turn.grant)
 
         m.d.comb += [
             self.o.valid.eq(register.o.valid),

@@ -43,7 +43,8 @@ def random_case(rng, config, seeds, entries):
     """Rows, and frames of which about half have addresses that are in them."""
     rows, known = {}, []
     for _ in range(entries):
-        mac, port, role = rng.getrandbits(48) & ~(1 << 40), rng.randrange(config.ports), rng.randrange(2)
+        # Group addresses too: such a row is never to match a destination.
+        mac, port, role = rng.getrandbits(48) & ~(rng.choice([0, 1, 1, 1]) << 40), rng.randrange(config.ports), rng.randrange(2)
         # A few rows with a router that does not exist, and a few that are not valid.
         router = rng.choice([rng.randrange(config.routers)] * 8 + [min(config.routers, 1023)])
         valid = rng.random() < 0.9
@@ -68,9 +69,10 @@ def random_case(rng, config, seeds, entries):
         ports = [k[1] for k in known if k[0] in (dmac, smac)] or [0]
         port = rng.choice(ports * 3 + [rng.randrange(config.ports)])
         injected = rng.random() < 0.1
-        group = rng.random() < 0.1
-        frames.append({"dmac": dmac | group << 40, "smac": smac, "port": port, "injected": injected,
-                       "group": group, "router": rng.randrange(config.routers) if injected else 0,
+        if rng.random() < 0.1:
+            dmac |= 1 << 40
+        frames.append({"dmac": dmac, "smac": smac, "port": port, "injected": injected,
+                       "group": dmac >> 40 & 1, "router": rng.randrange(config.routers) if injected else 0,
                        "length": rng.randrange(1 << 14), "destination": rng.getrandbits(32)})
     return rows, {k[:3]: k[3] for k in known if k[3] is not None}, frames
 
