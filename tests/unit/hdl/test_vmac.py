@@ -44,7 +44,8 @@ def random_case(rng, config, seeds, entries):
     rows, known = {}, []
     for _ in range(entries):
         # Group addresses too: such a row is never to match a destination.
-        mac, port, role = rng.getrandbits(48) & ~(rng.choice([0, 1, 1, 1]) << 40), rng.randrange(config.ports), rng.randrange(2)
+        mac = rng.getrandbits(48) & ~(rng.choice([0, 1, 1, 1]) << 40)
+        port, role = rng.randrange(config.ports), rng.randrange(2)
         # A few rows with a router that does not exist, and a few that are not valid.
         router = rng.choice([rng.randrange(config.routers)] * 8 + [min(config.routers, 1023)])
         valid = rng.random() < 0.9
