@@ -1,0 +1,87 @@
+"""A board without a data plane: tables in memory, the checks of the control engine, and the golden look-ups."""
+
+from collections.abc import Iterable
+
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.layouts import AdjacencyKind, Table
+from polyrouter.sim.golden_tables import Adjacency, RouteFault, Tables
+
+__all__ = ["BoardGone", "TableBoard"]
+
+
+class BoardGone(Exception):
+    """The board does not answer."""
+
+
+class TableBoard:
+    """Has the methods of a driver that tables need.
+
+    Attributes
+    ----------
+    log : list
+        Every write and every fence, in order.
+    fail_after : int or None
+        Accesses that are still answered.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        self.tables = Tables(config)
+        self.log: list[tuple[Table, int, int, int] | str] = []
+        self.fail_after: int | None = None
+        self.on_write = lambda: None
+
+    def write_rows(self, rows: Iterable[tuple[Table, int, int, int]]) -> None:
+        """Write, row by row."""
+        for table, router, row, bits in rows:
+            self._answer()
+            self._check(table, router, row)
+            self.tables.write(table, router, row, bits)
+            self.log.append((table, router, row, bits))
+            self.on_write()
+
+    def read_rows(self, rows: Iterable[tuple[Table, int, int]]) -> list[int]:
+        """Read."""
+        result = []
+        for table, router, row in rows:
+            self._answer()
+            self._check(table, router, row)
+            result.append(self.tables.read(table, router, row))
+        return result
+
+    def fence(self) -> None:
+        """Only noted: look-ups take no time here."""
+        self._answer()
+        self.log.append("fence")
+
+    def adjacency(self, router: int, address: int) -> Adjacency | None:
+        """What a packet of a router to an address meets; None if there is no route.
+
+        Raises
+        ------
+        RouteFault
+            If a table refers to something outside of the router's window.
+        """
+        context = self.tables.context(router)
+        if not context.enable:
+            raise RouteFault
+        row = self.tables.route(context, address)
+        return None if row is None else self.tables.adjacency(context, row)
+
+    def kind(self, router: int, address: int) -> AdjacencyKind | None:
+        """Kind of what a packet meets."""
+        found = self.adjacency(router, address)
+        return None if found is None else AdjacencyKind(found.kind)
+
+    def _answer(self) -> None:
+        if self.fail_after is not None:
+            if not self.fail_after:
+                raise BoardGone
+            self.fail_after -= 1
+
+    def _check(self, table: Table, router: int, row: int) -> None:
+        assert 0 <= router < self.config.routers
+        context = self.tables.context(router)
+        size = {Table.FIB: context.fib_size, Table.ADJACENCY: context.adj_size, Table.CONTEXT: 1,
+                Table.PORT: self.config.ports, Table.VMAC: self.config.vmac_slots}[table]
+        assert 0 <= row < size, f"{table.name} row {row} of router {router} is outside of its window of {size}"

@@ -1,0 +1,65 @@
+"""Windows of the shared tables."""
+
+import pytest
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.host.tables.windows import Window, WindowPool, WindowsFull
+
+CONFIG = CoreConfig(routers=4, fib_words=1000, adjacencies=100)
+
+
+def test_equal_shares_fill_the_tables():
+    pool = WindowPool(CONFIG)
+    windows = [pool.allocate(router) for router in range(4)]
+    assert windows == [Window(250 * k, 250, 25 * k, 25) for k in range(4)]
+    assert pool.fib.free == pool.adjacencies.free == 0
+
+
+def test_a_gap_is_used_again():
+    pool = WindowPool(CONFIG)
+    for router in range(3):
+        pool.allocate(router)
+    pool.release(1)
+    assert pool.allocate(3, 200, 20) == Window(250, 200, 25, 20)
+    assert pool.allocate(1, 51, 6) == Window(750, 51, 75, 6)
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_taken():
+    pool = WindowPool(CONFIG)
+    pool.allocate(0, 600, 10)
+    with pytest.raises(WindowsFull, match="router 1 asks for 500 FIB words, and of 1000 there are 400 left: ask for"):
+        pool.allocate(1, 500, 10)
+    with pytest.raises(WindowsFull, match="router 1 asks for 91 adjacencies, and of 100 there are 90 left"):
+        pool.allocate(1, 100, 91)
+    assert pool.allocate(1, 400, 90) == Window(600, 400, 10, 90)
+
+
+def test_message_tells_of_fragments():
+    pool = WindowPool(CONFIG)
+    for router in range(4):
+        pool.allocate(router)
+    pool.release(0)
+    pool.release(2)
+    with pytest.raises(WindowsFull, match="500 left, at most 250 in a row"):
+        pool.allocate(0, 300)
+
+
+def test_reserve_what_was_there_before():
+    pool = WindowPool(CONFIG)
+    pool.reserve(2, Window(300, 100, 30, 10))
+    assert pool.allocate(0, 300, 30) == Window(0, 300, 0, 30)
+    with pytest.raises(WindowsFull, match="FIB words 350 to 449 can't be router 1's"):
+        pool.reserve(1, Window(350, 100, 50, 10))
+    with pytest.raises(WindowsFull, match="adjacencies 95 to 104"):
+        pool.reserve(1, Window(400, 100, 95, 10))
+    pool.reserve(1, Window(400, 100, 90, 10))
+
+
+def test_nonsense_is_refused():
+    pool = WindowPool(CONFIG)
+    pool.allocate(0)
+    with pytest.raises(ValueError, match="router 0 has FIB words already"):
+        pool.allocate(0)
+    with pytest.raises(ValueError, match="router must be 0 to 3"):
+        pool.allocate(4)
+    with pytest.raises(ValueError, match="must be 1 to 262144"):
+        pool.allocate(1, -1)
