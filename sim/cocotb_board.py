@@ -69,10 +69,11 @@ class CocotbBoard:
                 name = f"gmii{port}"
                 max_frame = config.max_frame + 32 * (port == config.host_port)
                 rx_period = RX_PERIODS[port % len(RX_PERIODS)]
-                Clock(getattr(dut, f"{name}_rx_clk"), rx_period, "ps").start()
-                Clock(getattr(dut, f"{name}_tx_clk"), 8000, "ps").start()
-                self.sources.append(GmiiFrameSource(dut, name, max_frame))
-                sink = GmiiFrameSink(dut, name, leave)
+                rx_clk, tx_clk = getattr(dut, f"{name}_rx_clk"), getattr(dut, f"{name}_tx_clk")
+                Clock(rx_clk, rx_period, "ps").start()
+                Clock(tx_clk, 8000, "ps").start()
+                self.sources.append(GmiiFrameSource(dut, name, rx_clk, max_frame))
+                sink = GmiiFrameSink(dut, name, tx_clk, leave)
                 cocotb.start_soon(sink.run())
                 self.sinks.append(sink)
             else:

@@ -15,6 +15,8 @@ from polyrouter.hdl.stream import frame_layout
 __all__ = ["FrameSink", "FrameSource", "GmiiFrameSink", "GmiiFrameSource", "StreamClock"]
 
 LEAST_PAYLOAD = 60
+#: 12 byte times, less rounding; times are in ps.
+GAP_PS = 12 * 8000 - 10
 
 
 
@@ -159,11 +161,21 @@ class FrameSink:
 
 
 class GmiiFrameSource:
-    """Sends frames on a GMII, bad ones included, through cocotbext-eth."""
+    """Sends frames on a GMII, bad ones included, through cocotbext-eth.
 
-    def __init__(self, dut: Any, prefix: str, max_frame: int):
+    Parameters
+    ----------
+    dut, prefix
+        Where the GMII's signals are: ``<prefix>__rxd`` and so on.
+    clock : handle
+        RX_CLK.
+    max_frame : int
+        Longest frame that is good, with FCS.
+    """
+
+    def __init__(self, dut: Any, prefix: str, clock: Any, max_frame: int):
         self.source = GmiiSource(getattr(dut, f"{prefix}__rxd"), getattr(dut, f"{prefix}__rx_er"),
-                                 getattr(dut, f"{prefix}__rx_dv"), getattr(dut, f"{prefix}_rx_clk"))
+                                 getattr(dut, f"{prefix}__rx_dv"), clock)
         self.max_frame = max_frame
 
     @property
@@ -193,20 +205,28 @@ class GmiiFrameSink:
 
     Parameters
     ----------
+    dut, prefix
+        Where the GMII's signals are: ``<prefix>__txd`` and so on.
+    clock : handle
+        GTX_CLK.
     received : Callable[[bytes], None]
         Is given each frame, padding included.
     """
 
-    def __init__(self, dut: Any, prefix: str, received: Callable[[bytes], None]):
+    def __init__(self, dut: Any, prefix: str, clock: Any, received: Callable[[bytes], None]):
         self.sink = GmiiSink(getattr(dut, f"{prefix}__txd"), getattr(dut, f"{prefix}__tx_er"),
-                             getattr(dut, f"{prefix}__tx_en"), getattr(dut, f"{prefix}_tx_clk"))
+                             getattr(dut, f"{prefix}__tx_en"), clock)
         self._received = received
 
     async def run(self) -> None:
         """Take frames for ever."""
+        end = None
         while True:
             burst = await self.sink.recv()
+            assert end is None or burst.sim_time_start - end >= GAP_PS, "gap too short"
+            end = burst.sim_time_end
             assert burst.error is None, f"TX_ER in a frame of {len(burst)} bytes"
-            assert bytes(burst.get_preamble()) == b"\x55" * 7 + b"\xd5"
+            # GmiiSink leaves the first byte of a burst out
+            assert bytes(burst.get_preamble()) == b"\x55" * 6 + b"\xd5"
             assert burst.check_fcs(), "a frame with a bad FCS was sent"
             self._received(bytes(burst.get_payload()))
