@@ -1,0 +1,214 @@
+"""Keeps the tables of a virtual router as the kernel of its container has them."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..board.errors import BoardError
+from ..tables.adjacency import Target
+from ..tables.router import RouterTables
+from .desired import FIXED, desired_target
+from .kernel import NUD_STALE, KernelState, Prefix
+from .netlink import (
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETNEIGH,
+    RTM_GETNEXTHOP,
+    RTM_GETROUTE,
+    MirrorSocket,
+    Overflow,
+    decode,
+)
+
+__all__ = ["RouteMirror"]
+
+#: Prefixes that one commit changes at most, so that other routers need not wait long for theirs.
+BATCH = 2000
+#: Buffers that are taken from the kernel in one go.
+_READS = 64
+#: Seconds between looks at the neighbours in use: the kernel sees none of the packets that the hardware forwards, so
+#: without these it would forget them.
+REFRESH_SECONDS = 5.0
+#: Neighbours that are checked or resolved at once.
+_REFRESH_AT_ONCE = 256
+#: Seconds between complete dumps of the routes, which a container can bring about as often as it likes.
+_DUMP_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class RouteMirror:
+    """Mirror of one router; all methods but :meth:`summary` are called by one thread, that of a mirror loop.
+
+    A neighbour that is known gets a host route and an adjacency with its MAC address; subnets on a port are punted, and
+    so the kernel asks for whoever is not known yet. :mod:`.desired` has the rules.
+
+    Parameters
+    ----------
+    tables : RouterTables
+        The router's tables.
+    namespace : path
+        Network namespace of the container.
+    port_of_name : mapping of str to int
+        Names of the interfaces in it that are ports.
+    receive_buffer : int, optional
+        Bytes of events that may wait in the kernel.
+
+    Raises
+    ------
+    OSError
+        If the namespace is not there.
+    """
+
+    def __init__(self, tables: RouterTables, namespace: Path | str, port_of_name: Mapping[str, int], *,
+                 receive_buffer: int | None = None) -> None:
+        self.tables = tables
+        self.state = KernelState(port_of_name)
+        self.socket = MirrorSocket(namespace) if receive_buffer is None else MirrorSocket(namespace, receive_buffer)
+        self.resyncs = 0
+        self.last_resync = ""
+        self.batches = 0
+        self.events = 0
+        self.error: str | None = None
+        self._resync_reason: str | None = "start"
+        self._next_dump = 0.0
+        self._next_refresh = 0.0
+        # Everything that the tables have is looked at once, so that what the kernel no longer has is removed.
+        self.state.prefixes |= {*FIXED, *tables.prefixes()}
+
+    @property
+    def router(self) -> int:
+        """The router's number."""
+        return self.tables.router
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there are events."""
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """Let go of the namespace; the tables stay as they are."""
+        self.socket.close()
+
+    def resync(self, reason: str) -> None:
+        """Compare everything with the kernel at the next :meth:`receive`."""
+        self._resync_reason = reason
+
+    def receive(self) -> bool:
+        """Take events from the kernel; returns whether there may be more."""
+        try:
+            for _ in range(_READS):
+                data = self.socket.receive()
+                if data is None:
+                    break
+                for event in decode(data):
+                    self.events += 1
+                    self.state.apply(event)
+            else:
+                return True
+        except Overflow:
+            self._resync_reason = "events were lost"
+        if self._resync_reason is not None:
+            self._dump_all()
+        elif self.state.outdated and time.monotonic() >= self._next_dump:
+            self._dump_routes()
+        return False
+
+    def wants_work(self) -> bool:
+        """Whether :meth:`work` has something to do."""
+        return not self.tables.out_of_step and bool(self.state.prefixes or self.state.touched)
+
+    def work(self, limit: int = BATCH) -> None:
+        """Bring up to ``limit`` prefixes into the tables, with one commit."""
+        state, tables = self.state, self.tables
+        touched, state.touched = state.touched, set()
+        for port, address in touched:
+            ifindex = state.ifindex(port)
+            mac = None if ifindex is None else state.neighbour_mac(ifindex, address)
+            tables.set_neighbour(port, address, mac)
+        for port in set(state.port_of_name.values()):
+            tables.set_mtu(port, state.mtu(port))
+        for _ in range(min(limit, len(state.prefixes))):
+            prefix = state.prefixes.pop()
+            tables.set_route(prefix, desired_target(state, prefix))
+        self.batches += 1
+        try:
+            tables.commit()
+        except BoardError as error:
+            # The tables know that the board is not as they say, and do nothing until they are synchronized.
+            self.error = str(error)
+            _log.error("router %d: %s", self.router, error)
+            return
+        self.error = None
+        self._resolve(tables.take_unresolved())
+
+    def tick(self) -> float:
+        """Do what is due; returns the time (monotonic) at which it wants to be called again."""
+        now = time.monotonic()
+        if now >= self._next_refresh:
+            self._next_refresh = now + REFRESH_SECONDS
+            self._refresh()
+        if self._resync_reason is not None or (self.state.outdated and now >= self._next_dump):
+            self.receive()
+        return min(self._next_refresh, self._next_dump) if self.state.outdated else self._next_refresh
+
+    def summary(self) -> dict[str, object]:
+        """State for people: routes in the kernel's main table and in hardware, resyncs, problems."""
+        problems = self.tables.problems()
+        if self.error is not None:
+            problems.append(self.error)
+        return {"router": self.router, "rib": self.state.route_count(), "fib": self.tables.route_count(),
+                "adjacencies": self.tables.adjacency_count(), "pending": len(self.state.prefixes),
+                "events": self.events, "batches": self.batches, "resyncs": self.resyncs,
+                "last_resync": self.last_resync, "problems": problems}
+
+    def _dump_all(self) -> None:
+        reason, self._resync_reason = self._resync_reason or "", None
+        # Older than what the dumps will say, and not complete.
+        self.socket.discard()
+        dumps = {kind: [event.item for event in self.socket.dump(kind)]
+                 for kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETNEXTHOP, RTM_GETNEIGH, RTM_GETROUTE)}
+        self.state.replace_links(dumps[RTM_GETLINK])            # type: ignore[arg-type]
+        self.state.replace_addresses(dumps[RTM_GETADDR])        # type: ignore[arg-type]
+        self.state.replace_next_hops(dumps[RTM_GETNEXTHOP])     # type: ignore[arg-type]
+        self.state.replace_neighbours(dumps[RTM_GETNEIGH])      # type: ignore[arg-type]
+        self.state.replace_routes(dumps[RTM_GETROUTE])          # type: ignore[arg-type]
+        if not self.resyncs:
+            self._forget_neighbours()
+        self.resyncs += 1
+        self.last_resync = reason
+        _log.info("router %d: compared with the kernel: %s", self.router, reason)
+
+    def _dump_routes(self) -> None:
+        self._next_dump = time.monotonic() + _DUMP_SECONDS
+        self.state.replace_next_hops(event.item for event in self.socket.dump(RTM_GETNEXTHOP))  # type: ignore[misc]
+        self.state.replace_routes(event.item for event in self.socket.dump(RTM_GETROUTE))       # type: ignore[misc]
+
+    def _forget_neighbours(self) -> None:
+        """Have another look at all neighbours that an earlier mirror told the tables of."""
+        self.state.touched |= {(target.port, target.address) for target in self.tables.targets()
+                               if target.address is not None}
+        self.state.touched |= set(self.tables.neighbours())
+
+    def _resolve(self, targets: list[Target]) -> None:
+        for target in targets[:_REFRESH_AT_ONCE]:
+            ifindex = self.state.ifindex(target.port)
+            if ifindex is not None and target.address is not None:
+                self.socket.use_neighbour(ifindex, target.address)
+
+    def _refresh(self) -> None:
+        """Resolve next hops that are not known, and check those that the kernel has not heard of for a while."""
+        due = []
+        for target in self.tables.targets():
+            if target.address is None:
+                continue
+            ifindex = self.state.ifindex(target.port)
+            neighbour = None if ifindex is None else self.state.neighbours.get((ifindex, target.address))
+            if neighbour is None or neighbour.state & NUD_STALE or not neighbour.mac:
+                due.append(target)
+        self._resolve(due)
+
+
+def prefixes_of(state: KernelState) -> set[Prefix]:
+    """All prefixes that a kernel's state gives a route."""
+    return {prefix for prefix in {*FIXED, *state.all_prefixes()} if desired_target(state, prefix) is not None}

@@ -1,0 +1,427 @@
+"""Routes, neighbours and links of a network namespace over rtnetlink (RFC 3549, Linux ``rtnetlink(7)``).
+
+Routes, next-hop objects and neighbours come in floods, so they are decoded here, and only what is needed of them: this
+takes a few microseconds a route where a complete decoder takes a hundred. Links and addresses are left to pyroute2.
+All come through one socket, so that their order is the kernel's.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import NamedTuple
+
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+from ..fabric import in_namespace
+
+__all__ = ["Address", "Event", "Hop", "Link", "MirrorSocket", "Neighbour", "NextHopObject", "Overflow", "Route",
+           "decode", "neighbour_use_request"]
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
+
+NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x2, 0x4, 0x10
+NLM_F_DUMP = 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
+_NLMSG_ERROR, _NLMSG_DONE, _NLMSG_OVERRUN = 2, 3, 4
+
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+#: RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, NEXTHOP.
+_GROUPS = (1, 3, 5, 7, 32)
+#: Room for some 100,000 route events; the kernel doubles it. The default loses a burst after some 650.
+_RECEIVE_BUFFER = 32 << 20
+_RECEIVE_SIZE = 1 << 17
+
+_RTM_F_CLONED = 0x200
+_NTF_USE, _NTF_PROXY = 0x01, 0x08
+
+_HEADER = struct.Struct("=IHHII")                   # nlmsghdr
+_ROUTE_HEAD = struct.Struct("=IHHIIBBBBBBBBI")      # nlmsghdr, rtmsg
+_NEIGHBOUR = struct.Struct("=B3xiHBB")              # ndmsg
+_NEXT_HOP = struct.Struct("=BBBBI")                 # nhmsg
+_ATTRIBUTE = struct.Struct("=HH")                   # rtattr
+_RTNEXTHOP = struct.Struct("=HBBi")                 # rtnexthop
+_GROUP_MEMBER = struct.Struct("=IBBH")              # nexthop_grp
+_U32 = struct.Struct("=I")
+_IP = struct.Struct("!I")
+
+_NLA_TYPE_MASK = 0x3FFF
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH = 1, 4, 5, 6, 9
+_RTA_TABLE, _RTA_VIA, _RTA_ENCAP, _RTA_NH_ID = 15, 18, 22, 30
+_NHA_ID, _NHA_GROUP, _NHA_BLACKHOLE, _NHA_OIF, _NHA_GATEWAY, _NHA_ENCAP = 1, 2, 4, 5, 6, 8
+_NDA_DST, _NDA_LLADDR = 1, 2
+
+
+class Overflow(Exception):
+    """The kernel had no room for all events: what is known of the namespace is out of date."""
+
+
+class Hop(NamedTuple):
+    """One next hop of a route."""
+
+    ifindex: int
+    gateway: int | None         # None: on the link
+    flags: int = 0              # RTNH_F_*
+    foreign: bool = False       # a gateway that is not IPv4, or an encapsulation
+
+
+class Route(NamedTuple):
+    """A route. Two are the same if all fields are equal."""
+
+    table: int
+    prefix: int
+    length: int
+    tos: int
+    priority: int
+    type: int                   # RTN_*
+    hops: tuple[Hop, ...]
+    next_hop_id: int = 0        # next-hop object; zero if ``hops`` are the route's own
+
+
+class NextHopObject(NamedTuple):
+    """A next-hop object or a group of them."""
+
+    id: int
+    hop: Hop | None             # None for groups and blackholes
+    group: tuple[int, ...] = ()
+    blackhole: bool = False
+
+
+class Neighbour(NamedTuple):
+    """An entry of the ARP table."""
+
+    ifindex: int
+    address: int
+    state: int                  # NUD_*
+    mac: int | None
+
+
+class Link(NamedTuple):
+    """An interface."""
+
+    ifindex: int
+    name: str
+    flags: int                  # IFF_*
+    mtu: int
+    mac: int | None
+
+
+class Address(NamedTuple):
+    """An IPv4 address of an interface."""
+
+    ifindex: int
+    address: int
+    length: int
+
+
+class Event(NamedTuple):
+    """A message: something is there now, or is gone."""
+
+    new: bool
+    item: Route | NextHopObject | Neighbour | Link | Address
+    flags: int = 0              # NLM_F_*
+
+
+def decode(data: bytes) -> Iterator[Event]:
+    """Events in what was received, in order; messages and routes of no interest are left out."""
+    for offset, length, kind, flags, _ in _messages(data):
+        event = _decode_message(data, offset, length, kind, flags)
+        if event is not None:
+            yield event
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    offset, end = 0, len(data)
+    while offset + _HEADER.size <= end:
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size or offset + length > end:
+            return
+        yield offset, length, kind, flags, sequence
+        offset += length + 3 & ~3
+
+
+def _decode_message(data: bytes, offset: int, length: int, kind: int, flags: int) -> Event | None:
+    item: Route | NextHopObject | Neighbour | Link | Address | None
+    if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+        item = _decode_route(data, offset, length)
+        new = kind == RTM_NEWROUTE
+    elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
+        item = _decode_neighbour(data, offset, length)
+        new = kind == RTM_NEWNEIGH
+    elif kind in (RTM_NEWNEXTHOP, RTM_DELNEXTHOP):
+        item = _decode_next_hop(data, offset, length)
+        new = kind == RTM_NEWNEXTHOP
+    elif kind in (RTM_NEWLINK, RTM_DELLINK):
+        item = _decode_link(data[offset:offset + length])
+        new = kind == RTM_NEWLINK
+    elif kind in (RTM_NEWADDR, RTM_DELADDR):
+        item = _decode_address(data[offset:offset + length])
+        new = kind == RTM_NEWADDR
+    else:
+        return None
+    return None if item is None else Event(new, item, flags)
+
+
+def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+    while offset + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4 or offset + length > end:
+            return
+        yield kind & _NLA_TYPE_MASK, offset + 4, offset + length
+        offset += length + 3 & ~3
+
+
+def _decode_route(data: bytes, start: int, length: int) -> Route | None:
+    (_, _, _, _, _, family, prefix_length, _, tos, table, _, _, kind, flags) = _ROUTE_HEAD.unpack_from(data, start)
+    if family != socket.AF_INET or flags & _RTM_F_CLONED:
+        return None
+    prefix = priority = ifindex = next_hop_id = 0
+    gateway: int | None = None
+    foreign = False
+    hops: tuple[Hop, ...] | None = None
+    # Written out instead of by _attributes(): this loop is what a burst of routes spends its time in.
+    offset, end = start + 28, start + length
+    while offset + 4 <= end:
+        size, attribute = _ATTRIBUTE.unpack_from(data, offset)
+        if size < 4 or offset + size > end:
+            break
+        if attribute == _RTA_DST:
+            prefix, = _IP.unpack_from(data, offset + 4)
+        elif attribute == _RTA_TABLE:
+            table, = _U32.unpack_from(data, offset + 4)
+        elif attribute == _RTA_OIF:
+            ifindex, = _U32.unpack_from(data, offset + 4)
+        elif attribute == _RTA_GATEWAY:
+            gateway, = _IP.unpack_from(data, offset + 4)
+        elif attribute == _RTA_PRIORITY:
+            priority, = _U32.unpack_from(data, offset + 4)
+        else:
+            attribute &= _NLA_TYPE_MASK
+            if attribute == _RTA_MULTIPATH:
+                hops = tuple(_multipath(data, offset + 4, offset + size))
+            elif attribute == _RTA_NH_ID:
+                next_hop_id, = _U32.unpack_from(data, offset + 4)
+            elif attribute in (_RTA_VIA, _RTA_ENCAP):
+                foreign = True
+        offset += size + 3 & ~3
+    if hops is None:
+        hops = (Hop(ifindex, gateway, flags & 0xFF, foreign),) if ifindex else ()
+    return Route(table, prefix, prefix_length, tos, priority, kind, hops, next_hop_id)
+
+
+def _multipath(data: bytes, offset: int, end: int) -> Iterator[Hop]:
+    while offset + _RTNEXTHOP.size <= end:
+        length, flags, _, ifindex = _RTNEXTHOP.unpack_from(data, offset)
+        if length < _RTNEXTHOP.size:
+            return
+        gateway, foreign = None, False
+        for kind, first, _ in _attributes(data, offset + _RTNEXTHOP.size, min(end, offset + length)):
+            if kind == _RTA_GATEWAY:
+                gateway, = _IP.unpack_from(data, first)
+            elif kind in (_RTA_VIA, _RTA_ENCAP):
+                foreign = True
+        yield Hop(ifindex, gateway, flags, foreign)
+        offset += length + 3 & ~3
+
+
+def _decode_next_hop(data: bytes, start: int, length: int) -> NextHopObject | None:
+    family, _, _, _, flags = _NEXT_HOP.unpack_from(data, start + _HEADER.size)
+    number = ifindex = 0
+    gateway: int | None = None
+    foreign = family == socket.AF_INET6
+    blackhole = False
+    group: tuple[int, ...] | None = None
+    for kind, first, end in _attributes(data, start + _HEADER.size + _NEXT_HOP.size, start + length):
+        if kind == _NHA_ID:
+            number, = _U32.unpack_from(data, first)
+        elif kind == _NHA_GROUP:
+            group = tuple(_GROUP_MEMBER.unpack_from(data, at)[0] for at in range(first, end, _GROUP_MEMBER.size))
+        elif kind == _NHA_BLACKHOLE:
+            blackhole = True
+        elif kind == _NHA_OIF:
+            ifindex, = _U32.unpack_from(data, first)
+        elif kind == _NHA_GATEWAY:
+            if end - first == 4:
+                gateway, = _IP.unpack_from(data, first)
+            else:
+                foreign = True
+        elif kind == _NHA_ENCAP:
+            foreign = True
+    if not number:
+        return None
+    if group is not None or blackhole:
+        return NextHopObject(number, None, group or (), blackhole)
+    return NextHopObject(number, Hop(ifindex, gateway, flags & 0xFF, foreign))
+
+
+def _decode_neighbour(data: bytes, start: int, length: int) -> Neighbour | None:
+    family, ifindex, state, flags, _ = _NEIGHBOUR.unpack_from(data, start + _HEADER.size)
+    if family != socket.AF_INET or flags & _NTF_PROXY:
+        return None
+    address: int | None = None
+    mac: int | None = None
+    for kind, first, end in _attributes(data, start + _HEADER.size + _NEIGHBOUR.size, start + length):
+        if kind == _NDA_DST:
+            address, = _IP.unpack_from(data, first)
+        elif kind == _NDA_LLADDR and end - first == 6:
+            mac = int.from_bytes(data[first:end], "big")
+    return None if address is None else Neighbour(ifindex, address, state, mac)
+
+
+def _decode_link(message: bytes) -> Link | None:
+    decoded = ifinfmsg(message)
+    decoded.decode()
+    name = decoded.get_attr("IFLA_IFNAME")
+    # Bridges tell of their ports in messages of another family, without all that is asked for here.
+    if name is None or decoded["family"] != socket.AF_UNSPEC:
+        return None
+    mac = decoded.get_attr("IFLA_ADDRESS")
+    return Link(decoded["index"], name, decoded["flags"], decoded.get_attr("IFLA_MTU") or 0,
+                int(mac.replace(":", ""), 16) if mac else None)
+
+
+def _decode_address(message: bytes) -> Address | None:
+    decoded = ifaddrmsg(message)
+    decoded.decode()
+    address = decoded.get_attr("IFA_LOCAL") or decoded.get_attr("IFA_ADDRESS")
+    if decoded["family"] != socket.AF_INET or address is None:
+        return None
+    return Address(decoded["index"], int(IPv4Address(address)), decoded["prefixlen"])
+
+
+def neighbour_use_request(ifindex: int, address: int) -> bytes:
+    """A request that makes the kernel resolve a neighbour, or check one that is stale, as if it had a packet for it."""
+    message = ndmsg()
+    message["header"]["type"] = RTM_NEWNEIGH
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_CREATE
+    message["family"] = socket.AF_INET
+    message["ifindex"] = ifindex
+    message["flags"] = _NTF_USE
+    message["attrs"] = [["NDA_DST", str(IPv4Address(address))]]
+    message.encode()
+    return bytes(message.data)
+
+
+class MirrorSocket:
+    """Netlink sockets in a namespace: one for events, one for dumps and requests.
+
+    Parameters
+    ----------
+    namespace : path
+        The namespace's file, such as ``/proc/<pid>/ns/net``. It may belong to a user namespace.
+    receive_buffer : int
+        Bytes that may wait in the kernel.
+
+    Raises
+    ------
+    OSError
+        If the namespace is not there.
+    """
+
+    def __init__(self, namespace: Path | str, receive_buffer: int = _RECEIVE_BUFFER) -> None:
+        self._events, self._requests = in_namespace(namespace, lambda: _open(receive_buffer))
+        self._sequence = 0
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there are events."""
+        return self._events.fileno()
+
+    def close(self) -> None:
+        """Close both."""
+        self._events.close()
+        self._requests.close()
+
+    def receive(self) -> bytes | None:
+        """Events that wait, as much as fits a buffer; None if there are none.
+
+        Raises
+        ------
+        Overflow
+            If events were lost.
+        """
+        try:
+            return self._events.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                raise Overflow from error
+            raise
+
+    def discard(self) -> None:
+        """Throw away all events that wait, lost ones included."""
+        while True:
+            with contextlib.suppress(Overflow):
+                if self.receive() is None:
+                    return
+
+    def dump(self, kind: int) -> list[Event]:
+        """All objects of a kind, from the request ``RTM_GET...``.
+
+        A dump during which the objects changed, so that some may be missing, is done again.
+
+        Raises
+        ------
+        OSError
+            If the kernel refuses, or they change faster than they can be dumped.
+        """
+        for _ in range(50):
+            events, interrupted = self._dump_once(kind)
+            if not interrupted:
+                return events
+        raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
+
+    def use_neighbour(self, ifindex: int, address: int) -> None:
+        """Make the kernel resolve or check a neighbour; no answer is waited for."""
+        with contextlib.suppress(OSError):      # the interface may have gone
+            self._requests.send(neighbour_use_request(ifindex, address))
+
+    def _dump_once(self, kind: int) -> tuple[list[Event], bool]:
+        self._sequence += 1
+        # The body is as long as the longest of the headers asked for; all of it zero but for the family.
+        family = socket.AF_UNSPEC if kind in (RTM_GETLINK, RTM_GETNEXTHOP) else socket.AF_INET
+        body = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12, RTM_GETNEIGH: 12, RTM_GETNEXTHOP: 8}[kind]
+        self._requests.send(_HEADER.pack(_HEADER.size + body, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
+                            + bytes([family]) + bytes(body - 1))
+        events: list[Event] = []
+        interrupted = False
+        while True:
+            data = self._requests.recv(_RECEIVE_SIZE)
+            for offset, length, message, flags, sequence in _messages(data):
+                if sequence != self._sequence:
+                    continue                    # an error of a neighbour request
+                interrupted |= bool(flags & NLM_F_DUMP_INTR)
+                if message == _NLMSG_DONE:
+                    return events, interrupted
+                if message == _NLMSG_ERROR:
+                    code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
+                    if code == errno.EOPNOTSUPP and kind == RTM_GETNEXTHOP:     # older than Linux 5.3
+                        return [], False
+                    raise OSError(code, os.strerror(code))
+                event = _decode_message(data, offset, length, message, flags)
+                if event is not None:
+                    events.append(event)
+
+
+def _open(receive_buffer: int) -> tuple[socket.socket, socket.socket]:
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+                           socket.NETLINK_ROUTE)
+    # Past the limit of net.core.rmem_max; the namespace's administrator may do that.
+    events.setsockopt(socket.SOL_SOCKET, 33, receive_buffer)    # SO_RCVBUFFORCE
+    events.bind((0, 0))
+    for group in _GROUPS:
+        events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    requests = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    requests.bind((0, 0))
+    requests.settimeout(10)
+    return events, requests
