@@ -21,7 +21,7 @@ class VmacLookup(wiring.Component):
     """Looks up a frame's destination (role OWN) and source (role PEER) in the VMAC-VE table.
 
     Four probes for each role, one a cycle, in two hashes of two ways each. Takes a record every 8 cycles; latency
-    11 cycles. Injected frames take the same time, but nothing is looked up for them.
+    12 cycles. Injected frames take the same time, but nothing is looked up for them.
 
     Rows are written between look-ups only, so a look-up sees the table as it was at one moment: an entry
     that is copied to another slot before it is removed from its own is always found.
@@ -57,23 +57,32 @@ class VmacLookup(wiring.Component):
         index_bits = self.config.vmac_index_bits
         m.submodules.slots = slots = TableMemory(self.config.vmac_slots, VMAC_ROW.size)
 
-        # One frame is being probed (``meta``), the last probes of the one before are still being compared (``ending``).
-        # Everything stands still while a finished record cannot leave.
+        # A probe takes four cycles: hash, read, register (a block RAM's access time leaves no room for the comparison
+        # in the same cycle), compare. Probes follow each other every cycle: ``meta``'s begin while the last ones of the
+        # frame before (``ending``) are still under way. Everything stands still while a finished record cannot leave.
         advance = Signal()
         meta = Signal(META)
         ending = Signal(META)
-        probing = Signal()
+        working = Signal()
         step = Signal(range(2 * _PROBES))       # OWN probes, then PEER probes
         final = Signal()
         hashes = Array(Signal(index_bits, name=f"hash_{k}") for k in range(_HASHES))
         key = Signal(VMAC_KEY_BITS)
 
+        probe_layout = data.StructLayout({
+            "valid": 1, "key": VMAC_KEY_BITS, "number": 2, "role": 1, "ignore": 1, "first": 1, "final": 1})
+        reading = Signal(probe_layout)
+        registering = Signal(probe_layout)
+        comparing = Signal(probe_layout)
+        row = Signal(VMAC_ROW)
+
         # Writes have precedence at the moment when no look-up is under way.
         gap = Signal()
         write_waits = Signal()
+        load = Signal()
         m.d.comb += [
             final.eq(step == 2 * _PROBES - 1),
-            gap.eq(~probing),
+            gap.eq(~working & ~reading.valid),
             write_waits.eq(self.table.stb & self.table.write & ~self.table.ack),
             slots.table.stb.eq(self.table.stb & (~self.table.write | gap)),
             slots.table.write.eq(self.table.write),
@@ -81,52 +90,41 @@ class VmacLookup(wiring.Component):
             slots.table.w_data.eq(self.table.w_data),
             self.table.ack.eq(slots.table.ack),
             self.table.r_data.eq(slots.table.r_data),
-            self.i.ready.eq(advance & (~probing | final) & ~write_waits),
+            self.i.ready.eq(advance & (~working | final) & ~write_waits),
+            load.eq(self.i.valid & self.i.ready),
         ]
 
-        load = Signal()
-        next_key = Signal(VMAC_KEY_BITS)
-        m.d.comb += [
-            load.eq(self.i.valid & self.i.ready),
-            next_key.eq(Mux(
-                load,
-                Cat(self.i.payload.dmac, self.i.payload.port, Const(Role.OWN, 1)),
-                Cat(meta.smac, meta.port, Const(Role.PEER, 1)))),
-        ]
         with m.If(advance):
             m.d.sync += step.eq(step + 1)
-            with m.If(probing & final):
-                m.d.sync += [probing.eq(0), ending.eq(meta)]
+            with m.If(step == _PROBES - 1):
+                m.d.sync += key.eq(Cat(meta.smac, meta.port, Const(Role.PEER, 1)))
+            with m.If(working & final):
+                m.d.sync += [working.eq(0), ending.eq(meta)]
             with m.If(load):
-                m.d.sync += [probing.eq(1), meta.eq(self.i.payload), step.eq(0)]
-            with m.If(load | (step == _PROBES - 1)):
-                m.d.sync += key.eq(next_key)
-                m.d.sync += [hashes[k].eq(toeplitz(seed, next_key, index_bits))
-                             for k, seed in enumerate((self.seed0, self.seed1))]
-
-        # Row of slot: ``(hash number * 2 + way) << index bits | hash``.
-        m.d.comb += [
-            slots.addr.eq(Cat(hashes[step[1]], step[:2])),
-            slots.en.eq(advance & probing & ~meta.injected),
-        ]
-
-        # A probe's row comes out of the memory one cycle later, and is compared in the cycle after that.
-        probe_layout = data.StructLayout({
-            "valid": 1, "key": VMAC_KEY_BITS, "role": 1, "ignore": 1, "first": 1, "final": 1})
-        reading = Signal(probe_layout)
-        comparing = Signal(probe_layout)
-        row = Signal(VMAC_ROW)
-        with m.If(advance):
+                m.d.sync += [
+                    working.eq(1),
+                    step.eq(0),
+                    meta.eq(self.i.payload),
+                    key.eq(Cat(self.i.payload.dmac, self.i.payload.port, Const(Role.OWN, 1))),
+                ]
             m.d.sync += [
-                reading.valid.eq(probing),
+                *(hashes[k].eq(toeplitz(seed, key, index_bits)) for k, seed in enumerate((self.seed0, self.seed1))),
+                reading.valid.eq(working),
                 reading.key.eq(key),
+                reading.number.eq(step[:2]),
                 reading.role.eq(step[2]),
                 reading.ignore.eq(meta.injected | (meta.group & ~step[2])),
                 reading.first.eq(step == 0),
                 reading.final.eq(final),
-                comparing.eq(reading),
+                registering.eq(reading),
+                comparing.eq(registering),
                 row.eq(slots.data),
             ]
+        m.d.comb += [
+            # ``(hash number * 2 + way) << index bits | hash``
+            slots.addr.eq(Cat(hashes[reading.number[1]], reading.number)),
+            slots.en.eq(advance & reading.valid & ~reading.ignore),
+        ]
 
         found = [Signal(name="own"), Signal(name="peer")]
         router = [Signal(10, name="own_router"), Signal(10, name="peer_router")]

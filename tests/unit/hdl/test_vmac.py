@@ -111,7 +111,7 @@ def test_one_record_every_eight_cycles():
     dut = VmacLookup(CoreConfig())
     out, taken, given = run_stage(dut, [pack(META, {"length": k}) for k in range(20)])
     assert taken == [taken[0] + 8 * k for k in range(20)]
-    assert given == [cycle + 11 for cycle in taken]
+    assert given == [cycle + 12 for cycle in taken]
     assert [unpack(META, record)["length"] for record in out] == list(range(20))
 
 
