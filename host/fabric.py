@@ -23,7 +23,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from .spec import HostSpec
 
 __all__ = ["HOST_TAP_MTU", "Fabric", "in_namespace", "list_namespaces", "namespace_path", "processes_in",
-           "remove_namespace"]
+           "remove_namespace", "tap_mtu"]
 
 #: The host port carries frames of up to 9018 bytes with a header of 32.
 HOST_TAP_MTU = 9100
@@ -38,6 +38,11 @@ _NUD_PERMANENT = 0x80
 _GROUP_FORWARD_MASK = 0xFFF8
 
 T = TypeVar("T")
+
+
+def tap_mtu(core: dict[str, Any]) -> int:
+    """MTU of a port's TAP: what the data plane takes as the longest frame, without header and FCS."""
+    return int(core["max_frame"]) - 18
 
 
 def namespace_path(name: str) -> Path:

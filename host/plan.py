@@ -36,6 +36,7 @@ class Seen:
     agents: set[str] = field(default_factory=set)                   # nodes whose agent answers
     troubles: dict[str, str] = field(default_factory=dict)          # router -> what its agent says is wrong with it
     boards_down: set[str] = field(default_factory=set)              # nodes whose board does not run
+    unfinished: bool = False                                        # the last up broke off
 
 
 def plan(old: NetworkSpec | None, new: NetworkSpec, seen: Seen) -> list[Change]:
@@ -75,6 +76,8 @@ def _nodes(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
             differences.append(f"macs was {old.macs}, is {node.macs}")
         if differences:
             changes.append(Change("replace", "node", name, "; ".join(differences)))
+        elif seen.unfinished:
+            changes.append(Change("repair", "node", name, "the last 'up' did not end"))
         elif name not in seen.agents:
             changes.append(Change("repair", "node", name, "its agent does not run"))
         elif name in seen.boards_down:
@@ -116,6 +119,8 @@ def _hosts(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
             changes.append(Change("create", "host", name, "it is new in the file"))
         elif old != host:
             changes.append(Change("update", "host", name, _fields(old, host)))
+        elif seen.unfinished:
+            changes.append(Change("repair", "host", name, "the last 'up' did not end"))
         elif name not in seen.hosts:
             changes.append(Change("repair", "host", name, "its namespace or interface is gone"))
     return changes

@@ -1,0 +1,375 @@
+"""The agent of a node: makes board, tables and containers what its specification says, and keeps them so.
+
+Everything it makes outlives it. An agent that starts again takes over what runs, and repairs what does not.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from polyrouter.hdl.config import CoreConfig
+
+from ..fabric import HOST_TAP_MTU, Fabric, tap_mtu
+from ..plan import router_differences
+from ..runtime.base import ContainerError, ContainerSpec, Limits, NoSuchContainer, RouterId, Runtime, State
+from ..spec import NodeSpec, PortSpec, RouterSpec
+from ..store import AgentStore
+from .board import BoardKeeper
+from .dataplane import DataPlane
+from .events import EventLog
+from .supervisor import Supervisor
+
+__all__ = ["Agent", "AgentBusy"]
+
+#: Containers that are made or ended at the same time.
+_WORKERS = 4
+#: Restarts of a container or board that keeps dying wait longer and longer, up to this, in seconds.
+_LONGEST_PAUSE = 30.0
+#: A container forwards what the hardware hands up; of interfaces on one segment, each answers for itself only.
+_SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.conf.all.arp_ignore": "1",
+    "net.ipv4.conf.all.arp_announce": "2",
+    "net.ipv6.conf.all.disable_ipv6": "1",
+    "net.ipv6.conf.default.disable_ipv6": "1",
+}
+
+
+class AgentBusy(RuntimeError):
+    """The agent can't do this now."""
+
+
+class Agent:
+    """A node's agent.
+
+    Parameters
+    ----------
+    directory : Path
+        Saved state.
+    runtime : Runtime
+        Runs the containers.
+    make_board : callable
+        From the node's specification to the keeper of its board; tests give it a stand-in.
+    """
+
+    def __init__(self, directory: Path, runtime: Runtime,
+                 make_board: Callable[[NodeSpec, Fabric], BoardKeeper]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.store = AgentStore(directory / "agent.db")
+        self.events = EventLog(directory / "events.jsonl")
+        self.runtime = runtime
+        self.doing = ""
+        self.spec: NodeSpec | None = None
+        self.plane: DataPlane | None = None
+        self._make_board = make_board
+        self._board: BoardKeeper | None = None
+        self._fabric: Fabric | None = None
+        self._routers: dict[str, RouterSpec] = {}
+        self._troubles: dict[str, str] = {}
+        self._failures: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._supervisor = Supervisor()
+
+    # Life
+
+    def recover(self) -> None:
+        """Take over what a previous agent of this node has made."""
+        saved = self.store.get("spec")
+        if saved is None:
+            return
+        spec = NodeSpec.model_validate(saved)
+        spec.routers = {name: RouterSpec.model_validate(row) for name, (_, row) in self.store.routers().items()}
+        self.events.emit("recovering", routers=len(spec.routers))
+        self.apply(spec)
+
+    def close(self) -> None:
+        """End without ending what was made."""
+        self._closing.set()
+        self._supervisor.close()
+        with self._lock:
+            if self.plane is not None:
+                self.plane.close()
+            if self._fabric is not None:
+                self._fabric.close()
+            self.store.close()
+
+    # What is to be
+
+    def apply(self, spec: NodeSpec) -> list[str]:
+        """Make the node what the specification says; returns what was changed.
+
+        Raises
+        ------
+        AgentBusy
+            If the agent is about to end.
+        """
+        with self._lock:
+            if self._closing.is_set():
+                raise AgentBusy("the agent is about to end")
+            changes: list[str] = []
+            try:
+                self._apply(spec, changes)
+            finally:
+                self.doing = ""
+                for change in changes:
+                    self.events.emit("changed", change=change)
+            return changes
+
+    def _apply(self, spec: NodeSpec, changes: list[str]) -> None:
+        # Errors of single routers are collected: one that can't be made must not hold up the others.
+        errors: list[str] = []
+        previous = self.spec
+        self.store.set(spec=spec.model_copy(update={"routers": {}}).model_dump())
+        self.spec = spec
+        if previous is not None and (previous.core, previous.macs) != (spec.core, spec.macs):
+            self._replace_board(changes)
+        self._ensure_board(spec, changes)
+        assert self.plane is not None
+
+        known = {name: RouterSpec.model_validate(row) for name, (_, row) in self.store.routers().items()}
+        for name in known:
+            wanted = spec.routers.get(name)
+            if wanted is None or self._must_recreate(known[name], wanted):
+                self._say(f"removing {name}")
+                self._remove_router(known[name])
+                changes.append(f"removed router {name}")
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            futures = {name: pool.submit(self._settle_router, known.get(name), router, changes)
+                       for name, router in spec.routers.items()}
+        for name, future in futures.items():
+            error = future.exception()
+            if error is not None:
+                self._trouble(name, str(error))
+                errors.append(f"{name}: {error}")
+        if errors:
+            raise RuntimeError("; ".join(errors))
+
+    @staticmethod
+    def _must_recreate(old: RouterSpec, new: RouterSpec) -> bool:
+        return any(getattr(old, field) != getattr(new, field) for field in ("number", "fib_words", "adjacencies"))
+
+    # Board
+
+    def _ensure_board(self, spec: NodeSpec, changes: list[str]) -> None:
+        if self._fabric is None:
+            self._fabric = Fabric(spec.namespace)
+        for tap in spec.taps:
+            if self._fabric.ensure_tap(tap, tap_mtu(spec.core)):
+                changes.append(f"made interface {tap}")
+        self._fabric.ensure_tap(spec.host_tap, HOST_TAP_MTU)
+        if self._board is None:
+            self._board = self._make_board(spec, self._fabric)
+        self._say("starting the board")
+        if self._board.ensure():
+            changes.append("started the board")
+        self._supervisor.watch("board", self._board.pid, self._board_ended)
+        if self.plane is None:
+            config = CoreConfig(**spec.core)    # type: ignore[arg-type]
+            self.plane = DataPlane(spec, config, self.store, self.events)
+        self._say("programming the board")
+        if self.plane.start([*self._routers.values()] or list(spec.routers.values())):
+            changes.append("programmed the board from nothing")
+
+    def _replace_board(self, changes: list[str]) -> None:
+        self._supervisor.forget("board")
+        if self.plane is not None:
+            self.plane.close()
+            self.plane = None
+        if self._board is not None:
+            self._board.stop()
+            self._board = None
+        changes.append("stopped the board")
+
+    def _board_ended(self) -> None:
+        self.events.emit("board ended")
+        self._again("board", self._restart_board)
+
+    def _restart_board(self) -> None:
+        changes: list[str] = []
+        assert self.spec is not None
+        self._ensure_board(self.spec, changes)
+        self.events.emit("board restarted", changes=changes)
+
+    # Routers
+
+    def _id(self, router: RouterSpec) -> RouterId:
+        assert self.spec is not None
+        return RouterId(self.spec.topology, self.spec.node, router.number)
+
+    def _settle_router(self, old: RouterSpec | None, router: RouterSpec, changes: list[str]) -> None:
+        assert self.plane is not None
+        if old is not None and self._must_recreate(old, router):
+            old = None
+        self.store.save_router(router.name, router.number, router.model_dump())
+        if self.plane.set_router(router):
+            changes.append(f"programmed router {router.name}")
+        status = self.runtime.status(self._id(router))
+        if status.state is not State.RUNNING or (old is not None and self._needs_new_container(old, router)):
+            self._say(f"starting the container of {router.name}")
+            self._new_container(router)
+            changes.append(f"started the container of {router.name}"
+                           + ("" if status.state is State.ABSENT else f", which was {status.state}"))
+        elif old is not None and old != router:
+            self._change_container(old, router)
+            changes.append(f"updated router {router.name}: {'; '.join(router_differences(old, router))}")
+        self._ensure_ports(router, changes)
+        self._routers[router.name] = router
+        self._troubles.pop(router.name, None)
+        self.plane.attach(router, self.runtime.netns(self._id(router)))
+        self._supervisor.watch(router.name, self.runtime.status(self._id(router)).pid,
+                               lambda: self._container_ended(router.name))
+
+    @staticmethod
+    def _needs_new_container(old: RouterSpec, new: RouterSpec) -> bool:
+        return old.image != new.image or old.daemons != new.daemons
+
+    def _new_container(self, router: RouterSpec) -> None:
+        assert self.plane is not None and self._fabric is not None
+        id = self._id(router)
+        self.plane.detach(router.name)
+        self.runtime.delete(id)
+        for port in router.ports:
+            self._fabric.remove_link(port.outer)
+        self.runtime.create(ContainerSpec(
+            id=id, config=router.frr, daemons=frozenset(router.daemons), image=router.image,
+            limits=self._limits(router), hostname=router.name, sysctls=_SYSCTLS))
+        self._ensure_ports(router, [])
+        self.runtime.start(id)
+
+    def _limits(self, router: RouterSpec) -> Limits:
+        wanted = Limits(memory_bytes=router.limits.memory, cpus=router.limits.cpus, pids=router.limits.pids)
+        possible = wanted.only(self.runtime.supported_limits)
+        if possible != wanted:
+            missing = ", ".join(sorted(wanted.kinds - possible.kinds))
+            self.events.emit("limit skipped", router=router.name, limits=missing,
+                             why="this machine's control groups can't enforce it")
+        return possible
+
+    def _change_container(self, old: RouterSpec, router: RouterSpec) -> None:
+        assert self._fabric is not None
+        id = self._id(router)
+        if old.limits != router.limits:
+            self.runtime.set_limits(id, self._limits(router))
+        kept = {port.name: port for port in router.ports}
+        for port in old.ports:
+            if port.name not in kept or self._must_remake(port, kept[port.name]):
+                self._fabric.remove_link(port.outer)
+        self._ensure_ports(router, [])
+        if old.frr != router.frr:
+            self.runtime.reload_config(id, router.frr)
+
+    @staticmethod
+    def _must_remake(old: PortSpec, new: PortSpec) -> bool:
+        return (old.outer, old.mac, old.mtu) != (new.outer, new.mac, new.mtu)
+
+    def _ensure_ports(self, router: RouterSpec, changes: list[str]) -> None:
+        assert self._fabric is not None
+        namespace = self.runtime.netns(self._id(router))
+        for port in router.ports:
+            if self._fabric.ensure_veth(port.outer, port.name, namespace, port.mac, port.mtu):
+                changes.append(f"made {port.name} of {router.name}")
+
+    def _remove_router(self, router: RouterSpec) -> None:
+        assert self.plane is not None and self._fabric is not None
+        self._supervisor.forget(router.name)
+        self.plane.detach(router.name)
+        self.plane.remove_router(router)
+        self.runtime.delete(self._id(router))
+        for port in router.ports:
+            self._fabric.remove_link(port.outer)
+        self._routers.pop(router.name, None)
+        self._troubles.pop(router.name, None)
+        self.store.forget_router(router.name)
+
+    def _container_ended(self, name: str) -> None:
+        self.events.emit("container ended", router=name)
+        self._trouble(name, "its container ended")
+        self._again(name, lambda: self._restart_container(name))
+
+    def _restart_container(self, name: str) -> None:
+        router = self._routers.get(name)
+        if router is None or self.runtime.status(self._id(router)).state is State.RUNNING:
+            return
+        changes: list[str] = []
+        self._settle_router(router, router, changes)
+        self.events.emit("container restarted", router=name)
+
+    # Helpers
+
+    def _again(self, name: str, action: Callable[[], None]) -> None:
+        """Do something until it succeeds, or the agent ends; wait longer after each failure."""
+        while not self._closing.is_set():
+            failures = self._failures.get(name, 0)
+            if failures and self._closing.wait(min(_LONGEST_PAUSE, 0.5 * 2 ** failures)):
+                return
+            try:
+                with self._lock:
+                    if not self._closing.is_set():
+                        action()
+                self._failures.pop(name, None)
+                return
+            except Exception as error:      # whatever it is, the node must go on
+                self._failures[name] = failures + 1
+                self.events.emit("restart failed", what_failed=name, error=str(error))
+
+    def _trouble(self, name: str, what: str) -> None:
+        self._troubles[name] = what
+        self.events.emit("trouble", router=name, what_is_wrong=what)
+
+    def _say(self, what: str) -> None:
+        self.doing = what
+
+    # What there is
+
+    def health(self) -> dict[str, Any]:
+        """Short: what the agent is about, and whether the board runs."""
+        return {"node": self.spec.node if self.spec else None, "doing": self.doing,
+                "board": bool(self._board and self._board.running()), "routers": len(self._routers),
+                "troubles": self.troubles()}
+
+    def troubles(self) -> dict[str, str]:
+        """What is wrong, by router."""
+        return dict(self._troubles)
+
+    def routers(self) -> list[dict[str, Any]]:
+        """Each router with its state."""
+        rows = []
+        for name, router in sorted(self._routers.items()):
+            id = self._id(router)
+            status, usage = self.runtime.status(id), self.runtime.usage(id)
+            row = {"name": name, "network": router.network, "number": router.number, "state": status.state.value,
+                   "pid": status.pid, "ready": self.runtime.ready(id), "image": status.image,
+                   "memory_bytes": usage.memory_bytes, "cpu_seconds": usage.cpu_seconds, "pids": usage.pids,
+                   "ports": {port.name: {"mac": port.mac, "addresses": port.addresses} for port in router.ports},
+                   "trouble": self._troubles.get(name)}
+            row |= self.plane.summary(name) if self.plane else {}
+            rows.append(row)
+        return rows
+
+    def router(self, name: str) -> RouterSpec:
+        """A router's specification.
+
+        Raises
+        ------
+        LookupError
+            If there is none of that name.
+        """
+        if name not in self._routers:
+            raise LookupError(f"there is no router {name} on this node; there are {', '.join(sorted(self._routers))}")
+        return self._routers[name]
+
+    def exec_command(self, name: str, argv: list[str], *, tty: bool) -> list[str]:
+        """Command line that runs a program in a router's container."""
+        return self.runtime.exec_command(self._id(self.router(name)), argv, tty=tty)
+
+    def logs(self, name: str, lines: int | None) -> str:
+        """Log of a router's routing daemons."""
+        try:
+            return self.runtime.logs(self._id(self.router(name)), lines)
+        except (NoSuchContainer, ContainerError) as error:
+            raise LookupError(str(error)) from None

@@ -1,0 +1,102 @@
+"""The other side of an agent's API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ..paths import node_run_dir
+from ..spec import NodeSpec
+from .pidfile import running_pid
+
+__all__ = ["AgentClient", "AgentError", "pid_path", "socket_path"]
+
+
+class AgentError(RuntimeError):
+    """An agent can't be reached, or refused something; the message says why."""
+
+
+def socket_path(network: str, node: str) -> Path:
+    """Where an agent listens."""
+    return node_run_dir(network, node) / "agent.sock"
+
+
+def pid_path(network: str, node: str) -> Path:
+    """An agent's pid file."""
+    return node_run_dir(network, node) / "agent.pid"
+
+
+class AgentClient:
+    """Calls of one agent.
+
+    Parameters
+    ----------
+    network, node : str
+        Whose agent.
+    timeout : float
+        Seconds to wait for an answer. :meth:`put_spec` waits as long as it takes.
+    """
+
+    def __init__(self, network: str, node: str, timeout: float = 30.0) -> None:
+        self.network, self.node = network, node
+        self._client = httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path(network, node))),
+                                    base_url="http://agent", timeout=timeout)
+
+    def __enter__(self) -> "AgentClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def alive(self) -> bool:
+        """Whether the agent runs and answers."""
+        if running_pid(pid_path(self.network, self.node)) is None:
+            return False
+        try:
+            self.get("/health")
+        except AgentError:
+            return False
+        return True
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """Answer to a GET.
+
+        Raises
+        ------
+        AgentError
+            If there is none, or it is an error.
+        """
+        return self._call("GET", path, params=parameters)
+
+    def put_spec(self, spec: NodeSpec) -> list[str]:
+        """Tell the agent what its node is to be; returns what it changed."""
+        return self._call("PUT", "/spec", json=spec.model_dump(), timeout=None)
+
+    def events(self, since: int = 0) -> Iterator[str]:
+        """Events as JSON lines, those to come too."""
+        try:
+            with self._client.stream("GET", "/events", params={"since": since, "follow": True}, timeout=None) as answer:
+                for line in answer.iter_lines():
+                    if line:
+                        yield line
+        except httpx.TransportError as error:
+            raise AgentError(f"the agent of {self.node} is gone: {error}") from error
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise AgentError(f"the agent of {self.node} does not answer ({error}): 'polyrouter up' starts it "
+                             "again") from error
+        if answer.is_error:
+            try:
+                detail = answer.json()["detail"]
+            except (ValueError, KeyError):
+                detail = answer.text
+            raise AgentError(f"{self.node}: {detail}")
+        return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text

@@ -1,0 +1,113 @@
+"""Frames of a virtual router's port, as they are on the board's port."""
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .board.transport import open_packet_socket
+from .spec import NodeSpec, PortSpec, RouterSpec
+
+__all__ = ["CaptureError", "Filter", "capture"]
+
+_ETH_P_ALL = 3
+_PACKET_IGNORE_OUTGOING, _SOL_PACKET = 23, 263
+_LONGEST = 65535
+_DLT_EN10MB = 1
+
+
+class CaptureError(RuntimeError):
+    """Nothing can be captured there; the message says why."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which frames of a segment are a router's: from and to its VMAC, and group frames that it hears."""
+
+    own: bytes
+    peers: frozenset[bytes]
+    guard: bool
+
+    @classmethod
+    def of(cls, port: PortSpec) -> "Filter":
+        """Filter of a virtual port."""
+        return cls(_bytes(port.mac), frozenset(map(_bytes, port.peers)), port.guard)
+
+    def matches(self, frame: bytes) -> bool:
+        """Whether a frame is the router's."""
+        destination, source = frame[:6], frame[6:12]
+        if self.own in (destination, source):
+            return True
+        return bool(destination[0] & 1) and (not self.guard or source in self.peers)
+
+
+def _bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def capture(node: NodeSpec, router: RouterSpec, interface: str, path: Path, *, count: int | None = None,
+            seconds: float | None = None, seen: Callable[[int], None] = lambda _: None) -> int:
+    """Write the frames of a virtual port to a file; returns how many.
+
+    Parameters
+    ----------
+    node : NodeSpec
+        The node that the router is on.
+    router : RouterSpec
+        The router.
+    interface : str
+        Its virtual port, as in eth0.
+    path : Path
+        File to be written.
+    count, seconds : optional
+        When to end; else it goes on until it is interrupted.
+    seen : callable
+        Is told how many there are, whenever there is one more.
+
+    Raises
+    ------
+    CaptureError
+        If there is no such interface.
+    """
+    port = next((port for port in router.ports if port.name == interface), None)
+    if port is None:
+        names = ", ".join(port.name for port in router.ports)
+        raise CaptureError(f"{router.name} has no interface {interface}; it has {names}")
+    from scapy.utils import PcapNgWriter  # takes a second to load
+
+    chosen = Filter.of(port)
+    deadline = None if seconds is None else time.monotonic() + seconds
+    written = 0
+    with open_packet_socket(node.taps[port.port], node.namespace, _ETH_P_ALL) as sock:
+        sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 0)
+        sock.setblocking(False)
+        writer = PcapNgWriter(str(path))
+        writer.linktype = _DLT_EN10MB
+        writer.write_header(None)
+        try:
+            while count is None or written < count:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                if not select.select([sock], [], [], left)[0]:
+                    continue
+                frame = _receive(sock)
+                if frame and chosen.matches(frame):
+                    writer.write_packet(frame, sec=time.time())
+                    writer.flush()
+                    written += 1
+                    seen(written)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            writer.close()
+    return written
+
+
+def _receive(sock: socket.socket) -> bytes | None:
+    try:
+        return sock.recv(_LONGEST)
+    except BlockingIOError:
+        return None

@@ -1,0 +1,42 @@
+"""polyrouter ps"""
+
+from typing import Any
+
+from ..agent.client import AgentClient, AgentError
+from .common import Json, NetworkName, network_of, print_json, reporting, show_rows
+
+__all__ = ["ps"]
+
+
+def ps(network: NetworkName = None, as_json: Json = False) -> None:
+    """List nodes, virtual routers and hosts, and how they are."""
+    with reporting():
+        found = network_of(network)
+        spec = found.spec()
+        nodes, routers = [], []
+        for name in spec.nodes:
+            with AgentClient(found.name, name) as agent:
+                node, rows = _node(name, agent)
+            nodes.append(node)
+            routers += [{"node": name} | row for row in rows]
+    hosts = [{"name": host.name, "network": host.network, "address": host.address, "gateway": host.gateway,
+              "namespace": host.namespace} for host in spec.hosts.values()]
+    if as_json:
+        print_json({"network": found.name, "nodes": nodes, "routers": routers, "hosts": hosts})
+        return
+    show_rows("Nodes", nodes, as_json=False)
+    for row in routers:
+        row["memory"] = "-" if row.get("memory_bytes") is None else f"{row['memory_bytes'] >> 20} MB"
+        row["addresses"] = [address for port in row.get("ports", {}).values() for address in port["addresses"]]
+    columns = ["name", "node", "number", "state", "ready", "rib", "fib", "memory", "addresses", "trouble"]
+    show_rows("Virtual routers", routers, as_json=False, columns=columns)
+    show_rows("Hosts", hosts, as_json=False)
+
+
+def _node(name: str, agent: AgentClient) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        health = agent.get("/health")
+        return ({"node": name, "agent": "running", "board": "running" if health["board"] else "not running",
+                 "routers": health["routers"], "doing": health["doing"] or None}, agent.get("/routers"))
+    except AgentError:
+        return {"node": name, "agent": "not running", "board": None, "routers": None, "doing": None}, []

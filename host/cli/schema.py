@@ -1,0 +1,11 @@
+"""polyrouter schema"""
+
+from ..topology import TopologyFile
+from .common import print_json
+
+__all__ = ["schema"]
+
+
+def schema() -> None:
+    """Print the JSON schema of topology files, for editors that complete them."""
+    print_json(TopologyFile.model_json_schema())

@@ -1,0 +1,72 @@
+"""polyrouter show: what is in the hardware's tables"""
+
+from typing import Annotated, Any
+
+import typer
+
+from .common import Json, NetworkName, each_agent, network_of, reporting, show_rows
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Show the data plane's tables, as the hardware has them.")
+
+Node = Annotated[str | None, typer.Option("--node", envvar="POLYROUTER_NODE", help="Only this node.")]
+RouterName = Annotated[str, typer.Argument(help="Virtual router, as in red-left.")]
+OneRouter = Annotated[str | None, typer.Option("--router", "-r", help="Only this virtual router.")]
+
+
+def _of_nodes(path: str, title: str, network: str | None, node: str | None, as_json: bool) -> None:
+    with reporting():
+        rows: list[dict[str, Any]] = []
+        for agent in each_agent(network_of(network), node):
+            rows += [{"node": agent.node} | row for row in agent.get(path)]
+    show_rows(title, rows, as_json=as_json)
+
+
+@app.command()
+def vmac(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
+    """(MAC address, port) to virtual router: own addresses, and those of peers."""
+    _of_nodes("/vmac", "VMAC-VE table", network, node, as_json)
+
+
+@app.command()
+def context(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
+    """Context registers: ports, windows, flags of each virtual router."""
+    _of_nodes("/context", "Context registers", network, node, as_json)
+
+
+@app.command()
+def queues(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
+    """Output queues of each port."""
+    _of_nodes("/queues", "Output queues", network, node, as_json)
+
+
+@app.command()
+def counters(network: NetworkName = None, node: Node = None, router: OneRouter = None,
+             everything: Annotated[bool, typer.Option("--all", help="Also those that are zero.")] = False,
+             as_json: Json = False) -> None:
+    """Frames by virtual router, ingress port and what became of them."""
+    with reporting():
+        found = network_of(network)
+        node = found.node_of(router) if router else node
+        rows: list[dict[str, Any]] = []
+        for agent in each_agent(found, node):
+            found_rows = agent.get("/counters", **({"router": router} if router else {}))
+            rows += [{"node": agent.node} | row for row in found_rows]
+    show_rows("Counters", [row for row in rows if everything or row["frames"]], as_json=as_json)
+
+
+@app.command()
+def fib(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
+    """Routes of a virtual router, as they are in its hardware FIB."""
+    with reporting():
+        rows = network_of(network).ask(router, f"/fib/{router}")
+    show_rows(f"FIB of {router}", rows, as_json=as_json)
+
+
+@app.command()
+def adjacency(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
+    """Next hops of a virtual router."""
+    with reporting():
+        rows = network_of(network).ask(router, f"/adjacency/{router}")
+    show_rows(f"Adjacencies of {router}", rows, as_json=as_json)
