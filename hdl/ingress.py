@@ -3,14 +3,14 @@
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import HOST_HEADER_BYTES, CoreConfig
 from .headers import ETHERNET_BYTES
 from .layouts import Reason, RxError
 from .slice import RegisterSlice
-from .stream import LENGTH_BITS, FrameSignature, PacketSignature, packet_layout
+from .stream import LENGTH_BITS, FrameSignature, PacketSignature
 
 __all__ = ["Ingress"]
 
@@ -64,6 +64,9 @@ class Ingress(wiring.Component):
         depth = self.config.ingress_bytes // beat_bytes
         addr_bits = ceil_log2(depth)
         longest_beats = -(-self.longest // beat_bytes)
+        full_beats = self.longest // beat_bytes             # whole beats of the longest frame
+        least_beats = (ETHERNET_BYTES - 1) // beat_bytes    # beats before the last one of the shortest frame,
+        spare_lanes = beat_bytes - (ETHERNET_BYTES - least_beats * beat_bytes)      # and empty lanes in that
 
         m.submodules.data = data = memory.Memory(
             shape=unsigned(self.config.data_width + 1), depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
@@ -85,7 +88,8 @@ class Ingress(wiring.Component):
         fire = Signal()
         excess = Signal()
         fits = Signal()
-        length = Signal(LENGTH_BITS)
+        short = Signal()
+        long = Signal()
         reason = Signal(5)
         good = Signal()
         m.d.comb += [
@@ -93,21 +97,23 @@ class Ingress(wiring.Component):
             fire.eq(self.i.valid & self.i.ready),
             excess.eq(beats == longest_beats),
             fits.eq(~lost & ((head ^ tail) != depth)),
-            length.eq(beats * beat_bytes + beat_bytes - beat.empty),
+            # Limits are checked on beats and bytes of the last beat apart: adding them up first takes too long.
+            short.eq((beats < least_beats) | ((beats == least_beats) & (beat.empty > spare_lanes))),
+            long.eq(excess | ((beats == full_beats) & (beat.empty < beat_bytes - self.longest % beat_bytes))),
             w_port.addr.eq(head),
             w_port.data.eq(beat.data << 1 | beat.last),
             w_port.en.eq(fire & fits & ~excess),
         ]
         with m.If((beat.error == RxError.FCS) | (beat.error == RxError.PHY)):
             m.d.comb += reason.eq(Reason.DROP_FCS)
-        with m.Elif((beat.error == RxError.LENGTH) | (length < ETHERNET_BYTES) | (length > self.longest)):
+        with m.Elif((beat.error == RxError.LENGTH) | short | long):
             m.d.comb += reason.eq(Reason.DROP_LENGTH)
         with m.Elif(~fits | ~lengths.w_rdy):
             m.d.comb += reason.eq(Reason.DROP_OVERFLOW)
         with m.Else():
             m.d.comb += good.eq(1)
         m.d.comb += [
-            lengths.w_data.eq(length),
+            lengths.w_data.eq(beats * beat_bytes + beat_bytes - beat.empty),
             lengths.w_en.eq(fire & beat.last & good),
             events.w_data.eq(Reason.DROP_HOST if self.host else reason),
             events.w_en.eq(fire & beat.last & ~good),
@@ -126,8 +132,8 @@ class Ingress(wiring.Component):
                 lost.eq(~fits),
             ]
 
-        # Only whole frames lie between tail and start.
-        m.submodules.slice = register = RegisterSlice(packet_layout(self.config.data_width))
+        # Only whole frames lie between tail and start. The slice keeps the block RAM's access time out of all paths.
+        m.submodules.slice = register = RegisterSlice(unsigned(self.config.data_width + 1))
         loaded = Signal()
         taken = Signal()
         read = Signal()
@@ -135,12 +141,15 @@ class Ingress(wiring.Component):
             read.eq((tail != start) & (~loaded | taken)),
             r_port.addr.eq(tail),
             r_port.en.eq(read),
-            register.i.valid.eq(loaded & lengths.r_rdy),
-            register.i.payload.data.eq(r_port.data[1:]),
-            register.i.payload.last.eq(r_port.data[0]),
-            register.i.payload.length.eq(lengths.r_data),
+            register.i.valid.eq(loaded),
+            register.i.payload.eq(r_port.data),
             taken.eq(register.i.valid & register.i.ready),
-            lengths.r_en.eq(taken & r_port.data[0]),
+            self.o.valid.eq(register.o.valid & lengths.r_rdy),
+            self.o.payload.data.eq(register.o.payload[1:]),
+            self.o.payload.last.eq(register.o.payload[0]),
+            self.o.payload.length.eq(lengths.r_data),
+            register.o.ready.eq(self.o.ready & lengths.r_rdy),
+            lengths.r_en.eq(register.o.valid & self.o.ready & self.o.payload.last),
             self.event.valid.eq(events.r_rdy),
             self.event.payload.eq(events.r_data),
             events.r_en.eq(self.event.ready),
@@ -149,5 +158,4 @@ class Ingress(wiring.Component):
             m.d.sync += tail.eq(tail + 1)
         with m.If(read | taken):
             m.d.sync += loaded.eq(read)
-        connect(m, register.o, flipped(self.o))
         return m

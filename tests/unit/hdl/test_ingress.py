@@ -59,6 +59,17 @@ def test_passes_good_frames_and_reports_bad_ones(width, rates):
     assert passed == [frame for (frame, _), verdict in zip(frames, verdicts, strict=True) if verdict is None]
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("max_frame", [1518, 1531, 2052])
+def test_limits_to_the_byte(width, max_frame):
+    """Longest frames that end anywhere in a beat."""
+    lengths = [12, 13, 14, 15, *range(max_frame - 6, max_frame - 1)]
+    frames = [(bytes([length % 256]) * length, RxError.NONE) for length in lengths]
+    passed, events, *_ = run(CoreConfig(data_width=width, max_frame=max_frame, ingress_bytes=16384), frames)
+    assert [len(frame) for frame in passed] == [n for n in lengths if 14 <= n <= max_frame - 4]
+    assert events == [Reason.DROP_LENGTH] * 4
+
+
 @pytest.mark.parametrize("length, passes", [(13, False), (14, True), (1546, True), (1547, False), (4200, False)])
 def test_host_port_allows_for_its_header_and_has_one_reason(length, passes):
     config = CoreConfig()
