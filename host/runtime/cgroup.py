@@ -34,22 +34,36 @@ class Cgroups(NamedTuple):
         Top directory of each hierarchy that runc makes groups in.
     controllers : dict
         Name of a controller to its hierarchy.
+    flat : bool
+        Whether this process is in the top group for processor time, as without a service manager.
     """
 
     version: int
     hierarchies: tuple[Path, ...]
     controllers: dict[str, Path]
+    flat: bool = False
 
     @classmethod
-    def detect(cls, mountinfo: str | None = None, top: Path = Path("/sys/fs/cgroup")) -> "Cgroups":
-        """Look at what is mounted, as runc does: `top` itself being version 2 decides."""
+    def detect(
+        cls, mountinfo: str | None = None, top: Path = Path("/sys/fs/cgroup"), own: str | None = None
+    ) -> "Cgroups":
+        """Look at what is mounted, as runc does: `top` itself being version 2 decides.
+
+        Parameters
+        ----------
+        mountinfo, own : str or None
+            Replace /proc/self/mountinfo and /proc/self/cgroup.
+        top : Path
+        """
+        lines = (Path("/proc/self/cgroup").read_text() if own is None else own).splitlines()
+        fields = [line.split(":", 2) for line in lines]
         mounts = read_mounts(mountinfo)
         if any(m.fstype == "cgroup2" and m.point == str(top) for m in mounts):
             try:
                 names = (top / "cgroup.controllers").read_text().split()
             except FileNotFoundError:
                 names = []
-            return cls(2, (top,), {name: top for name in names})
+            return cls(2, (top,), {name: top for name in names}, ["0", "", "/"] in fields)
         hierarchies: list[Path] = []
         controllers: dict[str, Path] = {}
         for m in mounts:
@@ -61,7 +75,8 @@ class Cgroups(NamedTuple):
                 for option in m.options.split(","):
                     if option in ("cpu", "cpuacct", "memory", "pids", "freezer", "devices"):
                         controllers[option] = Path(m.point)
-        return cls(1 if controllers else 0, tuple(hierarchies), controllers)
+        flat = any("cpu" in names.split(",") and path == "/" for _, names, path in fields)
+        return cls(1 if controllers else 0, tuple(hierarchies), controllers, flat)
 
     @property
     def limits(self) -> frozenset[str]:
@@ -122,10 +137,26 @@ class Cgroups(NamedTuple):
             os.close(fd)
 
     @contextmanager
-    def creating(self) -> Iterator[None]:
+    def creating(self, id: RouterId) -> Iterator[None]:
         """While in here, the directories above containers' groups are not removed for being empty."""
         with self._lock(fcntl.LOCK_SH):
             yield
+            self._weigh(id)
+
+    def _weigh(self, id: RouterId) -> None:
+        """Give the groups above containers as much processor time as all their containers together would get.
+
+        The scheduler shares the time among what is in a group. Where the machine's other processes are in the top
+        group, each of them would otherwise get as much as all containers of all networks together.
+        """
+        if not self.flat or "cpu" not in self.controllers:
+            return
+        file, unit, most = ("cpu.shares", 1024, 262_144) if self.version == 1 else ("cpu.weight", 100, 10_000)
+        top = self.controllers["cpu"] / _TOP
+        for directory, pattern in ((top, f"*/*/{file}"), (top / id.network, f"*/{file}")):
+            count = sum(1 for _ in directory.glob(pattern))
+            with suppress(OSError):
+                (directory / file).write_text(str(min(most, unit * max(1, count))))
 
     def remove(self, id: RouterId) -> None:
         """Remove the container's groups, which must be empty of processes, and those above if nothing else is there.
@@ -139,6 +170,7 @@ class Cgroups(NamedTuple):
             for inner, _, _ in os.walk(group, topdown=False):
                 with suppress(FileNotFoundError):
                     os.rmdir(inner)
+        self._weigh(id)
         above = [h / part for h in self.hierarchies for part in (f"{_TOP}/{id.network}", _TOP)]
         if not any(directory.is_dir() and not _has_children(directory) for directory in above):
             return

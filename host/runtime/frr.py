@@ -31,7 +31,8 @@ INIT = ".polyrouter/init"
 READY = "run/polyrouter-ready"
 
 # watchfrr runs as a child that the first process waits for, not on its own as frrinit.sh does it: the container then
-# ends when FRR's supervisor ends, and nobody takes a container without routing for a healthy one.
+# ends when FRR's supervisor ends, and nobody takes a container without routing for a healthy one. That all daemons are
+# up is read from what watchfrr prints: asking again and again would starve the daemons when many routers start at once.
 INIT_SCRIPT = f"""\
 #!/bin/bash
 # First process of a virtual router: starts FRR, collects ended processes, and stops FRR when told to.
@@ -43,8 +44,19 @@ log_failure_msg() {{ echo "$*"; }}
 . /usr/lib/frr/frrcommon.sh
 install -d -o "$FRR_USER" -g "$FRR_GROUP" -m 0755 "$V_PATH"
 daemon_list daemons
-"$D_PATH"/watchfrr $watchfrr_options $daemons &
-watchfrr=$!
+
+follow() {{
+    while read -r line; do
+        printf '%s\\n' "$line"
+        [[ $line == *"all daemons up"* ]] || continue
+        # The configuration is read by the job that starts the daemons; watchfrr is idle when that has ended.
+        until status=$("$VTYSH" -d watchfrr -c 'show watchfrr') &&
+              [[ $status == *"phase: Idle"* && $status != *"Configuration: yes"* ]]; do
+            sleep 0.2
+        done
+        : >/{READY}
+    done
+}}
 stop() {{
     trap '' TERM INT
     kill "$watchfrr"
@@ -52,15 +64,10 @@ stop() {{
     all_stop --reallyall
     exit 0
 }}
+
+"$D_PATH"/watchfrr $watchfrr_options $daemons > >(follow) 2>&1 &
+watchfrr=$!
 trap stop TERM INT
-# watchfrr is idle when its start job has ended, and with it the reading of the configuration.
-until status=$("$VTYSH" -d watchfrr -c 'show watchfrr' 2>/dev/null) &&
-      [[ $status == *"phase: Idle"* && $status != *"Configuration: yes"* &&
-         $status != *Down* && $status != *Init* && $status != *Connecting* ]]; do
-    kill -0 "$watchfrr" 2>/dev/null || break
-    sleep 0.1
-done
-kill -0 "$watchfrr" 2>/dev/null && : >/{READY}
 wait "$watchfrr"
 echo "watchfrr ended with code $?"
 exit 1

@@ -346,6 +346,8 @@ class Images:
             for part in _EXCLUDED:
                 command.append(f"--dpkgopt=path-exclude=/usr/share/{part}/*")
             command.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
+            # A build that a power failure interrupts is thrown away anyway.
+            command.append("--dpkgopt=force-unsafe-io")
             command += [f"--aptopt={option}" for option in _host_apt_options()]
             self._mmdebstrap([*command, suite, str(rootfs), *sources], lock, progress)
             # Addresses of mirrors and proxies may hold passwords.

@@ -126,11 +126,16 @@ def probe(images: Path, state: Path) -> Support:
 
 def _shift(top: Path, first: int) -> None:
     """Add `first` to every owner below and at `top`."""
+    linked: set[int] = set()
     for directory, directories, files, fd in os.fwalk(top, follow_symlinks=False):
         # Links to directories are listed with the directories, but not entered.
         links = [name for name in directories if stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)]
         for name in (".", *links, *files):
             info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+                if info.st_ino in linked:
+                    continue
+                linked.add(info.st_ino)
             if info.st_uid >= SIZE or info.st_gid >= SIZE:
                 raise RuntimeFailure(f"{directory}/{name} belongs to {info.st_uid}:{info.st_gid}, beyond {SIZE} ids")
             os.chown(name, first + info.st_uid, first + info.st_gid, dir_fd=fd, follow_symlinks=False)

@@ -139,7 +139,7 @@ class RuncRuntime(Runtime):
         command += ["create", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), id.container]
         # If this process is killed, runc must not go on making a container that a successor is already removing.
         command = ["setpriv", "--pdeathsig", "KILL", *command]
-        with self.cgroups.creating():
+        with self.cgroups.creating(id):
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )

@@ -336,17 +336,20 @@ class TestLife:
         base = runtime.create(ContainerSpec(id)).uid_base
         runtime.start(id)
         runtime.wait_ready(id)
-        namespace = os.stat(runtime.netns(id)).st_ino
+        with NetNS(str(runtime.netns(id))) as ns:
+            ns.link("add", ifname="eth0", kind="veth", peer={"ifname": "far0"})
         runtime.stop(id)
         assert runtime.status(id).state is State.STOPPED
         assert runtime.status(id).pid == 0
         assert "Stopped zebra" in runtime.logs(id)
-        assert os.stat(runtime.netns(id)).st_ino == namespace
+        with NetNS(str(runtime.netns(id))) as ns:
+            assert ns.link_lookup(ifname="eth0")
         with pytest.raises(NoSuchContainer, match="it is stopped"):
             runtime.start(id)
         runtime.stop(id)
         assert runtime.create(ContainerSpec(id)).state is State.CREATED
-        assert os.stat(runtime.netns(id)).st_ino != namespace
+        with NetNS(str(runtime.netns(id))) as ns:
+            assert not ns.link_lookup(ifname="eth0")
         runtime.delete(id)
         assert_nothing_left(runtime, id, base)
 

@@ -87,3 +87,27 @@ def test_remove_keeps_what_others_use(tmp_path):
     found.remove(RouterId("lab", "n1", 4))
     assert not (tmp_path / "pids/polyrouter").exists()
     assert (tmp_path / "pids").exists()
+
+
+def test_groups_weigh_as_much_as_their_containers_where_processes_are_in_the_top_group(tmp_path):
+    text = _line(tmp_path / "cpu", "cgroup", "rw,cpu")
+    assert not Cgroups.detect(text, tmp_path, "2:memory:/\n1:cpu,cpuacct:/user.slice\n0::/\n").flat
+    found = Cgroups.detect(text, tmp_path, "2:memory:/x\n1:cpu,cpuacct:/\n")
+    assert found.flat
+    (tmp_path / "cpu").mkdir()
+    for network, routers in (("lab", 3), ("other", 2)):
+        for vr in range(routers):
+            with found.creating(RouterId(network, "n1", vr)):
+                group = tmp_path / f"cpu/polyrouter/{network}/n1-{vr}"
+                group.mkdir(parents=True)
+                (group / "cpu.shares").write_text("1024")
+                for above in group.parents[:2]:
+                    (above / "cpu.shares").touch()
+    shares = {name: (tmp_path / "cpu/polyrouter" / name / "cpu.shares").read_text() for name in (".", "lab", "other")}
+    assert shares == {".": "5120", "lab": "3072", "other": "2048"}
+
+
+def test_version_2_in_the_top_group(tmp_path):
+    (tmp_path / "cgroup.controllers").write_text("cpu\n")
+    assert Cgroups.detect(_line(tmp_path, "cgroup2", "rw"), tmp_path, "0::/\n").flat
+    assert not Cgroups.detect(_line(tmp_path, "cgroup2", "rw"), tmp_path, "0::/user.slice/a.scope\n").flat

@@ -117,3 +117,12 @@ def test_import_of_something_else_leaves_nothing(tmp_path):
         Images(tmp_path).import_("other", tmp_path / "nothing")
     assert list((tmp_path / "images").iterdir()) == []
     assert said == [f"copying {other}", "checking FRR"]
+
+
+def test_rests_of_a_killed_build_are_removed_by_the_next(tmp_path):
+    _image(tmp_path, "one")
+    (tmp_path / "images/.build-two-abcd/rootfs").mkdir(parents=True)
+    (tmp_path / "images/.old-one-abcd").mkdir()
+    with pytest.raises(ImageError):
+        Images(tmp_path).import_("two", tmp_path / "nothing")
+    assert [p.name for p in (tmp_path / "images").iterdir()] == ["one"]
