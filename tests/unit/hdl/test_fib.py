@@ -1,21 +1,11 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
-from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.fib import FibLookup
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, pack, unpack
 from polyrouter.hdl.records import META, FibOutcome
 
+from tests.fib_bench import WORDS, Bench, record, settled
 from tests.fib_reference import FAULT, MISS, walk
-
-WORDS = 150     # not a power of two
-
-
-def record(address=0, *, base=0, size=WORDS, root=0, **fields):
-    """A META that needs a lookup, unless ``fields`` say otherwise; as bits."""
-    routed = {"own": 1, "ipv4": 1, "enable": 1}
-    return pack(META, routed | {"destination": address, "fib_base": base, "fib_size": size, "ipv4_root": root} | fields)
 
 
 def expected(bits, pool):
@@ -27,78 +17,6 @@ def expected(bits, pool):
         outcome, _ = walk(pool.__getitem__, meta["destination"], base=meta["fib_base"], size=meta["fib_size"],
                           words=len(pool), root=meta["ipv4_root"])
     return settled(bits, outcome)
-
-
-def settled(bits, outcome):
-    meta = unpack(META, bits)
-    fib = {MISS: FibOutcome.MISS, FAULT: FibOutcome.FAULT}.get(outcome, FibOutcome.HIT)
-    return pack(META, meta | {"fib": fib, "result": outcome if fib == FibOutcome.HIT else 0})
-
-
-class Bench:
-    """A FibLookup with a source, a sink and the control engine's side of the table.
-
-    ``i_duty`` and ``o_duty`` are the parts of the cycles in which the source has a record and the sink takes one.
-    """
-
-    def __init__(self, pool, records, *, i_duty=1.0, o_duty=1.0, seed=1):
-        self.dut = FibLookup(CoreConfig(fib_words=len(pool)))
-        self.pool = pool
-        self.records = records
-        self.out = []
-        self.taken = 0
-        self.loaded = False
-        self.cycles = 0
-        self._i_duty, self._o_duty = i_duty, o_duty
-        self._rng = random.Random(seed)
-
-    async def write(self, ctx, row, word):
-        table = self.dut.table
-        ctx.set(table.stb, 1)
-        ctx.set(table.write, 1)
-        ctx.set(table.addr, row)
-        ctx.set(table.w_data, word)
-        while not (await ctx.tick().sample(table.ack))[2]:
-            pass
-        ctx.set(table.stb, 0)
-
-    async def load(self, ctx):
-        for row, word in enumerate(self.pool):
-            if word:
-                await self.write(ctx, row, word)
-        self.loaded = True
-
-    async def source(self, ctx):
-        i, rng = self.dut.i, self._rng
-        while not self.loaded:
-            await ctx.tick()
-        for bits in self.records:
-            while rng.random() >= self._i_duty:
-                await ctx.tick()
-            ctx.set(i.payload.as_value(), bits)
-            ctx.set(i.valid, 1)
-            while not (await ctx.tick().sample(i.ready))[2]:
-                pass
-            ctx.set(i.valid, 0)
-            self.taken += 1
-
-    async def sink(self, ctx):
-        o, rng = self.dut.o, self._rng
-        while len(self.out) < len(self.records):
-            ctx.set(o.ready, rng.random() < self._o_duty)
-            _, _, valid, ready, bits = await ctx.tick().sample(o.valid, o.ready, o.payload.as_value())
-            if valid and ready:
-                self.out.append(bits)
-            if self.taken:
-                self.cycles += 1
-
-    def run(self, *processes):
-        sim = Simulator(self.dut)
-        sim.add_clock(8e-9)
-        for process in (self.load, self.source, self.sink, *processes):
-            sim.add_testbench(process)
-        sim.run()
-        return self.out
 
 
 def random_word(rng, size):

@@ -1,0 +1,110 @@
+"""How densely and how fast routes are compiled into a FIB."""
+
+import lzma
+import os
+import random
+import time
+from pathlib import Path
+
+from polyrouter.hdl.layouts import FIB_WORD_BITS
+from polyrouter.host.tables.fib import FENCE, FibCompiler
+
+__all__ = ["TABLE", "read_table", "run_fib_bench", "synthetic_table"]
+
+#: A full IPv4 table: one prefix a line.
+TABLE = "rib_v4_901899.txt.xz"
+_WINDOW = 1 << 18           # words, the most that a router can have
+_SLICE = 400_000            # routes that fit in such a window
+_SPARSE = 1000
+_UPDATES = 2000
+_NEXT_HOPS = 64
+
+_Route = tuple[int, int, int]
+
+
+def read_table(path: Path) -> list[tuple[int, int]]:
+    """Prefixes (address, length) of a file with one in each line, compressed by xz."""
+    prefixes = []
+    with lzma.open(path, "rt") as lines:
+        for line in lines:
+            address, length = line.split("/")
+            a, b, c, d = map(int, address.split("."))
+            prefixes.append((a << 24 | b << 16 | c << 8 | d, int(length)))
+    return prefixes
+
+
+def synthetic_table(count: int, seed: int = 1) -> list[tuple[int, int]]:
+    """Prefixes with much the same lengths and clustering as in a full table: allocations, and parts of them."""
+    rng = random.Random(seed)
+    found: set[tuple[int, int]] = set()
+    while len(found) < count:
+        allocation = rng.choices((12, 14, 16, 18, 19, 20, 22), (1, 2, 12, 6, 8, 20, 50))[0]
+        base = rng.randrange(1 << 24, 224 << 24) >> 32 - allocation << 32 - allocation
+        found.add((base, allocation))
+        part = rng.random()
+        for k in range(1 << 24 - allocation):
+            if rng.random() < part:
+                found.add((base | k << 8, 24))
+            elif k % 4 == 0 and rng.random() < part / 4:
+                found.add((base | k << 8, 22))
+    return sorted(found)[:count]
+
+
+def run_fib_bench(data_dir: Path | None = None) -> list[dict]:
+    """Results: ``name``, ``value``, ``unit``, ``bar`` (None if there is none), ``ok``.
+
+    Parameters
+    ----------
+    data_dir : Path or None
+        Folder with the full IPv4 table, ``$POLYROUTER_DATA`` by default. Without the table, a synthetic one of 100,000
+        prefixes takes its place, and the names end in ``_synthetic``; bits a route then have no bar, for that comes
+        from the full table.
+    """
+    rng = random.Random(1)
+    if data_dir is None and "POLYROUTER_DATA" in os.environ:
+        data_dir = Path(os.environ["POLYROUTER_DATA"])
+    path = data_dir / TABLE if data_dir is not None else None
+    if path is not None and path.exists():
+        prefixes, suffix = read_table(path), ""
+    else:
+        prefixes, suffix = synthetic_table(100_000), "_synthetic"
+    dense_bar, sparse_bar = (None, None) if suffix else (43, 110)
+    routes = [(prefix, length, rng.randrange(_NEXT_HOPS)) for prefix, length in prefixes]
+
+    words, seconds = 0, 0.0
+    for start in range(0, len(routes), _SLICE):     # a full table is larger than a router's window can be
+        fib = FibCompiler(_WINDOW)
+        begin = time.process_time()
+        fib.apply(routes[start:start + _SLICE])
+        seconds += time.process_time() - begin
+        words += fib.statistics().words_used
+    dense = words * FIB_WORD_BITS / len(routes)
+
+    few = FibCompiler(_WINDOW)
+    few.apply(rng.sample(routes, _SPARSE))
+    sparse = few.statistics().bits_per_route
+
+    writes, fences = _updates(fib, rng.sample(routes[start:], _UPDATES))
+    return [
+        _result("ipv4_bits_per_route_dense" + suffix, round(dense, 2), "bit", most=dense_bar),
+        _result("ipv4_bits_per_route_sparse" + suffix, round(sparse, 2), "bit", most=sparse_bar),
+        _result("routes_per_second" + suffix, round(len(routes) / seconds), "1/s", least=50_000),
+        _result("writes_per_update" + suffix, round(writes / (2 * _UPDATES), 3), "words"),
+        _result("fences_per_update" + suffix, round(fences / (2 * _UPDATES), 3), "fences"),
+    ]
+
+
+def _updates(fib: FibCompiler, routes: list[_Route]) -> tuple[int, int]:
+    """Withdraw each route and bring it back, one at a time; writes and fences that it took."""
+    writes = fences = 0
+    for prefix, length, result in routes:
+        for change in (None, result):
+            made = fib.apply([(prefix, length, change)])
+            fences += made.count(FENCE)
+            writes += len(made)
+    return writes - fences, fences
+
+
+def _result(name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None) -> dict:
+    ok = (most is None or value <= most) and (least is None or value >= least)
+    return {"name": name, "value": value, "unit": unit, "bar": most if least is None else least, "ok": ok}
