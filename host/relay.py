@@ -1,0 +1,295 @@
+"""Carries punted frames to the interfaces of the routers' containers, and what these send to the board.
+
+The outer end of each of a container's veth pairs has a packet socket (``packet(7)``). What arrives there goes out of
+the router's port; what the board punts is sent there, and so arrives in the container.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import selectors
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.layouts import Reason
+
+from .fabric import in_namespace
+
+__all__ = ["InjectPort", "Relay", "RelayCounters"]
+
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 6, 8, 23
+_SO_RCVBUFFORCE = 33
+#: Room for some thousand frames of a container, past the limit of net.core.rmem_max.
+_RECEIVE_BUFFER = 4 << 20
+#: tp_status, tp_len, tp_snaplen, tp_mac, tp_net, tp_vlan_tci, tp_vlan_tpid
+_AUXDATA = struct.Struct("=IIIHHHH")
+_VLAN_VALID, _VLAN_TPID_VALID = 1 << 4, 1 << 6
+_SHORTEST = 14
+#: Longer than any frame that a core may take, so that a longer one is recognized.
+_RECEIVE_SIZE = 16384
+#: Frames that one router's port may send before it is another one's turn.
+_AT_ONCE = 64
+#: The frame is lost, as on a wire: the queue is full, or the interface is down or gone.
+_LOST = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.ENETDOWN, errno.ENXIO, errno.ENODEV, errno.EMSGSIZE})
+
+_log = logging.getLogger(__name__)
+
+
+class InjectPort(Protocol):
+    """What is needed of a board's host port."""
+
+    def inject(self, router: int, port: int, frame: bytes) -> None:
+        """Send a frame out of a data port, as a router."""
+
+    def set_punt_handler(self, handler: Callable[[int, int, Reason, bytes], None] | None) -> None:
+        """Who gets punted frames."""
+
+
+@dataclass
+class RelayCounters:
+    """Frames of one port of one router.
+
+    Attributes
+    ----------
+    delivered, undelivered : int
+        Punted frames that went to the container, or were lost since its interface was down or busy.
+    sent : int
+        Frames of the container that went to the board.
+    overflow : int
+        Frames of the container that came faster than they could be taken.
+    short, long, spoofed : int
+        Frames of the container that were refused: shorter than an Ethernet header, longer than the board takes, or
+        from an address other than the port's.
+    """
+
+    delivered: int = 0
+    undelivered: int = 0
+    sent: int = 0
+    overflow: int = 0
+    short: int = 0
+    long: int = 0
+    spoofed: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """By name, for JSON."""
+        return asdict(self)
+
+
+class _Tap:
+    """A router's port: the socket on the outer end of its veth."""
+
+    def __init__(self, router: int, port: int, interface: str, mac: bytes | None) -> None:
+        self.router = router
+        self.port = port
+        self.mac = mac
+        self.counters = RelayCounters()
+        # Without a protocol it receives nothing until it is bound, so nothing from other interfaces.
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+        try:
+            self.socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            self.socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            self.socket.bind((interface, _ETH_P_ALL))
+        except OSError:
+            self.socket.close()
+            raise
+
+    def count_overflow(self) -> None:
+        """Add what the kernel has dropped since the last time."""
+        with contextlib.suppress(OSError):      # closed meanwhile
+            _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            self.counters.overflow += dropped
+
+    def receive(self) -> bytes | None:
+        """A frame from the container, with its VLAN tag, which the kernel keeps apart; None if there is none."""
+        try:
+            frame, ancillary, _, _ = self.socket.recvmsg(_RECEIVE_SIZE, socket.CMSG_SPACE(_AUXDATA.size))
+        except OSError as error:
+            if error.errno in _LOST:
+                return None
+            raise
+        for level, kind, data in ancillary:
+            if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
+                status, _, _, _, _, tag, protocol = _AUXDATA.unpack_from(data)
+                if status & _VLAN_VALID:
+                    protocol = protocol if status & _VLAN_TPID_VALID else 0x8100
+                    frame = frame[:12] + struct.pack("!HH", protocol, tag) + frame[12:]
+        return frame
+
+
+class Relay:
+    """Frames between a board and the containers of its routers; a thread serves all containers.
+
+    Punted frames are sent in the host port's own thread.
+
+    Parameters
+    ----------
+    hostport : InjectPort
+        The board's host port.
+    config : CoreConfig
+        Parameters of the board: the longest frame.
+
+    Attributes
+    ----------
+    homeless : int
+        Punted frames for a router or port that has no interface here.
+    """
+
+    def __init__(self, hostport: InjectPort, config: CoreConfig) -> None:
+        self.homeless = 0
+        self._hostport = hostport
+        self._longest = config.max_frame - 4
+        self._taps: dict[tuple[int, int], _Tap] = {}
+        self._calls: deque[Callable[[], None]] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread.start()
+        hostport.set_punt_handler(self.deliver)
+
+    def attach(self, hostport: InjectPort) -> None:
+        """Serve another host port, after the board was started again."""
+        self._hostport.set_punt_handler(None)
+        self._hostport = hostport
+        hostport.set_punt_handler(self.deliver)
+
+    def add(self, router: int, port: int, interface: str, namespace: Path | str, mac: int | None = None) -> None:
+        """Serve a port of a router.
+
+        Parameters
+        ----------
+        router, port : int
+            Whose.
+        interface : str
+            Outer end of its veth pair; one that served the port before is let go.
+        namespace : path
+            Network namespace that the interface is in.
+        mac : int, optional
+            The only address that frames from the container may have as their source.
+
+        Raises
+        ------
+        OSError
+            If there is no such interface.
+        """
+        address = None if mac is None else mac.to_bytes(6, "big")
+        tap = in_namespace(namespace, lambda: _Tap(router, port, interface, address))
+        self._call(lambda: self._add(tap))
+
+    def remove(self, router: int, port: int | None = None) -> None:
+        """Serve a router's port, or all of them, no more."""
+        self._call(lambda: self._remove(router, port))
+
+    def counters(self) -> dict[tuple[int, int], RelayCounters]:
+        """Counters by router and port."""
+        taps = dict(sorted(self._taps.copy().items()))
+        for tap in taps.values():
+            tap.count_overflow()
+        return {key: tap.counters for key, tap in taps.items()}
+
+    def close(self) -> None:
+        """Stop, and let go of all interfaces."""
+        if self._stopping:
+            return
+        self._hostport.set_punt_handler(None)
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        for tap in self._taps.values():
+            tap.socket.close()
+        self._taps.clear()
+        self._selector.close()
+        os.close(self._wake)
+
+    def __enter__(self) -> "Relay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def deliver(self, router: int, port: int, reason: Reason, frame: bytes) -> None:
+        """A punted frame: it goes to the container."""
+        tap = self._taps.get((router, port))
+        if tap is None:
+            self.homeless += 1
+            return
+        try:
+            tap.socket.send(frame)
+        except OSError as error:
+            if error.errno not in _LOST and error.errno != errno.EBADF:
+                _log.warning("router %d, port %d: %s", router, port, error)
+            tap.counters.undelivered += 1
+            return
+        tap.counters.delivered += 1
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Have a function called in the thread, which alone changes the selector."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                function()
+            except BaseException as error:      # handed over to the caller
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self._calls.append(run)
+        os.eventfd_write(self._wake, 1)
+        done.result()
+
+    def _add(self, tap: _Tap) -> None:
+        self._remove(tap.router, tap.port)
+        self._taps[tap.router, tap.port] = tap
+        self._selector.register(tap.socket, selectors.EVENT_READ, tap)
+
+    def _remove(self, router: int, port: int | None) -> None:
+        for key in [key for key in self._taps if key[0] == router and port in (None, key[1])]:
+            tap = self._taps.pop(key)
+            self._selector.unregister(tap.socket)
+            tap.socket.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    os.eventfd_read(self._wake)
+                else:
+                    self._take(key.data)
+            while self._calls:
+                self._calls.popleft()()
+
+    def _take(self, tap: _Tap) -> None:
+        try:
+            for _ in range(_AT_ONCE):
+                frame = tap.receive()
+                if frame is None:
+                    return
+                self._inject(tap, frame)
+        except OSError as error:
+            # The thread serves all routers, so that one's trouble must not end it.
+            _log.warning("router %d, port %d: %s", tap.router, tap.port, error)
+
+    def _inject(self, tap: _Tap, frame: bytes) -> None:
+        if len(frame) < _SHORTEST:
+            tap.counters.short += 1
+        elif len(frame) > self._longest:
+            tap.counters.long += 1
+        elif tap.mac is not None and frame[6:12] != tap.mac:
+            tap.counters.spoofed += 1
+        else:
+            self._hostport.inject(tap.router, tap.port, frame)
+            tap.counters.sent += 1
