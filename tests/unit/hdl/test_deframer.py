@@ -94,8 +94,8 @@ def test_random_frames(width):
         mac = fields["source"]
     result, drops, host_mac = run(width, frames)
     assert result == expected
-    assert drops == len(frames) - len(expected) > 20
-    assert len(expected) > 20
+    assert drops == len(frames) - len(expected) > 10
+    assert len(expected) > 10
     assert host_mac == mac
 
 

@@ -1,0 +1,405 @@
+"""Control engine: executes the host's table accesses."""
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .config import CoreConfig
+from .counters import counter_rows
+from .hostframe import REQUEST, response_layout
+from .layouts import (
+    ADJACENCY_ROW,
+    CONTEXT_ROW,
+    CONTROL_OP,
+    FIB_WORD_BITS,
+    INFO_MAGIC,
+    MAX_OPS,
+    PORT_ROW,
+    REASONS,
+    ROWS,
+    VMAC_ROW,
+    HostStatus,
+    Info,
+    Opcode,
+    OpStatus,
+    QueueStat,
+    Register,
+    Table,
+    row_words,
+)
+from .membership import MemberWrite
+from .records import TableSignature
+from .stream import PacketSignature
+from .table import port_index_bits, port_table_rows, table_addr_bits
+from .words import WORD_BITS, WordJoiner, WordSplitter
+
+__all__ = ["ControlEngine"]
+
+_OP_WORDS = 2
+_STATS = 8
+#: Bits of the longest row, in words.
+_ROW_BITS = WORD_BITS * max(row_words(table) for table in Table)
+#: Lookups that can be under way at once.
+_LOOKUP_BITS = 8
+
+
+class ControlEngine(wiring.Component):
+    """Executes requests one after the other, and one operation of a request after the other.
+
+    The operations are kept in a block RAM, where the answers take their place. An operation takes 7 to 10 cycles and
+    what its table takes; a request and its response one and two cycles more for each 64-bit word.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Parameters of the core.
+    has_macs : bool
+        What the information table says of MACs.
+
+    Attributes
+    ----------
+    i : PacketSignature
+        Operations of a request; what follows ``request.length`` bytes is ignored.
+    request : REQUEST, in
+        Header of the request; stable while ``i`` offers it.
+    o : stream of response_layout
+        Operations with their answers.
+    vmac, context, port, fib, adjacency, counter, queue : TableSignature
+        The tables, by row: ``context`` by router, ``port`` by ``router << port_index_bits | port``, ``counter`` as in
+        :class:`.counters.Counters`, ``queue`` by ``port * 8 + stat``, ``fib`` and ``adjacency`` absolute.
+    member_write : MemberWrite
+        Writes of context rows.
+    lookup_enter, lookup_leave : Signal, in
+        A frame enters the look-up stages, or leaves the last one; one a cycle at most.
+    seed0, seed1 : Signal(64), out
+        Hash seeds.
+    busy : Signal, out
+        A request is being worked on.
+    """
+
+    def __init__(self, config: CoreConfig, has_macs: bool = False) -> None:
+        self._config = config
+        self._has_macs = has_macs
+        self._rows = {
+            Table.VMAC: config.vmac_slots,
+            Table.CONTEXT: config.routers,
+            Table.PORT: port_table_rows(config),
+            Table.FIB: config.fib_words,
+            Table.ADJACENCY: config.adjacencies,
+            Table.COUNTER: counter_rows(config),
+            Table.QUEUE: config.all_ports * _STATS,
+        }
+        bits = {table: table_addr_bits(rows) for table, rows in self._rows.items()}
+        super().__init__({
+            "i": In(PacketSignature(config)),
+            "request": In(REQUEST),
+            "o": Out(stream.Signature(response_layout(config.data_width))),
+            "vmac": Out(TableSignature(bits[Table.VMAC], VMAC_ROW.size)),
+            "context": Out(TableSignature(bits[Table.CONTEXT], CONTEXT_ROW.size)),
+            "port": Out(TableSignature(bits[Table.PORT], PORT_ROW.size)),
+            "fib": Out(TableSignature(bits[Table.FIB], FIB_WORD_BITS)),
+            "adjacency": Out(TableSignature(bits[Table.ADJACENCY], ADJACENCY_ROW.size)),
+            "counter": Out(TableSignature(bits[Table.COUNTER], 64)),
+            "queue": Out(TableSignature(bits[Table.QUEUE], 64)),
+            "member_write": Out(MemberWrite(config)),
+            "lookup_enter": In(1),
+            "lookup_leave": In(1),
+            "seed0": Out(64),
+            "seed1": Out(64),
+            "busy": Out(1),
+        })
+        #: The operation under way.
+        self.op = Signal(CONTROL_OP)
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        op = self.op
+        ports = {
+            Table.VMAC: self.vmac, Table.CONTEXT: self.context, Table.PORT: self.port, Table.FIB: self.fib,
+            Table.ADJACENCY: self.adjacency, Table.COUNTER: self.counter, Table.QUEUE: self.queue,
+        }
+
+        # Request in, response out.
+        m.submodules.splitter = splitter = WordSplitter(config.data_width)
+        m.submodules.joiner = joiner = WordJoiner(config.data_width)
+        m.submodules.ops = ops = memory.Memory(shape=unsigned(WORD_BITS), depth=MAX_OPS * _OP_WORDS, init=[])
+        read, write = ops.read_port(), ops.write_port()
+        header = Signal(REQUEST)
+        expected = Signal(32)
+        reason = Signal(HostStatus)
+        word = Signal(range(MAX_OPS * _OP_WORDS + 1))
+        final_word = Signal()
+        count_bits = exact_log2(WORD_BITS // 8)
+        m.d.comb += [
+            splitter.i.valid.eq(self.i.valid),
+            splitter.i.payload.data.eq(self.i.payload.data),
+            splitter.i.payload.last.eq(self.i.payload.last),
+            self.i.ready.eq(splitter.i.ready),
+            self.o.valid.eq(joiner.o.valid),
+            joiner.o.ready.eq(self.o.ready),
+            self.o.payload.data.eq(joiner.o.payload.data),
+            self.o.payload.last.eq(joiner.o.payload.last),
+            self.o.payload.length.eq(header.length),
+            self.o.payload.destination.eq(header.source),
+            self.o.payload.sequence.eq(header.sequence),
+            self.o.payload.expected.eq(expected),
+            self.o.payload.reason.eq(reason),
+            final_word.eq(word == (header.length >> count_bits) - 1),
+            joiner.i.payload.data.eq(read.data),
+            joiner.i.payload.last.eq(final_word),
+            read.en.eq(0),
+            read.addr.eq(word),
+            write.addr.eq(word),
+        ]
+
+        # Lookups that are under way, and those that a fence still waits for.
+        lookups = Signal(_LOOKUP_BITS)
+        older = Signal(_LOOKUP_BITS)
+        lookups_now = Signal(_LOOKUP_BITS)
+        m.d.comb += lookups_now.eq(lookups + self.lookup_enter - self.lookup_leave)
+        m.d.sync += lookups.eq(lookups_now)
+
+        registers = Array(Signal(64, name=f"register_{row.name.lower()}") for row in Register)
+        m.d.comb += [
+            self.seed0.eq(registers[Register.HASH_SEED_0]),
+            self.seed1.eq(registers[Register.HASH_SEED_1]),
+        ]
+
+        status = Signal(OpStatus)
+        row = Signal(_ROW_BITS)             # the row that was read
+        shadow = Signal(_ROW_BITS)
+        addr = Signal(max(len(self.fib.addr), len(self.adjacency.addr), len(self.counter.addr), 20) + 1)
+        base = Signal(20)
+        size = Signal(19)
+        windowed = Signal()
+        writing = Signal()
+        last_word = Signal()
+        words = Signal(range(max(row_words(table) for table in Table) + 1))
+        acked = Signal()
+        m.d.comb += [
+            windowed.eq((op.table == Table.FIB) | (op.table == Table.ADJACENCY)),
+            writing.eq(op.opcode == Opcode.WRITE),
+            words.eq(1),
+            last_word.eq(op.word == words - 1),
+        ]
+        with m.Switch(op.table):
+            for table in Table:
+                with m.Case(table):
+                    m.d.comb += words.eq(row_words(table))
+                    if table in ports:
+                        m.d.comb += acked.eq(ports[table].ack)
+        for table, port in ports.items():
+            m.d.comb += [
+                port.addr.eq(op.router if table is Table.CONTEXT else addr),
+                port.w_data.eq(shadow),
+                port.write.eq(writing),
+            ]
+        # Not only the operation's own access: the window comes from the context row too.
+        window_read = Signal()
+        with m.If(window_read):
+            m.d.comb += [self.context.stb.eq(1), self.context.write.eq(0)]
+        m.d.comb += [
+            self.member_write.addr.eq(op.router),
+            self.member_write.data.eq(shadow),
+        ]
+
+        with m.FSM() as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("RECEIVE"))
+            with m.State("RECEIVE"):
+                m.d.comb += [
+                    splitter.o.ready.eq(1),
+                    write.data.eq(splitter.o.payload.data),
+                    write.en.eq(splitter.o.valid & (word < self.request.length >> count_bits)),
+                ]
+                with m.If(splitter.o.valid):
+                    m.d.sync += [header.eq(self.request), word.eq(word + write.en)]
+                    with m.If(splitter.o.payload.last):
+                        m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.sync += word.eq(0)
+                with m.If((header.reason == HostStatus.SYNC) | (header.sequence == expected)):
+                    m.d.sync += [expected.eq(header.sequence + 1), reason.eq(HostStatus.OK)]
+                    m.next = "FETCH"
+                with m.Else():
+                    m.d.sync += reason.eq(HostStatus.OUT_OF_SEQUENCE)
+                    m.next = "RESPOND"
+
+            with m.State("FETCH"):
+                m.d.comb += read.en.eq(1)
+                m.next = "FETCH_DATA"
+            with m.State("FETCH_DATA"):
+                m.d.comb += [read.addr.eq(word | 1), read.en.eq(1)]
+                m.d.sync += op.as_value()[:WORD_BITS].eq(read.data)
+                m.next = "FETCHED"
+            with m.State("FETCHED"):
+                m.d.sync += op.data.eq(read.data)
+                m.next = "CHECK"
+
+            with m.State("CHECK"):
+                checked = self._check(m, op)
+                m.d.sync += [status.eq(checked), older.eq(lookups_now)]
+                with m.If(checked != OpStatus.OK):
+                    m.next = "ANSWER"
+                with m.Elif(op.opcode == Opcode.FENCE):
+                    m.next = "FENCE"
+                with m.Elif(windowed):
+                    m.next = "WINDOW"
+                with m.Else():
+                    m.next = "ADDRESS"
+            with m.State("WINDOW"):
+                context = Signal(CONTEXT_ROW)
+                m.d.comb += [window_read.eq(1), context.eq(self.context.r_data)]
+                with m.If(self.context.ack):
+                    m.d.sync += [
+                        base.eq(Mux(op.table == Table.FIB, context.fib_base, context.adj_base)),
+                        size.eq(Mux(op.table == Table.FIB, context.fib_size, context.adj_size)),
+                    ]
+                    m.next = "ADDRESS"
+            with m.State("ADDRESS"):
+                with m.Switch(op.table):
+                    with m.Case(Table.FIB, Table.ADJACENCY):
+                        m.d.sync += addr.eq(base + op.row[:19])
+                    with m.Case(Table.PORT):
+                        m.d.sync += addr.eq(op.router << port_index_bits(config) | op.row[:8])
+                    with m.Case(Table.COUNTER):
+                        m.d.sync += addr.eq(op.router * (config.all_ports * REASONS) + op.row[:9])
+                    with m.Default():
+                        m.d.sync += addr.eq(op.row)
+                m.next = "ALLOW"
+            with m.State("ALLOW"):
+                table_rows = Mux(op.table == Table.FIB, config.fib_words, config.adjacencies)
+                m.next = "ANSWER"
+                with m.If(windowed & ((op.row >= size) | (addr >= table_rows))):
+                    m.d.sync += status.eq(OpStatus.WINDOW)
+                with m.Elif(op.word >= words):
+                    m.d.sync += status.eq(OpStatus.BAD_WORD)
+                with m.Elif(writing & ((op.table == Table.INFO) | (op.table == Table.QUEUE))):
+                    m.d.sync += status.eq(OpStatus.READ_ONLY)
+                with m.Else():
+                    with m.If(writing):
+                        m.d.sync += shadow.word_select(op.word, WORD_BITS).eq(op.data)
+                    with m.If(~writing | last_word):
+                        m.next = "ACCESS"
+            with m.State("ACCESS"):
+                with m.Switch(op.table):
+                    with m.Case(Table.INFO):
+                        m.d.sync += row.eq(self._info(op.row))
+                        m.next = "ANSWER"
+                    with m.Case(Table.REGISTER):
+                        m.d.sync += row.eq(registers[op.row[:2]])
+                        with m.If(writing):
+                            m.d.sync += registers[op.row[:2]].eq(shadow)
+                        m.next = "ANSWER"
+                    for table, port in ports.items():
+                        with m.Case(table):
+                            m.d.comb += port.stb.eq(1)
+                            m.d.sync += row.eq(port.r_data)
+                with m.If(acked):
+                    m.d.comb += self.member_write.en.eq(writing & (op.table == Table.CONTEXT))
+                    m.next = "ANSWER"
+            with m.State("FENCE"):
+                m.d.sync += older.eq(older - self.lookup_leave)
+                with m.If(older == 0):
+                    m.d.sync += older.eq(0)
+                    m.next = "ANSWER"
+
+            with m.State("ANSWER"):
+                answer = Signal(CONTROL_OP)
+                m.d.comb += [
+                    answer.eq(op),
+                    answer.status.eq(status),
+                    write.data.eq(answer.as_value()[:WORD_BITS]),
+                    write.en.eq(1),
+                ]
+                m.d.sync += word.eq(word + 1)
+                m.next = "ANSWER_DATA"
+            with m.State("ANSWER_DATA"):
+                m.d.comb += [
+                    write.data.eq(row.word_select(op.word[:exact_log2(_ROW_BITS // WORD_BITS)], WORD_BITS)),
+                    write.en.eq((op.opcode == Opcode.READ) & (status == OpStatus.OK)),
+                ]
+                m.d.sync += word.eq(word + 1)
+                m.next = "FETCH"
+                with m.If(final_word):
+                    m.d.sync += word.eq(0)
+                    m.next = "RESPOND"
+
+            with m.State("RESPOND"):
+                m.d.comb += read.en.eq(1)
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += joiner.i.valid.eq(1)
+                with m.If(joiner.i.ready):
+                    m.d.sync += word.eq(word + 1)
+                    m.next = "RESPOND"
+                    with m.If(final_word):
+                        m.d.sync += word.eq(0)
+                        m.next = "DRAIN"
+            # The header's fields have to stay until the last beat has left.
+            with m.State("DRAIN"), m.If(~joiner.o.valid | joiner.o.ready):
+                m.next = "RECEIVE"
+        return m
+
+    def _check(self, m: Module, op):
+        """First failure among the checks that need nothing but the operation."""
+        config = self._config
+        rows = {
+            Table.INFO: len(Info),
+            Table.REGISTER: len(Register),
+            Table.VMAC: config.vmac_slots,
+            Table.CONTEXT: 1,
+            Table.PORT: config.ports,
+            Table.COUNTER: config.all_ports * REASONS,
+            Table.QUEUE: config.all_ports * _STATS,
+        }
+        bad_opcode, bad_table, bad_router, bad_row = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += bad_opcode.eq(1)
+        with m.Switch(op.opcode), m.Case(*Opcode):
+            m.d.comb += bad_opcode.eq(0)
+        m.d.comb += bad_table.eq(1)
+        with m.Switch(op.table):
+            for table in ROWS:
+                with m.Case(table):
+                    m.d.comb += bad_table.eq(0)
+                    if table in (Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY):
+                        m.d.comb += bad_router.eq(op.router >= config.routers)
+                    elif table is Table.COUNTER:
+                        m.d.comb += bad_router.eq(op.router > config.routers)
+                    if table is Table.QUEUE:
+                        m.d.comb += bad_row.eq((op.row >= rows[table]) | (op.row[:3] >= len(QueueStat)))
+                    elif table in rows:
+                        m.d.comb += bad_row.eq(op.row >= rows[table])
+        checked = Signal(OpStatus)
+        m.d.comb += checked.eq(OpStatus.OK)
+        with m.If(bad_opcode):
+            m.d.comb += checked.eq(OpStatus.BAD_OPCODE)
+        with m.Elif(op.opcode == Opcode.FENCE):
+            m.d.comb += checked.eq(OpStatus.OK)
+        with m.Elif(bad_table):
+            m.d.comb += checked.eq(OpStatus.BAD_TABLE)
+        with m.Elif(bad_router):
+            m.d.comb += checked.eq(OpStatus.BAD_ROUTER)
+        with m.Elif(bad_row):
+            m.d.comb += checked.eq(OpStatus.BAD_ROW)
+        return checked
+
+    def _info(self, row):
+        """Row of the information table."""
+        config = self._config
+        values = {
+            Info.MAGIC: INFO_MAGIC,
+            Info.PORTS: config.ports,
+            Info.ROUTERS: config.routers,
+            Info.DATA_WIDTH: config.data_width,
+            Info.VMAC_SLOTS: config.vmac_slots,
+            Info.FIB_WORDS: config.fib_words,
+            Info.ADJACENCIES: config.adjacencies,
+            Info.BUFFER_BYTES: config.buffer_bytes,
+            Info.CELL_BYTES: config.cell_bytes,
+            Info.QUEUE_FRAMES: config.queue_frames,
+            Info.MAX_FRAME: config.max_frame,
+            Info.HAS_MACS: int(self._has_macs),
+        }
+        return Array(Const(values[item], 64) for item in Info)[row[:4]]

@@ -1,0 +1,351 @@
+"""Control engine against a model of docs/dataplane.md, "Host port"."""
+
+import random
+from collections import defaultdict
+
+import pytest
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.control import ControlEngine
+from polyrouter.hdl.hostframe import response_layout
+from polyrouter.hdl.layouts import (
+    CONTEXT_ROW,
+    CONTROL_OP,
+    INFO_MAGIC,
+    ROWS,
+    HostStatus,
+    Info,
+    Opcode,
+    OpStatus,
+    QueueStat,
+    Register,
+    Table,
+    pack,
+    row_words,
+    unpack,
+)
+from polyrouter.hdl.stream import packet_layout
+from polyrouter.hdl.words import WORD_BITS, WordJoiner, WordSplitter, beat_layout
+
+from .bench import WIDTHS, packet_beats, packets, simulate, sink, source
+
+MAC = 0x0A0B0C0D0E0F
+PORTS = ("vmac", "context", "port", "fib", "adjacency", "counter", "queue")
+
+
+def op(opcode, table=0, row=0, *, router=0, word=0, data=0):
+    return {"opcode": opcode, "table": table, "row": row, "router": router, "word": word, "data": data, "status": 0}
+
+
+def write_row(table, row, value, *, router=0):
+    return [op(Opcode.WRITE, table, row, router=router, word=word, data=value >> 64 * word & (1 << 64) - 1)
+            for word in range(row_words(table))]
+
+
+class Model:
+    """What an engine does, one request at a time."""
+
+    def __init__(self, config, has_macs=False):
+        self.config = config
+        self.expected = 0
+        self.tables = {table: defaultdict(int) for table in Table}
+        values = [INFO_MAGIC, config.ports, config.routers, config.data_width, config.vmac_slots, config.fib_words,
+                  config.adjacencies, config.buffer_bytes, config.cell_bytes, config.queue_frames, config.max_frame,
+                  int(has_macs)]
+        self.tables[Table.INFO].update(enumerate(values))
+        self.shadow = [0, 0]
+
+    def request(self, sequence, ops, sync=False):
+        if not sync and sequence != self.expected:
+            return ops, HostStatus.OUT_OF_SEQUENCE, self.expected
+        self.expected = (sequence + 1) % 2**32
+        return [self.execute(dict(o)) for o in ops], HostStatus.OK, self.expected
+
+    def address(self, o):
+        config, table, row, router = self.config, o["table"], o["row"], o["router"]
+        if o["opcode"] not in list(Opcode):
+            return OpStatus.BAD_OPCODE
+        if table not in list(Table):
+            return OpStatus.BAD_TABLE
+        limit = {Table.CONTEXT: config.routers, Table.PORT: config.routers, Table.FIB: config.routers,
+                 Table.ADJACENCY: config.routers, Table.COUNTER: config.routers + 1}.get(table, 1 << 12)
+        if router >= limit:
+            return OpStatus.BAD_ROUTER
+        rows = {Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: config.vmac_slots, Table.CONTEXT: 1,
+                Table.PORT: config.ports, Table.COUNTER: config.all_ports * 32, Table.QUEUE: config.all_ports * 8}
+        if row >= rows.get(table, 1 << 32) or (table == Table.QUEUE and row % 8 not in list(QueueStat)):
+            return OpStatus.BAD_ROW
+        context = unpack(CONTEXT_ROW, self.tables[Table.CONTEXT][router])
+        port_bits = (config.ports - 1).bit_length()
+        return {
+            Table.CONTEXT: router,
+            Table.PORT: router << port_bits | row,
+            Table.COUNTER: router * config.all_ports * 32 + row,
+            Table.FIB: context["fib_base"] + row
+            if row < context["fib_size"] and context["fib_base"] + row < config.fib_words else OpStatus.WINDOW,
+            Table.ADJACENCY: context["adj_base"] + row
+            if row < context["adj_size"] and context["adj_base"] + row < config.adjacencies else OpStatus.WINDOW,
+        }.get(table, row)
+
+    def execute(self, o):
+        if o["opcode"] == Opcode.FENCE:
+            return o
+        table, word = o["table"], o["word"]
+        addr = self.address(o)
+        if isinstance(addr, OpStatus):
+            return o | {"status": addr}
+        if word >= row_words(table):
+            return o | {"status": OpStatus.BAD_WORD}
+        if o["opcode"] == Opcode.READ:
+            return o | {"data": self.tables[table][addr] >> 64 * word & (1 << 64) - 1}
+        if table in (Table.INFO, Table.QUEUE):
+            return o | {"status": OpStatus.READ_ONLY}
+        self.shadow[word] = o["data"]
+        if word == row_words(table) - 1:
+            self.tables[table][addr] = (self.shadow[0] | self.shadow[1] << 64) & (1 << ROWS[table]) - 1
+        return o
+
+
+class Bench:
+    def __init__(self, config, seed=0, has_macs=False):
+        self.config = config
+        self.rng = random.Random(seed)
+        self.dut = ControlEngine(config, has_macs)
+        self.stored = {name: defaultdict(int) for name in PORTS}
+        self.member_writes = []
+        self.out = []
+        self.sequence = 0
+
+    def memory(self, name):
+        """A table that acknowledges after a while."""
+        port = getattr(self.dut, name)
+        rows = self.stored[name]
+
+        async def testbench(ctx):
+            while True:
+                _, _, stb, write, addr, data = await ctx.tick().sample(
+                    port.stb, port.write, port.addr, port.w_data)
+                if not stb:
+                    continue
+                for _ in range(self.rng.randrange(4)):
+                    now = await ctx.tick().sample(port.stb, port.write, port.addr, port.w_data)
+                    assert now[2:] == (stb, write, addr, data)
+                if write:
+                    rows[addr] = data
+                ctx.set(port.r_data, rows[addr])
+                ctx.set(port.ack, 1)
+                await ctx.tick()
+                ctx.set(port.ack, 0)
+                ctx.set(port.r_data, 0)
+        return testbench
+
+    async def members(self, ctx):
+        port = self.dut.member_write
+        async for _, _, en, addr, data in ctx.tick().sample(port.en, port.addr, port.data.as_value()):
+            if en:
+                self.member_writes.append((addr, data))
+
+    def run(self, process, limit=40_000):
+        simulate(self.dut, [process], [
+            *(self.memory(name) for name in PORTS), self.members,
+            sink(self.dut.o, self.out, rng=self.rng, rate=0.8)], limit=limit)
+
+    async def feed(self, ctx, ops, sequence, sync=False, padding=b""):
+        body = b"".join(pack(CONTROL_OP, o).to_bytes(16, "little") for o in ops)
+        ctx.set(self.dut.request, {"source": MAC, "sequence": sequence, "reason": int(sync), "length": len(body)})
+        width = self.config.data_width
+        await source(self.dut.i, packet_beats(packet_layout(width), body + padding, width), rng=self.rng, rate=0.8)(ctx)
+        ctx.set(self.dut.request, {"source": 1, "sequence": 2, "reason": 3, "length": 4})
+
+    async def answered(self, ctx):
+        """Wait for a response; returns operations, reason, expected sequence number."""
+        layout = response_layout(self.config.data_width)
+        while not self.out or not unpack(layout, self.out[-1])["last"]:
+            await ctx.tick()
+        (body, fields), = packets(layout, self.out, self.config.data_width)
+        self.out.clear()
+        assert fields["destination"] == MAC
+        assert fields["length"] == len(body)
+        self.sequence = fields["sequence"]
+        ops = [unpack(CONTROL_OP, int.from_bytes(body[k:k + 16], "little")) for k in range(0, len(body), 16)]
+        return ops, fields["reason"], fields["expected"]
+
+    async def request(self, ctx, ops, sequence, sync=False, padding=b""):
+        await self.feed(ctx, ops, sequence, sync, padding)
+        answer = await self.answered(ctx)
+        assert self.sequence == sequence
+        return answer
+
+
+def random_op(rng, config):
+    table = rng.choice([*Table, Table.FIB, Table.FIB, Table.ADJACENCY, Table.CONTEXT, 9, 200])
+    rows = {Table.INFO: 14, Table.REGISTER: 4, Table.VMAC: config.vmac_slots + 2, Table.CONTEXT: 2,
+            Table.PORT: config.ports + 1, Table.FIB: 40, Table.ADJACENCY: 12, Table.COUNTER: config.all_ports * 33,
+            Table.QUEUE: config.all_ports * 8 + 4}
+    row = rng.randrange(rows.get(table, 4))
+    if rng.random() < 0.05:
+        row |= 1 << rng.randrange(16, 32)
+    words = row_words(Table(table)) if table in list(Table) else 2
+    return op(rng.choice([1, 1, 2, 2, 2, 3, rng.randrange(16)]), table, row,
+              router=rng.choice([0, 1, config.routers - 1, config.routers, config.routers + 1, rng.randrange(4096)]),
+              word=rng.choice([*range(words), words - 1, 3]), data=rng.getrandbits(64))
+
+
+def window(rng, config, router):
+    """Writes of a context row with a window that reaches beyond the tables sometimes."""
+    row = {"enable": 1,
+           "fib_base": rng.choice([0, 20, config.fib_words - 9]), "fib_size": rng.choice([0, 1, 20, 1 << 18]),
+           "adj_base": rng.choice([0, 7, config.adjacencies - 3, (1 << 18) - 1]), "adj_size": rng.choice([0, 2, 9])}
+    return write_row(Table.CONTEXT, 0, pack(CONTEXT_ROW, row), router=router)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("ports", "routers"), [(1, 1), (4, 8), (3, 5)])
+def test_random_requests(width, ports, routers):
+    config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64)
+    bench = Bench(config, seed=width + ports, has_macs=ports == 4)
+    model = Model(config, has_macs=ports == 4)
+    rng = random.Random(f"{width} {ports}")
+    seen = set()
+
+    async def main(ctx):
+        for _ in range(14):
+            ops = []
+            for _ in range(rng.choice([1, 2, 3, 9])):
+                ops += window(rng, config, rng.randrange(routers)) if rng.random() < 0.3 else [random_op(rng, config)]
+            if rng.random() < 0.2:
+                sequence, sync = rng.getrandbits(32), rng.random() < 0.5
+            else:
+                sequence, sync = model.expected, False
+            expected = model.request(sequence, ops, sync)
+            padding = bytes(rng.choice([0, 0, 4, 46]))
+            answer = await bench.request(ctx, ops, sequence, sync, padding)
+            assert answer == expected
+            seen.update(o["status"] for o in answer[0])
+        for table in (Table.VMAC, Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY, Table.COUNTER):
+            stored = {k: v for k, v in bench.stored[table.name.lower()].items() if v}
+            assert stored == {k: v for k, v in model.tables[table].items() if v}
+        assert ctx.get(bench.dut.seed0) == model.tables[Table.REGISTER][Register.HASH_SEED_0]
+        assert ctx.get(bench.dut.seed1) == model.tables[Table.REGISTER][Register.HASH_SEED_1]
+        assert dict(bench.member_writes) == {
+            k: v for k, v in model.tables[Table.CONTEXT].items() if k in dict(bench.member_writes)}
+        assert {k for k, v in model.tables[Table.CONTEXT].items() if v} <= set(dict(bench.member_writes))
+        assert len(seen) > 4
+
+    bench.run(main)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_most_operations_that_a_request_can_carry(width):
+    bench = Bench(CoreConfig(data_width=width))
+    ops = [op(Opcode.WRITE, Table.VMAC, row, data=row * 77 + 1) for row in range(32)]
+    ops += [op(Opcode.READ, Table.VMAC, row) for row in range(32)]
+
+    async def main(ctx):
+        answer, reason, expected = await bench.request(ctx, ops, 0)
+        assert (reason, expected) == (HostStatus.OK, 1)
+        assert [o["data"] for o in answer[32:]] == [row * 77 + 1 for row in range(32)]
+
+    bench.run(main)
+
+
+def test_sequence_numbers():
+    bench = Bench(CoreConfig())
+    ops = [op(Opcode.WRITE, Table.REGISTER, Register.EPOCH, data=5)]
+    read = [op(Opcode.READ, Table.REGISTER, Register.EPOCH)]
+
+    async def main(ctx):
+        assert await bench.request(ctx, ops, 1) == (ops, HostStatus.OUT_OF_SEQUENCE, 0)
+        assert (await bench.request(ctx, read, 0))[0][0]["data"] == 0
+        assert await bench.request(ctx, read, 0) == (read, HostStatus.OUT_OF_SEQUENCE, 1)
+        assert await bench.request(ctx, ops, 2**32 - 1, sync=True) == (ops, HostStatus.OK, 0)
+        assert (await bench.request(ctx, read, 0))[0][0]["data"] == 5
+
+    bench.run(main)
+
+
+def test_row_is_committed_whole_and_only_by_its_last_word():
+    bench = Bench(CoreConfig())
+    context = pack(CONTEXT_ROW, {"fib_base": 100, "fib_size": 4})
+    low, high = write_row(Table.FIB, 2, 0xAB << 64 | 0x1234)
+
+    async def main(ctx):
+        await bench.request(ctx, write_row(Table.CONTEXT, 0, context), 0)
+        assert bench.member_writes == [(0, context)]
+        await bench.request(ctx, [low], 1)
+        assert not bench.stored["fib"]
+        # A write that fails leaves the shadow alone.
+        bad = [op(Opcode.WRITE, Table.FIB, 4, data=99), op(Opcode.WRITE, Table.FIB, 2, word=2, data=99)]
+        answer, *_ = await bench.request(ctx, bad, 2)
+        assert [o["status"] for o in answer] == [OpStatus.WINDOW, OpStatus.BAD_WORD]
+        await bench.request(ctx, [high], 3)
+        assert bench.stored["fib"] == {102: 0xAB << 64 | 0x1234}
+
+    bench.run(main)
+
+
+def test_fence_waits_for_lookups_that_began_before():
+    bench = Bench(CoreConfig())
+    done = []
+
+    async def pulse(ctx, signal, count=1):
+        for _ in range(count):
+            ctx.set(signal, 1)
+            await ctx.tick()
+            ctx.set(signal, 0)
+            await ctx.tick()
+
+    async def main(ctx):
+        dut = bench.dut
+        answer, *_ = await bench.request(ctx, [op(Opcode.FENCE)], 0)
+        assert answer == [op(Opcode.FENCE)]
+        await pulse(ctx, dut.lookup_enter, 3)
+        await pulse(ctx, dut.lookup_leave)
+        await bench.feed(ctx, [op(Opcode.FENCE, 200, 5, router=4000)], 1)
+        await ctx.tick().repeat(40)
+        await pulse(ctx, dut.lookup_enter, 5)       # these don't count
+        await pulse(ctx, dut.lookup_leave)
+        await ctx.tick().repeat(100)
+        assert not bench.out
+        await pulse(ctx, dut.lookup_leave)
+        answer, reason, _ = await bench.answered(ctx)
+        assert answer == [op(Opcode.FENCE, 200, 5, router=4000)]
+        assert reason == HostStatus.OK
+        done.append(True)
+
+    bench.run(main)
+    assert done
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_words_and_back(width):
+    rng = random.Random(width)
+    frames = [rng.randbytes(size) for size in (8, 16, 24, 32, 40, 64, 72, 8, 8)]
+
+    def beats(layout, step):
+        for f in frames:
+            for start in range(0, len(f), step):
+                yield pack(layout, {"data": int.from_bytes(f[start:start + step], "little"),
+                                    "last": start + step >= len(f)})
+
+    narrow = list(beats(beat_layout(WORD_BITS), 8))
+    wide = list(beats(beat_layout(width), width // 8))
+    joined, split = [], []
+    joiner, splitter = WordJoiner(width), WordSplitter(width)
+
+    def process(dut, items, out, count):
+        async def testbench(ctx):
+            await source(dut.i, items, rng=rng, rate=0.7)(ctx)
+            for _ in range(500):
+                if len(out) == count:
+                    break
+                await ctx.tick()
+        return testbench
+
+    simulate(joiner, [process(joiner, narrow, joined, len(wide))], [sink(joiner.o, joined, rng=rng, rate=0.7)])
+    assert joined == wide
+    words = -(-width // 64)
+    padded = [beat for f in frames for total in [-(-len(f) // (8 * words)) * words] for k in range(total)
+              for beat in [pack(beat_layout(64), {"data": int.from_bytes(f[8 * k:8 * k + 8], "little"),
+                                                  "last": k == total - 1})]]
+    simulate(splitter, [process(splitter, wide, split, len(padded))], [sink(splitter.o, split, rng=rng, rate=0.7)])
+    assert split == padded
