@@ -13,6 +13,7 @@ from ..board.driver import Driver
 from ..board.errors import NotABoard
 from ..board.hostport import HostPort
 from ..board.transport import open_packet_socket
+from ..fabric import namespace_path
 from ..mirror.loop import MirrorLoop
 from ..mirror.mirror import RouteMirror
 from ..relay import Relay
@@ -76,7 +77,8 @@ class DataPlane:
         self._attached: dict[str, Any] = {}
         self.hostport = HostPort(open_packet_socket(spec.host_tap, spec.namespace))
         self.driver = Driver(self.hostport)
-        self.relay = Relay(self.hostport, spec.namespace)
+        self.relay = Relay(self.hostport, config)
+        self._fabric = namespace_path(spec.namespace)
         self.mirrors = MirrorLoop()
         self.mirrors.start()
 
@@ -232,7 +234,8 @@ class DataPlane:
                 return
             self.detach(router.name)
             tables = self._tables[router.name]
-            self.relay.add(router.number, {port.port: port.outer for port in router.ports})
+            for port in router.ports:
+                self.relay.add(router.number, port.port, port.outer, self._fabric, parse_mac(port.mac))
             self.mirrors.add(RouteMirror(tables, namespace, {port.name: port.port for port in router.ports}))
             self._attached[router.name] = key
 
