@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import AdjacencyKind, Table
+from polyrouter.host.board.errors import BoardError
 from polyrouter.sim.golden_tables import Adjacency, RouteFault, Tables
 
 __all__ = ["BoardGone", "TableBoard"]
 
 
-class BoardGone(Exception):
+class BoardGone(BoardError):
     """The board does not answer."""
 
 

@@ -139,6 +139,5 @@ class MirrorLoop:
             return step()
         except Exception as error:
             _log.exception("mirror of router %d", mirror.router)
-            mirror.error = f"{type(error).__name__}: {error}"
-            mirror.resync("after an error")
+            mirror.failed(error)
             return None

@@ -9,7 +9,7 @@ from ..board.errors import BoardError
 from ..tables.adjacency import Target
 from ..tables.router import RouterTables
 from .desired import FIXED, desired_target
-from .kernel import NUD_STALE, KernelState, Prefix
+from .kernel import NUD_STALE, KernelState
 from .netlink import (
     RTM_GETADDR,
     RTM_GETLINK,
@@ -72,10 +72,10 @@ class RouteMirror:
         self.events = 0
         self.error: str | None = None
         self._resync_reason: str | None = "start"
+        self._look_at_everything = True
         self._next_dump = 0.0
         self._next_refresh = 0.0
-        # Everything that the tables have is looked at once, so that what the kernel no longer has is removed.
-        self.state.prefixes |= {*FIXED, *tables.prefixes()}
+        self._paused_until = 0.0
 
     @property
     def router(self) -> int:
@@ -115,8 +115,17 @@ class RouteMirror:
         return False
 
     def wants_work(self) -> bool:
-        """Whether :meth:`work` has something to do."""
-        return not self.tables.out_of_step and bool(self.state.prefixes or self.state.touched)
+        """Whether :meth:`work` has something to do, and the board is there for it."""
+        return (bool(self.state.prefixes or self.state.touched) and not self.tables.out_of_step
+                and time.monotonic() >= self._paused_until)
+
+    def failed(self, error: Exception) -> None:
+        """Something unforeseen happened: start again from nothing, but not at once."""
+        self.error = f"{type(error).__name__}: {error}"
+        self._paused_until = time.monotonic() + REFRESH_SECONDS
+        self._next_refresh = self._paused_until
+        self._resync_reason = "an error"
+        self._look_at_everything = True
 
     def work(self, limit: int = BATCH) -> None:
         """Bring up to ``limit`` prefixes into the tables, with one commit."""
@@ -135,7 +144,8 @@ class RouteMirror:
         try:
             tables.commit()
         except BoardError as error:
-            # The tables know that the board is not as they say, and do nothing until they are synchronized.
+            # The tables know that the board is not as they say, and do nothing until whoever takes care of the board
+            # has synchronized them.
             self.error = str(error)
             _log.error("router %d: %s", self.router, error)
             return
@@ -148,7 +158,8 @@ class RouteMirror:
         if now >= self._next_refresh:
             self._next_refresh = now + REFRESH_SECONDS
             self._refresh()
-        if self._resync_reason is not None or (self.state.outdated and now >= self._next_dump):
+        if now >= self._paused_until and (
+                self._resync_reason is not None or (self.state.outdated and now >= self._next_dump)):
             self.receive()
         return min(self._next_refresh, self._next_dump) if self.state.outdated else self._next_refresh
 
@@ -157,6 +168,8 @@ class RouteMirror:
         problems = self.tables.problems()
         if self.error is not None:
             problems.append(self.error)
+        if self._resync_reason is not None:
+            problems.append(f"about to be compared with the kernel: {self._resync_reason}")
         return {"router": self.router, "rib": self.state.route_count(), "fib": self.tables.route_count(),
                 "adjacencies": self.tables.adjacency_count(), "pending": len(self.state.prefixes),
                 "events": self.events, "batches": self.batches, "resyncs": self.resyncs,
@@ -173,8 +186,11 @@ class RouteMirror:
         self.state.replace_next_hops(dumps[RTM_GETNEXTHOP])     # type: ignore[arg-type]
         self.state.replace_neighbours(dumps[RTM_GETNEIGH])      # type: ignore[arg-type]
         self.state.replace_routes(dumps[RTM_GETROUTE])          # type: ignore[arg-type]
-        if not self.resyncs:
-            self._forget_neighbours()
+        if self._look_at_everything:
+            # What the tables have, too, so that what the kernel does not have is removed.
+            self._look_at_everything = False
+            self.state.prefixes |= {*FIXED, *self.tables.prefixes(), *self.state.all_prefixes()}
+            self.state.touched |= set(self.tables.neighbours())
         self.resyncs += 1
         self.last_resync = reason
         _log.info("router %d: compared with the kernel: %s", self.router, reason)
@@ -183,12 +199,6 @@ class RouteMirror:
         self._next_dump = time.monotonic() + _DUMP_SECONDS
         self.state.replace_next_hops(event.item for event in self.socket.dump(RTM_GETNEXTHOP))  # type: ignore[misc]
         self.state.replace_routes(event.item for event in self.socket.dump(RTM_GETROUTE))       # type: ignore[misc]
-
-    def _forget_neighbours(self) -> None:
-        """Have another look at all neighbours that an earlier mirror told the tables of."""
-        self.state.touched |= {(target.port, target.address) for target in self.tables.targets()
-                               if target.address is not None}
-        self.state.touched |= set(self.tables.neighbours())
 
     def _resolve(self, targets: list[Target]) -> None:
         for target in targets[:_REFRESH_AT_ONCE]:
@@ -207,8 +217,3 @@ class RouteMirror:
             if neighbour is None or neighbour.state & NUD_STALE or not neighbour.mac:
                 due.append(target)
         self._resolve(due)
-
-
-def prefixes_of(state: KernelState) -> set[Prefix]:
-    """All prefixes that a kernel's state gives a route."""
-    return {prefix for prefix in {*FIXED, *state.all_prefixes()} if desired_target(state, prefix) is not None}

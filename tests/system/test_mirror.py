@@ -356,6 +356,44 @@ def test_a_restarted_agent_goes_on_without_a_gap(container, node):
     node.loop.start()
 
 
+def test_a_board_that_fails_and_comes_back(container, node):
+    macs = gateways(container, 5)
+    names = list(macs)
+    container.batch([f"route add {prefix(k)} via {names[k % 5]}" for k in range(200)])
+    wait_for(lambda: node.settled() and node.mirror.summary()["rib"] == 202, "all routes have arrived")
+    node.board.fail_after = 30
+    container.batch([f"route replace {prefix(k)} via {names[(k + 1) % 5]}" for k in range(200)])
+    wait_for(lambda: node.tables.out_of_step, "the board has failed")
+    wait_for(lambda: any("nothing is written" in text for text in node.mirror.summary()["problems"]), "this is told")
+    container.batch([f"route del {prefix(k)}" for k in range(20)])
+
+    # Whoever takes care of the board starts it again, empty.
+    node.board = node.tables.driver = TableBoard(CONFIG)
+    assert not node.tables.synchronize()
+    node.loop.wake()
+    wait_for(lambda: node.settled() and node.mirror.summary()["problems"] == [], "all is well again")
+    check_gateways(node, container, macs)
+    assert node.mirror.summary()["rib"] == 182
+
+
+def test_an_unforeseen_error_of_one_step_is_repaired(container, node, monkeypatch):
+    monkeypatch.setattr("polyrouter.host.mirror.mirror.REFRESH_SECONDS", 0.2)
+    real, left = node.tables.commit, [3]
+
+    def fail() -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError("unforeseen")
+        real()
+
+    monkeypatch.setattr(node.tables, "commit", fail)
+    container.ip("route", "add", "blackhole", "20.0.0.0/8")
+    node.wait_kind("20.0.0.1", K.BLACKHOLE)
+    assert left == [0]
+    wait_for(lambda: node.settled() and node.mirror.summary()["problems"] == [], "nothing is wrong any more")
+    assert node.mirror.last_resync == "an error"
+
+
 def test_a_namespace_of_an_unprivileged_user(container):
     """Containers' network namespaces belong to user namespaces."""
     script = "ip link set lo up; ip route add blackhole 20.0.0.0/8; echo ready; exec sleep infinity"
@@ -378,7 +416,7 @@ def test_more_routes_than_room(container):
     macs = gateways(container, 3)
     node = Node(container.path, window=Window(0, 200, 0, 64))
     try:
-        container.batch(["route add 20.0.0.0/8 via 10.0.0.2"] + [
+        container.batch(["route add 16.0.0.0/5 via 10.0.0.2"] + [
             f"route add 20.{k * 7 % 256}.{k // 256 * 99}.0/24 via 10.0.0.3" for k in range(500)])
         wait_for(lambda: node.settled() and node.mirror.summary()["rib"] == 503, "all routes have arrived")
         assert "do not fit the FIB window of 200 words" in node.mirror.summary()["problems"][0]
