@@ -1,6 +1,6 @@
 """The frame buffer that all ports share, with an output queue for each."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
@@ -52,6 +52,8 @@ class FrameBuffer(wiring.Component):
         One bit a data port, high for one cycle for each frame that the MAC aborted.
     member_write : MemberWrite
         Writes of context rows.
+    busy : Signal, out
+        A frame is in a queue, or with the replicator.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -64,6 +66,7 @@ class FrameBuffer(wiring.Component):
             "stats": In(TableSignature(table_addr_bits(config.all_ports * 8), 64)),
             "underflow": In(config.ports),
             "member_write": In(MemberWrite(config)),
+            "busy": Out(1),
         })
         # Attributes, so that properties can be stated about them.
         self.allocator = CellAllocator(config.cells)
@@ -180,4 +183,6 @@ class FrameBuffer(wiring.Component):
         ]
         for q in range(config.all_ports):
             m.d.comb += statistics.depth[q].eq(queues.depth[q])
+        waiting = Cat(queues.depth[q] for q in range(config.all_ports))
+        m.d.comb += self.busy.eq(waiting.any() | groups.r_rdy | ~replicator.i.ready)
         return m

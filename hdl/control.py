@@ -75,6 +75,8 @@ class ControlEngine(wiring.Component):
     seed0, seed1 : Signal(64), out
         Hash seeds.
     busy : Signal, out
+        A request is under way: its last beat was accepted, the last one of its response was not.
+    busy : Signal, out
         A request is being worked on.
     """
 
@@ -149,6 +151,7 @@ class ControlEngine(wiring.Component):
             final_word.eq(word == (header.length >> count_bits) - 1),
             joiner.i.payload.data.eq(read.data),
             joiner.i.payload.last.eq(final_word),
+            self.busy.eq(1),
             read.en.eq(0),
             read.addr.eq(word),
             write.addr.eq(word),
@@ -209,6 +212,7 @@ class ControlEngine(wiring.Component):
             m.d.comb += self.busy.eq(~fsm.ongoing("RECEIVE"))
             with m.State("RECEIVE"):
                 m.d.comb += [
+                    self.busy.eq(0),
                     splitter.o.ready.eq(1),
                     write.data.eq(splitter.o.payload.data),
                     write.en.eq(splitter.o.valid & (word < self.request.length >> count_bits)),

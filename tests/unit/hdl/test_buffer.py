@@ -273,8 +273,10 @@ def test_full_queue_drops_exactly_what_does_not_fit():
         assert await bench.stat(ctx, 0, QueueStat.DROPPED) == 3
         assert await bench.stat(ctx, 1, QueueStat.DROPPED) == 0
         assert await bench.stat(ctx, 1, QueueStat.FREE_CELLS) == 128 - 4 * 4 + 1   # a cell has been read
+        assert ctx.get(bench.dut.busy)
         bench.ready[0] = lambda: 1
         await bench.drained(ctx)
+        assert not ctx.get(bench.dut.busy)
 
     bench.run(traffic)
     assert bench.out[0] == [frame.data for frame in frames[:4]]

@@ -306,10 +306,13 @@ def test_fence_waits_for_lookups_that_began_before():
         await pulse(ctx, dut.lookup_leave)
         await ctx.tick().repeat(100)
         assert not bench.out
+        assert ctx.get(dut.busy)
         await pulse(ctx, dut.lookup_leave)
         answer, reason, _ = await bench.answered(ctx)
         assert answer == [op(Opcode.FENCE, 200, 5, router=4000)]
         assert reason == HostStatus.OK
+        await ctx.tick().repeat(2)
+        assert not ctx.get(dut.busy)
         done.append(True)
 
     bench.run(main)
