@@ -155,7 +155,7 @@ def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *,
     objects = directory / "obj"
     objects.mkdir(parents=True, exist_ok=True)
     ports = flat_ports(top)
-    (directory / "board.v").write_text(_ZERO_WORD.sub("", _verilog(top)))
+    (directory / "board.v").write_text(_without_zeros(_verilog(top)))
     (objects / "board_config.h").write_text(config_header(config, has_idle="idle" in ports))
     (objects / "board_pins.h").write_text(pins_header(ports, config, macs=macs))
 
@@ -170,6 +170,11 @@ def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *,
     _make(objects, environment, report)
     shutil.rmtree(objects)
     return directory / "board"
+
+
+def _without_zeros(text: str) -> str:
+    """Verilog without initial values of memories that are zero: most of the text, and Verilator clears them anyway."""
+    return _MEMORY_INIT.sub(lambda block: _ZERO_WORD.sub("", block[0]), text)
 
 
 def _make(objects: Path, environment: dict[str, str], report: Progress) -> None:
@@ -190,7 +195,8 @@ def _make(objects: Path, environment: dict[str, str], report: Progress) -> None:
         raise BuildError(_failure("make", output))
 
 
-#: Initial value of a word of a memory. Those that are zero are most of the text, and Verilator clears memories anyway.
+#: Initial value of a memory, and the words of it that are zero.
+_MEMORY_INIT = re.compile(r"^  initial begin\n(?:    \w+\[\d+\] = \d+'h[0-9a-f]+;\n)+  end\n", re.MULTILINE)
 _ZERO_WORD = re.compile(r"^    \w+\[\d+\] = \d+'h0+;\n", re.MULTILINE)
 #: Line of make's output that compiles one source.
 _COMPILES = re.compile(r"^.*\s-c\s.*\.cpp\s*$", re.MULTILINE)
