@@ -18,12 +18,15 @@ def exec_(
     network: NetworkName = None,
 ) -> None:
     """Run a program in a virtual router's container or in a host. Its exit code is this one's."""
+    words = [*(command or [])]
+    if words[:1] == ["--"]:
+        words = words[1:]
     with reporting():
         found = network_of(network)
         host = found.spec().hosts.get(name)
         if host is not None:
-            argv = ["ip", "netns", "exec", host.namespace, *(command or [os.environ.get("SHELL", "/bin/sh")])]
+            argv = ["ip", "netns", "exec", host.namespace, *(words or [os.environ.get("SHELL", "/bin/sh")])]
         else:
             tty = sys.stdin.isatty() and sys.stdout.isatty()
-            argv = found.ask(name, f"/exec/{name}", argument=command or ["vtysh"], tty=str(tty).lower())
+            argv = found.ask(name, f"/exec/{name}", argument=words or ["vtysh"], tty=str(tty).lower())
     os.execvp(argv[0], argv)
