@@ -36,6 +36,8 @@ class EventLog:
                     self._events.append(event)
                     self._number = event["number"]
         self._file = path.open("a", encoding="utf-8")
+        if path.stat().st_size and path.read_bytes()[-1:] != b"\n":
+            self._file.write("\n")
 
     def emit(self, what: str, **details: Any) -> None:
         """Add an event."""

@@ -1,0 +1,328 @@
+"""A small network by the command line: up, change, what dies comes back, and down leaves nothing behind."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from polyrouter.host.fabric import in_namespace, list_namespaces, namespace_path
+
+pytestmark = [pytest.mark.root, pytest.mark.image]
+
+TOPOLOGY = """\
+name: NAME
+topology:
+  defaults:
+    limits: {memory: 128M, cpus: 1, pids: 200}
+  nodes:
+    left: {ports: 4}
+    right: {ports: 4}
+  links:
+    - endpoints: ["left:p0", "right:p0"]
+  networks:
+    red: &ospf
+      routers:
+        left:
+          interfaces:
+            eth0: {address: 10.0.0.1/30}
+            eth1: {address: 192.168.1.1/24}
+          ospf: {passive: [eth1], hello: 1, dead: 4}
+        right:
+          interfaces:
+            eth0: {address: 10.0.0.2/30}
+            eth1: {address: 192.168.2.1/24}
+          ospf: {passive: [eth1], hello: 1, dead: 4}
+      hosts:
+        a: {attach: "left:p1", address: 192.168.1.10/24}
+        b: {attach: "right:p1", address: 192.168.2.10/24}
+    blue: *ospf
+"""
+HOST = '        a: {attach: "left:p1", address: 192.168.1.10/24}\n'
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """Result of a condition as soon as it holds."""
+    deadline = time.monotonic() + seconds
+    waiter = threading.Event()
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        waiter.wait(0.1)
+
+
+class Site:
+    """The command line with directories of its own."""
+
+    def __init__(self, top: Path, name: str) -> None:
+        self.top, self.name = top, name
+        self.file = top / "network.yaml"
+        self.environment = os.environ | {"POLYROUTER_STATE": str(top / "state"), "POLYROUTER_RUN": str(top / "run"),
+                                         "POLYROUTER_NETWORK": name}
+        self.write(TOPOLOGY)
+
+    def write(self, text: str) -> None:
+        self.file.write_text(text.replace("NAME", self.name))
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run([sys.executable, "-c", "from polyrouter.host.cli import app; app()", *arguments],
+                              env=self.environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json"))
+
+    def up(self, *arguments: str) -> list[str]:
+        changes = self.json("up", str(self.file), *arguments)["changes"]
+        return [f"{change['action']} {change['kind']} {change['name']}" for change in changes]
+
+    def namespace(self, host: str) -> str:
+        return f"pr-{self.name}-{host}"
+
+    def ping(self, first: str, target: str) -> bool:
+        done = subprocess.run(["ip", "netns", "exec", self.namespace(first), "ping", "-n", "-q", "-c", "1", "-W", "2",
+                               target], capture_output=True, timeout=30)
+        return done.returncode == 0
+
+    def pid(self, node: str, what: str) -> int:
+        text = (self.top / "run" / self.name / node / f"{what}.pid").read_text()
+        return json.loads(text)["pid"] if what == "board" else int(text)
+
+
+@contextmanager
+def traffic(site: Site, first: str, second: str, address: str) -> Iterator[list[float]]:
+    """Datagrams from one host to another all the time; yields the times at which they arrived."""
+    def udp() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(0.2)
+        return sock
+
+    receiver = in_namespace(namespace_path(site.namespace(second)), udp)
+    receiver.bind((address, 7000))
+    sender = in_namespace(namespace_path(site.namespace(first)), udp)
+    arrivals: list[float] = []
+    stopping = threading.Event()
+
+    def send() -> None:
+        while not stopping.wait(0.01):
+            try:
+                sender.sendto(b"datagram", (address, 7000))
+            except OSError:     # no neighbour for a moment
+                continue
+
+    def receive() -> None:
+        while not stopping.is_set():
+            try:
+                receiver.recv(100)
+            except TimeoutError:
+                continue
+            arrivals.append(time.monotonic())
+
+    threads = [threading.Thread(target=send), threading.Thread(target=receive)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield arrivals
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+        sender.close()
+        receiver.close()
+
+
+def flows_again(arrivals: list[float], seconds: float = 60.0) -> None:
+    """Wait until datagrams that were sent after now arrive."""
+    seen = len(arrivals)
+    wait_until(lambda: len(arrivals) > seen + 20, "datagrams arrive", seconds)
+
+
+def ours(name: str) -> set[str]:
+    """Everything of this machine that has the network's name in it."""
+    found = {f"namespace {entry}" for entry in list_namespaces() if name in entry}
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found |= {f"mount {line.split()[4]}" for line in mounts if name in line}
+    for path in Path("/sys/fs/cgroup").rglob(f"*{name}*"):
+        found.add(f"cgroup {path}")
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if name in command:
+                found.add(f"process {entry.name} {command}")
+    links = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True).stdout
+    return found | {f"link {line}" for line in links.splitlines() if line.startswith(("left-", "right-", "h.", "b."))}
+
+
+@pytest.fixture(scope="module")
+def site(image) -> Iterator[Site]:
+    top = Path(tempfile.mkdtemp(prefix="polyrouter-net-"))
+    top.chmod(0o755)
+    (top / "state/images").mkdir(parents=True)
+    (top / "state/images/default").symlink_to(image)
+    site = Site(top, f"n{os.getpid()}")
+    try:
+        yield site
+    finally:
+        if (top / "state/networks" / site.name).exists():
+            site.run("down")
+        shutil.rmtree(top)
+
+
+def test_a_bad_file_starts_nothing(site):
+    site.write(TOPOLOGY.replace("ports: 4", "ports: 40", 1))
+    site.run("up", str(site.file), code=2)
+    assert ours(site.name) == set()
+    assert not (site.top / "state/networks").exists()
+    site.write(TOPOLOGY)
+
+
+def test_dry_run_changes_nothing(site):
+    assert "create router red-left" in site.up("--dry-run")
+    assert ours(site.name) == set()
+
+
+def test_up_and_traffic_by_hardware(site):
+    site.up()
+    for network in ("red", "blue"):
+        wait_until(lambda network=network: site.ping(f"{network}-a", "192.168.2.10"), f"{network} answers")
+
+    def forwarded() -> int:
+        rows = site.json("show", "counters", "--router", "red-left")
+        return sum(row["frames"] for row in rows if row["reason"] == "forwarded")
+
+    before = forwarded()
+    with traffic(site, "red-a", "red-b", "192.168.2.10") as arrivals:
+        flows_again(arrivals)
+    assert forwarded() - before >= 20
+
+
+def test_up_again_is_no_change(site):
+    assert site.up() == []
+
+
+def test_tables_are_shown_as_the_hardware_has_them(site):
+    fib = {row["prefix"]: row for row in site.json("show", "fib", "red-left")}
+    assert fib["192.168.2.0/24"]["kind"] == "forward" and fib["192.168.2.0/24"]["port"] == "p0"
+    assert fib["192.168.1.1/32"]["kind"] == "local"
+    vmac = site.json("show", "vmac")
+    assert len(vmac) == 2 * 2 * 2 * 2       # nodes, networks, ports, own and peer
+    context = site.json("show", "context", "--node", "left")
+    assert [row["router"] for row in context] == ["red-left", "blue-left"]
+    assert context[0]["guard"] == ["p0", "p1"]
+    assert {row["kind"] for row in site.json("show", "adjacency", "red-left")} >= {"forward", "local"}
+    assert {row["port"] for row in site.json("show", "queues", "--node", "left")} == {"p0", "p1", "p2", "p3", "host"}
+
+
+def test_exec_has_the_true_exit_code(site):
+    site.run("exec", "red-left", "--", "sh", "-c", "exit 7", code=7)
+    site.run("exec", "red-a", "--", "sh", "-c", "exit 5", code=5)
+    assert "red-left" in site.run("exec", "red-left", "--", "hostname")
+
+
+def test_capture(site):
+    from scapy.layers.inet import ICMP
+    from scapy.utils import rdpcap
+
+    path = site.top / "red.pcapng"
+    with traffic(site, "blue-a", "blue-b", "192.168.2.10"):
+        capture = subprocess.Popen(
+            [sys.executable, "-c", "from polyrouter.host.cli import app; app()", "capture", "red-left", "eth1", "-w",
+             str(path), "-c", "6"], env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(lambda: site.ping("red-a", "192.168.2.10") and capture.poll() is not None, "six frames were seen")
+    assert capture.communicate() and capture.returncode == 0
+    macs = {router["ports"]["eth1"]["mac"] for router in site.json("ps")["routers"] if router["name"] == "red-left"}
+    frames = rdpcap(str(path))
+    assert len(frames) == 6
+    assert any(ICMP in frame for frame in frames)
+    for frame in frames:        # nothing of blue, which uses the same wire and the same addresses
+        assert {frame.src, frame.dst} & macs or int(frame.dst[:2], 16) & 1
+
+
+def test_only_what_changed_is_changed(site):
+    before = {row["name"]: row["pid"] for row in site.json("ps")["routers"]}
+    site.write(TOPOLOGY.replace(HOST, HOST + '        c: {attach: "left:p2", address: 192.168.3.10/24}\n')
+               .replace("blue: *ospf", "blue: *ospf\n    green: *ospf").replace("memory: 128M", "memory: 96M"))
+    with traffic(site, "red-a", "red-b", "192.168.2.10") as arrivals:
+        changes = site.up()
+        flows_again(arrivals)
+    new = {"create segment leftp2", *(f"create host {network}-c" for network in ("red", "blue", "green"))}
+    new |= {"create host green-a", "create host green-b", "create router green-left", "create router green-right"}
+    assert set(changes) == new | {f"update router {network}-{node}" for network in ("red", "blue")
+                                  for node in ("left", "right")}
+    after = {row["name"]: row["pid"] for row in site.json("ps")["routers"]}
+    assert {name: after[name] for name in before} == before
+    wait_until(lambda: site.ping("green-a", "192.168.2.10"), "green answers")
+
+    site.write(TOPOLOGY)
+    assert {change for change in site.up() if "green" in change} == {
+        "remove host green-a", "remove host green-b", "remove host green-c", "remove router green-left",
+        "remove router green-right"}
+    assert site.namespace("green-a") not in list_namespaces()
+    assert {row["name"]: row["pid"] for row in site.json("ps")["routers"]} == before
+    assert site.up() == []
+
+
+def test_a_killed_agent_stops_no_traffic_and_comes_back(site):
+    pids = {row["name"]: row["pid"] for row in site.json("ps")["routers"]}
+    board = site.pid("left", "board")
+    with traffic(site, "red-a", "red-b", "192.168.2.10") as arrivals:
+        flows_again(arrivals)
+        os.kill(site.pid("left", "agent"), signal.SIGKILL)
+        flows_again(arrivals)
+        assert site.up() == ["repair node left"]
+        flows_again(arrivals)
+    assert site.pid("left", "board") == board
+    assert {row["name"]: row["pid"] for row in site.json("ps")["routers"]} == pids
+    assert site.up() == []
+
+
+def test_a_killed_board_comes_back_and_is_programmed_again(site):
+    board = site.pid("left", "board")
+    with traffic(site, "red-a", "red-b", "192.168.2.10") as arrivals:
+        flows_again(arrivals)
+        os.kill(board, signal.SIGKILL)
+        wait_until(lambda: site.pid("left", "board") != board, "another board")
+        flows_again(arrivals)
+    assert wait_until(lambda: site.up() == [], "nothing left to repair")
+
+
+def test_a_killed_container_comes_back(site):
+    pid = {row["name"]: row["pid"] for row in site.json("ps")["routers"]}["red-right"]
+    with traffic(site, "blue-a", "blue-b", "192.168.2.10") as others:
+        os.kill(pid, signal.SIGKILL)
+
+        def again() -> bool:
+            row = next(row for row in site.json("ps")["routers"] if row["name"] == "red-right")
+            return row["pid"] not in (0, pid) and row["ready"]
+
+        wait_until(again, "another container")
+        flows_again(others)
+    wait_until(lambda: site.ping("red-a", "192.168.2.10"), "red answers again")
+
+
+def test_down_leaves_nothing_behind_when_all_is_dead(site):
+    processes = [site.pid(node, what) for node in ("left", "right") for what in ("agent", "board")]
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    site.file.unlink()      # it must not be needed
+    site.run("down")
+    wait_until(lambda: ours(site.name) == set(), f"nothing left: {ours(site.name)}", 10)
+    assert not (site.top / "state/networks" / site.name).exists()
+    assert not (site.top / "run").exists() or not list((site.top / "run").iterdir())
+    site.run("down", code=1)

@@ -1,0 +1,31 @@
+"""Which frames of a shared wire belong to a router's port."""
+
+import pytest
+from polyrouter.host.capture import Filter
+from polyrouter.host.spec import PortSpec
+
+OWN, PEER, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"
+ALL_ROUTERS = "01:00:5e:00:00:05"
+
+
+def frame(destination: str, source: str) -> bytes:
+    return bytes.fromhex((destination + source).replace(":", "")) + b"\x08\x00" + bytes(46)
+
+
+def port(*, guard: bool) -> PortSpec:
+    return PortSpec(port=0, name="eth0", outer="left-v0p0", mac=OWN, addresses=[], mtu=1500, guard=guard, peers=[PEER])
+
+
+@pytest.mark.parametrize("destination,source,guarded,unguarded", [
+    (OWN, PEER, True, True),
+    (OWN, OTHER, True, True),
+    (PEER, OWN, True, True),
+    (ALL_ROUTERS, OWN, True, True),
+    (ALL_ROUTERS, PEER, True, True),
+    (ALL_ROUTERS, OTHER, False, True),
+    (PEER, OTHER, False, False),
+])
+def test_filter(destination, source, guarded, unguarded):
+    seen = frame(destination, source)
+    assert Filter.of(port(guard=True)).matches(seen) is guarded
+    assert Filter.of(port(guard=False)).matches(seen) is unguarded

@@ -1,0 +1,79 @@
+"""The command line without a network: exit codes, messages, JSON."""
+
+import json
+
+import pytest
+from polyrouter.host.cli import app
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYROUTER_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("POLYROUTER_RUN", str(tmp_path / "run"))
+    monkeypatch.delenv("POLYROUTER_NETWORK", raising=False)
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_a_bad_file_is_told_by_line_and_starts_nothing(run, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: bad\ntopology:\n  nodes:\n    left: {ports: 99}\n    right: {prots: 1}\n")
+    result = run("up", str(path))
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"{path}:4: topology.nodes.left.ports: found 99; expected less than or equal to 8",
+        f"{path}:5: topology.nodes.right.prots: found an unknown key 'prots'; expected one of kind, ports, macs, core"]
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("verb", [["down"], ["ps"], ["show", "vmac"], ["show", "fib", "red-left"], ["logs", "red-left"],
+                                  ["exec", "red-left", "true"], ["events"]])
+def test_no_network(run, verb):
+    result = run(*verb)
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "no network is up: start one with 'polyrouter up FILE'"
+    named = run(*verb[:1], *verb[1:2], "--network", "moon", *verb[2:]) if verb[0] == "show" else run(
+        verb[0], "--network", "moon", *verb[1:])
+    assert named.exit_code == 1
+    assert named.stderr.strip() == "there is no network moon; there are: none"
+
+
+def test_schema(run):
+    result = run("schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["title"] == "TopologyFile"
+
+
+def test_bench_names(run):
+    result = run("bench", "--list", "--json")
+    assert result.exit_code == 0
+    assert [row["name"] for row in json.loads(result.stdout)] == ["sim", "fib"]
+    assert run("bench", "nothing").exit_code == 2
+
+
+def test_dry_run_of_a_new_network(run, tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text("name: dry-run-only\ntopology:\n  nodes:\n    left: {}\n  networks:\n    red:\n      routers:\n"
+                    "        left: {interfaces: {eth0: {address: 10.0.0.1/24}}}\n")
+    result = run("up", str(path), "--dry-run", "--json")
+    assert result.exit_code == 0
+    assert [(change["action"], change["kind"], change["name"]) for change in json.loads(result.stdout)["changes"]] == [
+        ("create", "fabric", "pr-dry-run-only"), ("create", "node", "left"), ("create", "router", "red-left")]
+    assert not (tmp_path / "state").exists()
+
+
+def test_image_list_is_empty(run):
+    result = run("image", "list", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == []
+
+
+def test_doctor_names_every_check(run):
+    result = run("doctor", "--json")
+    checks = json.loads(result.stdout)
+    assert {"root", "program runc", "user namespaces", "/dev/net/tun", "image 'default'"} <= {
+        check["what"] for check in checks}
+    failed = [check for check in checks if check["needed"] and not check["ok"]]
+    assert "image 'default'" in {check["what"] for check in failed}     # this state directory has none
+    assert all(check["advice"] for check in failed)
+    assert result.exit_code == 1
