@@ -390,7 +390,9 @@ class RuncRuntime(Runtime):
                 status = self.status(id)
                 if status.state not in _LIVING:
                     raise NoSuchContainer(id, "find its network namespace", f"it is {status.state}")
-                path.touch()
+                with self._mutex:   # another container's deletion may just have removed the empty directory
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.touch()
                 bind_file(f"/proc/{status.pid}/ns/net", path)
         return path
 
