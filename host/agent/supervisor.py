@@ -22,7 +22,7 @@ class Supervisor:
         self._thread.start()
 
     def watch(self, name: str, pid: int, ended: Callable[[], None]) -> None:
-        """Call ``ended``, in a thread of its own, when the process ends; at once if it has, or is 0. One watch a name."""
+        """Call ``ended``, in a thread of its own, when the process ends; at once if it has. One watch a name."""
         self.forget(name)
         try:
             if not pid:
