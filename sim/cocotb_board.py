@@ -51,7 +51,7 @@ class CocotbBoard:
         self.period_ps = round(1e12 / config.clock_hz)
         self.sources: list[FrameSource | GmiiFrameSource] = []
         self.sinks: list[FrameSink | GmiiFrameSink] = []
-        self._clock = StreamClock(dut.clk)
+        self.clock = StreamClock(dut.clk)
         self._sequence: int | None = None
 
     def wire(self, frame: bytes) -> bytes:
@@ -78,8 +78,8 @@ class CocotbBoard:
                 self.sinks.append(sink)
             else:
                 is_host = port == config.host_port
-                self.sources.append(FrameSource(dut, "host_rx" if is_host else f"rx__{port}", config, self._clock))
-                self.sinks.append(FrameSink(dut, "host_tx" if is_host else f"tx__{port}", config, self._clock, leave))
+                self.sources.append(FrameSource(dut, "host_rx" if is_host else f"rx__{port}", config, self.clock))
+                self.sinks.append(FrameSink(dut, "host_tx" if is_host else f"tx__{port}", config, self.clock, leave))
         if not self.gmii:
             dut.underflow.value = 0
         dut.rst.value = 1
@@ -88,12 +88,23 @@ class CocotbBoard:
         dut.rst.value = 0
         await self.cycles(20)
         if not self.gmii:
-            cocotb.start_soon(self._clock.run())
+            cocotb.start_soon(self.clock.run())
 
     async def cycles(self, count: int) -> None:
         """Wait for ``count`` core cycles."""
-        await Timer(count * self.period_ps, "ps")
+        if count:
+            await Timer(count * self.period_ps, "ps")
         await RisingEdge(self.dut.clk)
+
+    async def room(self, outstanding: int) -> None:
+        """Wait until no more than so many frames are still to come out; with frames lost, not for ever."""
+        waited, received = 0, self.scoreboard.received
+        while self.scoreboard.outstanding > outstanding:
+            await self.cycles(50)
+            waited = waited + 1 if received == self.scoreboard.received else 0
+            received = self.scoreboard.received
+            if waited > 1000:
+                self.scoreboard.finish()
 
     def send(self, frame: RxFrame) -> None:
         """Send a frame to a data port, and tell the scoreboard."""
