@@ -24,10 +24,19 @@ smtbmc {solver}
 
 [script]
 read_rtlil top.il
-prep -top top
+{script}prep -top top
 
 [files]
 top.il
+"""
+
+#: Takes the memories out: what a read port delivers is up to the solver, in every cycle anew.
+_FREE_MEMORIES = """\
+hierarchy -top top
+proc
+flatten
+delete t:$memrd_v2 t:$memwr_v2 t:$mem_v2
+setundef -undriven -anyseq
 """
 
 
@@ -49,12 +58,14 @@ class _Harness(Elaboratable):
         return m
 
 
-def _run(design: Elaboratable, folder: Path, mode: str, depth: int, timeout: int, solver: str) -> None:
+def _run(design: Elaboratable, folder: Path, mode: str, depth: int, timeout: int, solver: str,
+         script: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     harness = _Harness(design)
     text = rtlil.convert(harness, name="top", ports=[harness.domain.clk], emit_src=False)
     (folder / "top.il").write_text(text)
-    (folder / "run.sby").write_text(_SCRIPT.format(mode=mode, depth=depth, timeout=timeout, solver=solver))
+    (folder / "run.sby").write_text(_SCRIPT.format(mode=mode, depth=depth, timeout=timeout, solver=solver,
+                                                      script=script))
     scripts = sysconfig.get_path("scripts")
     environment = os.environ | {
         "PATH": scripts + os.pathsep + os.environ.get("PATH", os.defpath),
@@ -68,7 +79,7 @@ def _run(design: Elaboratable, folder: Path, mode: str, depth: int, timeout: int
 
 
 def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = True, timeout: int = 300,
-          solver: str = "z3") -> None:
+          solver: str = "z3", free_memories: bool = False) -> None:
     """Prove every ``Assert`` in ``design`` under its ``Assume``\\ s.
 
     Inputs are :func:`AnySeq` values (a new one each cycle) or :func:`AnyConst` values (one for the whole trace); a
@@ -88,13 +99,16 @@ def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = T
         Seconds after which the tool gives up.
     solver : str
         SMT solver, by the name that ``yosys-smtbmc`` has for it.
+    free_memories : bool
+        Let memories deliver anything. What is proved then holds for every content, and much faster.
 
     Raises
     ------
     FormalError
         If a property fails or the tool gives up.
     """
-    _run(design, folder, "prove" if induction else "bmc", depth, timeout, solver)
+    _run(design, folder, "prove" if induction else "bmc", depth, timeout, solver,
+         _FREE_MEMORIES if free_memories else "")
 
 
 def cover(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300, solver: str = "z3") -> None:
