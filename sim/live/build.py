@@ -24,7 +24,10 @@ from amaranth.lib import wiring
 
 from ... import hdl
 from ...hdl.config import CoreConfig
+from ...hdl.core import Core
+from ...hdl.gmii_core import GmiiCore
 from .pins import config_header, flat_ports, pins_header
+from .top import StreamTop
 
 __all__ = ["BuildError", "Progress", "board_top", "build_board", "cache_root", "compile_board", "write_verilog"]
 
@@ -59,17 +62,13 @@ def cache_root() -> Path:
 
 
 def board_top(config: CoreConfig, *, macs: bool = False) -> wiring.Component:
-    """The component that a live board runs: the core alone, or with its GMII MACs."""
-    if macs:
-        from ...hdl.gmii_core import GmiiCore
-        return GmiiCore(config)
-    from ...hdl.core import Core
-    return Core(config)
+    """The component that a live board runs: the core with its GMII MACs, or without."""
+    return GmiiCore(config) if macs else StreamTop(Core(config), config)
 
 
 def write_verilog(config: CoreConfig, path: Path | str, *, macs: bool = False) -> None:
-    """Write a core as one Verilog file with the top module ``board``."""
-    Path(path).write_text(_verilog(board_top(config, macs=macs)))
+    """Write a core as one Verilog file with the top module ``core``: what ``polyrouter build verilog`` does."""
+    Path(path).write_text(verilog.convert(GmiiCore(config) if macs else Core(config), name="core"))
 
 
 def _verilog(top: wiring.Component) -> str:
@@ -137,14 +136,14 @@ def _key(config: CoreConfig, *, macs: bool, trace: bool) -> str:
     compiler = _run("asking g++ for its version", ["g++", "-dumpfullversion", "-dumpmachine"])
     digest.update(json.dumps([config.as_dict(), macs, trace, versions, compiler], sort_keys=True).encode())
     for path in (*sorted(HDL.rglob("*.py")), *sorted(HARNESS.glob("*.cpp")), *sorted(HARNESS.glob("*.h")),
-                 HARNESS / "build.py", HARNESS / "pins.py"):
+                 *sorted(HARNESS.glob("*.py"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
 
 def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *, macs: bool = False,
                   trace: bool = False, progress: Progress | None = None) -> Path:
-    """Compile a component that has the ports of a core, with the harness, into ``directory/board``.
+    """Compile a top component, with the harness, into ``directory/board``.
 
     Raises
     ------

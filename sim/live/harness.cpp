@@ -141,9 +141,13 @@ private:
         top_.rst = 0;
     }
 
+    // A rising edge and a falling one. No output depends on an input without a register between, so inputs can change
+    // with the falling edge, and need no evaluation of their own.
     void step() {
         board::clock(top_, 1);
         top_.eval();
+        for (auto &port : ports_)
+            port->advance();
         board::clock(top_, 0);
         top_.eval();
         ++cycles_;
@@ -155,13 +159,10 @@ private:
 
     // One clock cycle; tells whether anything moves at the ports or in the core.
     bool cycle() {
-        top_.eval();  // settles what depends on the inputs without a register between
         bool moves = board::active(top_);
         for (auto &port : ports_)
             moves |= port->sample();
         step();
-        for (auto &port : ports_)
-            port->advance();
         return moves;
     }
 

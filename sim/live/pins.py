@@ -1,6 +1,6 @@
 """C++ headers that tell the harness what the core is like: its parameters, and where the model has its ports."""
 
-from amaranth.hdl import Value, ValueCastable
+from amaranth.hdl import Const, Value, ValueCastable
 from amaranth.lib import wiring
 
 from ...hdl.config import CoreConfig
@@ -19,7 +19,8 @@ def flat_ports(top: wiring.Component) -> dict[str, Value]:
     for path, _, value in top.signature.flatten(top):
         if isinstance(value, ValueCastable):
             value = value.as_value()
-        if isinstance(value, Value):
+        # A stream that is always ready has a constant there
+        if isinstance(value, Value) and not isinstance(value, Const):
             ports["_".join(map(str, path))] = value
     return ports
 
@@ -53,7 +54,7 @@ def _pins(names: list[str]) -> str:
 
 
 def _stream_port(fd: int, rx: str, tx: str) -> str:
-    pins = [f"{stream}_{part}" for stream in (rx, tx) for part in ("payload", "valid", "ready")]
+    pins = [f"{rx}_payload", f"{rx}_valid", f"{rx}_ready", f"{tx}_payload", f"{tx}_valid"]
     return f"ports.push_back(std::make_unique<StreamPort>(fds[{fd}], StreamPins{{{_pins(pins)}}}));"
 
 

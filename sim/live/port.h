@@ -14,9 +14,9 @@ public:
     virtual bool receiving() const = 0;
     // Starts to hand the next frame to the model; gives its length, 0 if there is none.
     virtual std::size_t fetch() = 0;
-    // After the combinational logic has settled, before the clock edge. Tells whether anything moves.
+    // Before the clock edge: takes what is sent. Tells whether anything moves.
     virtual bool sample() = 0;
-    // After the clock edge.
+    // After the clock edge: sets what is received.
     virtual void advance() = 0;
 
     FrameFd fd;

@@ -1,4 +1,5 @@
-// A port at the core's frame-stream boundary: a beat of BEAT_BYTES a cycle each way.
+// A port at the core's frame-stream boundary: a beat of BEAT_BYTES a cycle each way. What the core sends is always
+// taken, as a wire knows no back-pressure, and lost if the descriptor can't.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +16,11 @@ struct StreamPins {
     std::uint8_t *rx_payload, *rx_valid;
     const std::uint8_t *rx_ready;
     const std::uint8_t *tx_payload, *tx_valid;
-    std::uint8_t *tx_ready;
 };
 
 class StreamPort final : public Port {
 public:
-    StreamPort(int fd, StreamPins pins) : Port(fd), pins_(pins) {
-        *pins_.tx_ready = 1;  // what the descriptor can't take is lost there: a wire knows no back-pressure
-    }
+    StreamPort(int fd, StreamPins pins) : Port(fd), pins_(pins) {}
 
     bool receiving() const override { return rx_length_ != 0; }
 

@@ -1,0 +1,64 @@
+"""What is Verilated for a live board: the core with registers at its ports."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ...hdl.config import CoreConfig
+from ...hdl.slice import RegisterSlice
+from ...hdl.stream import FrameSignature, frame_layout
+
+__all__ = ["StreamTop"]
+
+
+class StreamTop(wiring.Component):
+    """A core at the frame-stream boundary, with nothing combinational between the harness and the core.
+
+    Whatever depends on an input without a register between is evaluated twice a cycle by Verilator, once for each edge
+    of the clock; in the bare core that was half of the work. So received frames go through a register, and sent ones
+    are always taken. It also lets the harness set and look at all ports at once. Latency: one cycle more than the core.
+
+    Parameters
+    ----------
+    core : Component
+        The core, or something with the same ports.
+    config : CoreConfig
+        Its parameters.
+
+    Attributes
+    ----------
+    rx, host_rx, tx, host_tx
+        As those of the core.
+    idle : Signal, out
+        As that of the core.
+    """
+
+    def __init__(self, core: wiring.Component, config: CoreConfig):
+        self._core = core
+        self._config = config
+        always = stream.Signature(frame_layout(config.data_width), always_ready=True)
+        super().__init__({
+            "rx": In(FrameSignature(config)).array(config.ports),
+            "host_rx": In(FrameSignature(config)),
+            "tx": Out(always).array(config.ports),
+            "host_tx": Out(always),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = self._core
+        layout = frame_layout(self._config.data_width)
+        for name, outer, inner in (*((f"rx{port}", self.rx[port], core.rx[port]) for port in range(len(self.rx))),
+                                   ("host_rx", self.host_rx, core.host_rx)):
+            m.submodules[name] = register = RegisterSlice(layout)
+            connect(m, flipped(outer), register.i)
+            connect(m, register.o, inner)
+        for outer, inner in (*zip(self.tx, core.tx, strict=True), (self.host_tx, core.host_tx)):
+            m.d.comb += [
+                outer.payload.eq(inner.payload),
+                outer.valid.eq(inner.valid),
+                inner.ready.eq(1),
+            ]
+        m.d.comb += self.idle.eq(core.idle)
+        return m
