@@ -19,14 +19,14 @@ from .agent.client import AgentClient, AgentError, pid_path, socket_path
 from .agent.pidfile import running_pid
 from .allocate import Allocation, allocate
 from .fabric import HOST_TAP_MTU, Fabric, list_namespaces, processes_in, remove_namespace, tap_mtu
-from .paths import network_dir, networks_dir, node_dir, node_run_dir, run_dir, state_dir
+from .paths import network_dir, node_dir, node_run_dir, run_dir, saved_networks, state_dir
 from .plan import Change, Seen, plan
 from .runtime.runc import RuncRuntime
 from .spec import NetworkSpec, network_spec
 from .store import NetworkStore
 from .topology import TopologyFile, load
 
-__all__ = ["Network", "NetworkError", "Progress", "require_root", "saved_networks"]
+__all__ = ["Network", "NetworkError", "Progress", "require_root"]
 
 #: Is told, in a few words, what is being done.
 Progress = Callable[[str], None]
@@ -37,11 +37,6 @@ _POLL = 0.05
 
 class NetworkError(RuntimeError):
     """A network can't be made, or removed; the message says why."""
-
-
-def saved_networks() -> list[str]:
-    """Networks that are up, or half up."""
-    return sorted(path.parent.name for path in networks_dir().glob("*/network.db"))
 
 
 def _quiet(_: str) -> None:

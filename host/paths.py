@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-__all__ = ["cache_dir", "images_dir", "network_dir", "networks_dir", "node_dir", "node_run_dir", "run_dir", "state_dir"]
+__all__ = ["cache_dir", "images_dir", "network_dir", "networks_dir", "node_dir", "node_run_dir", "run_dir",
+           "saved_networks", "state_dir"]
 
 
 def state_dir() -> Path:
@@ -29,6 +30,11 @@ def images_dir() -> Path:
 def networks_dir() -> Path:
     """Saved state of all networks."""
     return state_dir() / "networks"
+
+
+def saved_networks() -> list[str]:
+    """Networks that are up, or half up."""
+    return sorted(path.parent.name for path in networks_dir().glob("*/network.db"))
 
 
 def network_dir(network: str) -> Path:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from polyrouter.hdl.config import ConfigError, CoreConfig
 
-from ..topology import load
 from .common import USAGE, Json, console, fail, print_json, progress, reporting
 
 __all__ = ["app"]
@@ -52,6 +51,8 @@ def sim(ports: Ports = 4, routers: Routers = 8, macs: Macs = False, settings: Se
         as_json: Json = False) -> None:
     """Build the simulated board, so that 'up' need not."""
     from polyrouter.sim.live.build import build_board
+
+    from ..topology import load
 
     with reporting(), progress("building the board") as step:
         if file is not None:

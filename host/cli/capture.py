@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from .. import capture as capturing
 from .common import Json, NetworkName, console, fail, network_of, print_json, progress, reporting
 
 __all__ = ["capture"]
@@ -21,6 +20,8 @@ def capture(
     as_json: Json = False,
 ) -> None:
     """Write the frames of a virtual router's port to a file that Wireshark opens. Ends with Ctrl-C, too."""
+    from .. import capture as capturing
+
     with reporting(), progress(f"capturing {interface} of {router}") as step:
         found = network_of(network)
         node = found.spec().nodes[found.node_of(router)]

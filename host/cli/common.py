@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..agent.client import AgentClient, AgentError
-from ..network import Network, NetworkError, saved_networks
-from ..topology import TopologyError
+from ..paths import saved_networks
+
+if TYPE_CHECKING:       # these take a second to load, and not every verb needs them
+    from ..agent.client import AgentClient
+    from ..network import Network
 
 __all__ = ["FAILED", "USAGE", "Json", "NetworkName", "console", "each_agent", "errors_console", "fail", "network_of",
            "print_json", "progress", "reporting", "show_rows"]
@@ -24,6 +26,9 @@ errors_console = Console(stderr=True, soft_wrap=True)
 
 #: Exit codes: something failed; the file or the command line is wrong.
 FAILED, USAGE = 1, 2
+#: Errors that are the user's or the machine's, not this program's; by name, so that nothing need be loaded for it.
+_EXPECTED = frozenset({"AllocationError", "AgentError", "NetworkError", "BoardError", "BuildError", "RuntimeFailure",
+                       "LookupError", "CaptureError"})
 #: A step that takes longer than this says so.
 _QUIET_SECONDS = 1.5
 
@@ -47,20 +52,17 @@ def fail(message: str, code: int = FAILED) -> typer.Exit:
 @contextmanager
 def reporting() -> Iterator[None]:
     """Turn errors that are the user's or the machine's into messages and exit codes."""
-    from polyrouter.sim.live.build import BuildError
-
-    from ..allocate import AllocationError
-    from ..board.errors import BoardError
-    from ..runtime.base import RuntimeFailure
-
     try:
         yield
-    except TopologyError as error:
-        raise fail(str(error), USAGE) from None
-    except (AllocationError, AgentError, NetworkError, BoardError, BuildError, RuntimeFailure, LookupError) as error:
-        raise fail(str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)) from None
     except PermissionError as error:
         raise fail(f"not permitted: {error}; run it as root") from None
+    except Exception as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if "TopologyError" in kinds:
+            raise fail(str(error), USAGE) from None
+        if kinds & _EXPECTED:
+            raise fail(str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)) from None
+        raise
 
 
 class _Steps:
@@ -102,8 +104,10 @@ def progress(title: str) -> Iterator[Callable[[str], None]]:
             steps.close()
 
 
-def network_of(name: str | None, progress_to: Callable[[str], None] = lambda _: None) -> Network:
+def network_of(name: str | None, progress_to: Callable[[str], None] = lambda _: None) -> "Network":
     """The network meant: the one named, or the only one there is."""
+    from ..network import Network, NetworkError
+
     if name is not None:
         return Network(name, progress_to)
     names = saved_networks()
@@ -114,8 +118,10 @@ def network_of(name: str | None, progress_to: Callable[[str], None] = lambda _: 
     raise NetworkError(f"several networks are up, say which by --network: {', '.join(names)}")
 
 
-def each_agent(network: Network, node: str | None = None) -> Iterator[AgentClient]:
+def each_agent(network: "Network", node: str | None = None) -> "Iterator[AgentClient]":
     """Clients of a network's agents, or of one."""
+    from ..network import NetworkError
+
     found = False
     for client in network.agents():
         if node is None or client.node == node:

@@ -2,7 +2,6 @@
 
 import typer
 
-from ..doctor import check_all
 from .common import FAILED, Json, console, print_json, progress
 
 __all__ = ["doctor"]
@@ -10,6 +9,8 @@ __all__ = ["doctor"]
 
 def doctor(as_json: Json = False) -> None:
     """Check what this machine must have, and say what to do about what is missing."""
+    from ..doctor import check_all
+
     with progress("checking this machine"):
         checks = check_all()
     if as_json:

@@ -1,6 +1,5 @@
 """polyrouter down"""
 
-from ..network import Network
 from .common import Json, NetworkName, console, network_of, print_json, progress, reporting
 
 __all__ = ["down"]
@@ -9,7 +8,7 @@ __all__ = ["down"]
 def down(network: NetworkName = None, as_json: Json = False) -> None:
     """Remove a network, with everything that was made for it. Works from saved state: the file is not read."""
     with reporting(), progress("taking the network down") as step:
-        found: Network = network_of(network, step)
+        found = network_of(network, step)
         removed = found.down()
     if as_json:
         print_json({"network": found.name, "removed": removed})

@@ -1,13 +1,15 @@
 """polyrouter image: root file systems that containers start from"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..paths import state_dir
-from ..runtime.image import Images
 from .common import Json, console, print_json, progress, reporting, show_rows
+
+if TYPE_CHECKING:
+    from ..runtime.image import Images
 
 __all__ = ["app"]
 
@@ -17,7 +19,9 @@ Name = Annotated[str, typer.Option("--name", envvar="POLYROUTER_IMAGE", help="Na
 Replace = Annotated[bool, typer.Option("--replace", help="Make it anew if there is one.")]
 
 
-def _images() -> Images:
+def _images() -> "Images":
+    from ..runtime.image import Images
+
     return Images(state_dir())
 
 

@@ -1,15 +1,19 @@
 """polyrouter ps"""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..agent.client import AgentClient, AgentError
 from .common import Json, NetworkName, network_of, print_json, reporting, show_rows
+
+if TYPE_CHECKING:
+    from ..agent.client import AgentClient
 
 __all__ = ["ps"]
 
 
 def ps(network: NetworkName = None, as_json: Json = False) -> None:
     """List nodes, virtual routers and hosts, and how they are."""
+    from ..agent.client import AgentClient
+
     with reporting():
         found = network_of(network)
         spec = found.spec()
@@ -33,7 +37,9 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
     show_rows("Hosts", hosts, as_json=False)
 
 
-def _node(name: str, agent: AgentClient) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _node(name: str, agent: "AgentClient") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from ..agent.client import AgentError
+
     try:
         health = agent.get("/health")
         return ({"node": name, "agent": "running", "board": "running" if health["board"] else "not running",

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ..network import Network
-from ..topology import load
 from .common import Json, console, print_json, progress, reporting
 
 __all__ = ["up"]
@@ -19,6 +17,9 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Make a network what its file says, whether it runs already or not. Says what it changes, and why."""
+    from ..network import Network
+    from ..topology import load
+
     with reporting():
         name = load(file).name
         with progress(f"comparing {name} with {file}") as step:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from polyrouter.host.cli import app
 from polyrouter.host.fabric import in_namespace, list_namespaces, namespace_path
+from typer.testing import CliRunner
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
@@ -69,18 +71,21 @@ class Site:
     def __init__(self, top: Path, name: str) -> None:
         self.top, self.name = top, name
         self.file = top / "network.yaml"
-        self.environment = os.environ | {"POLYROUTER_STATE": str(top / "state"), "POLYROUTER_RUN": str(top / "run"),
-                                         "POLYROUTER_NETWORK": name}
+        self.environment: dict[str, str] = os.environ | {
+            "POLYROUTER_STATE": str(top / "state"), "POLYROUTER_RUN": str(top / "run"), "POLYROUTER_NETWORK": name}
         self.write(TOPOLOGY)
 
     def write(self, text: str) -> None:
         self.file.write_text(text.replace("NAME", self.name))
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run([sys.executable, "-c", "from polyrouter.host.cli import app; app()", *arguments],
-                              env=self.environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
+        done = CliRunner().invoke(app, arguments, env=self.environment)
+        assert done.exit_code == code, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def process(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([sys.executable, "-c", "from polyrouter.host.cli import app; app()", *arguments],
+                                env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json"))
@@ -230,9 +235,10 @@ def test_tables_are_shown_as_the_hardware_has_them(site):
 
 
 def test_exec_has_the_true_exit_code(site):
-    site.run("exec", "red-left", "--", "sh", "-c", "exit 7", code=7)
-    site.run("exec", "red-a", "--", "sh", "-c", "exit 5", code=5)
-    assert "red-left" in site.run("exec", "red-left", "--", "hostname")
+    router = site.process("exec", "red-left", "--", "sh", "-c", "hostname; exit 7")
+    host = site.process("exec", "red-a", "--", "sh", "-c", "ip -4 -o address show eth0; exit 5")
+    assert "red-left" in router.communicate(timeout=60)[0] and router.returncode == 7
+    assert "192.168.1.10/24" in host.communicate(timeout=60)[0] and host.returncode == 5
 
 
 def test_capture(site):
@@ -241,9 +247,7 @@ def test_capture(site):
 
     path = site.top / "red.pcapng"
     with traffic(site, "blue-a", "blue-b", "192.168.2.10"):
-        capture = subprocess.Popen(
-            [sys.executable, "-c", "from polyrouter.host.cli import app; app()", "capture", "red-left", "eth1", "-w",
-             str(path), "-c", "6"], env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        capture = site.process("capture", "red-left", "eth1", "-w", str(path), "-c", "6")
         wait_until(lambda: site.ping("red-a", "192.168.2.10") and capture.poll() is not None, "six frames were seen")
     assert capture.communicate() and capture.returncode == 0
     macs = {router["ports"]["eth1"]["mac"] for router in site.json("ps")["routers"] if router["name"] == "red-left"}
