@@ -91,3 +91,12 @@ def test_what_has_died_is_repaired(before, damage, expected):
     seen = all_there(before)
     damage(seen)
     assert changes(before, before, seen) == expected
+
+
+def test_an_up_that_broke_off_is_done_again(before):
+    seen = all_there(before)
+    seen.unfinished = True
+    found = plan(before, before, seen)
+    assert {(change.action, change.why) for change in found} == {("repair", "the last 'up' did not end")}
+    assert [change.name for change in found if change.kind == "node"] == ["left", "right"]
+    assert len([change for change in found if change.kind == "host"]) == 16
