@@ -21,11 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from .agent.client import AgentClient, AgentError
+from .agent.pidfile import running_pid
+from .allocate import fabric_namespace
 from .doctor import check_all
 from .fabric import in_namespace, list_namespaces, namespace_path
 from .network import Network, NetworkError, require_root
-from .paths import state_dir
+from .paths import network_dir, run_dir, state_dir
 from .runtime.image import Images
+from .runtime.runc import RuncRuntime
 from .spec import HostSpec, NetworkSpec
 from .topology import load
 
@@ -129,12 +132,14 @@ def run_demo(file: Path | None = None, *, keep: bool = False, as_json: bool = Fa
             outcome = _examine(network, spec, progress, report)
             _show(console, outcome)
         finally:
+            pids = _processes(network) if network.exists else []
             if not keep and network.exists:
                 progress.step("taking it down")
                 network.down()
         if not keep:
-            left = [name for name in list_namespaces() if name.startswith(f"pr-{topology.name}")]
-            report.expect("nothing is left behind", not left, ", ".join(left) or "no namespaces, processes or files")
+            left = _left_behind(network, pids)
+            report.expect("nothing is left behind", not left, ", ".join(left) or
+                          f"namespaces, mounts, control groups and files are gone, and all {len(pids)} processes")
     seconds = progress.seconds
     verdict = "all as expected" if report.good else "[red]not all as expected[/red]"
     console.print(f"\n{verdict}, in {seconds:.0f} s", highlight=False)
@@ -202,6 +207,35 @@ def _examine(network: Network, spec: NetworkSpec, progress: _Progress, report: _
                       f"no {', '.join(sorted(reason.removeprefix('punt_') for reason in _FLOW_PUNTS))} in any router")
         rows = [row for agent in agents.values() for row in agent.get("/routers")]
         return {"convergence_seconds": seconds, "flows": flows, "routers": _table(rows, after)}
+
+
+def _processes(network: Network) -> list[int]:
+    """Agents, boards and the first processes of containers."""
+    found = [pid for path in (run_dir() / network.name).glob("*/agent.pid") if (pid := running_pid(path))]
+    for path in (run_dir() / network.name).glob("*/board.pid"):
+        found.append(json.loads(path.read_text())["pid"])
+    runtime = RuncRuntime(state_dir(), run_dir())
+    return found + [status.pid for status in runtime.list(network.name) if status.pid]
+
+
+def _left_behind(network: Network, pids: list[int]) -> list[str]:
+    """What is still there of a network that was taken down."""
+    fabric = fabric_namespace(network.name)
+    found = [f"namespace {name}" for name in list_namespaces() if name == fabric or name.startswith(f"{fabric}-")]
+    found += [f"process {pid}" for pid in pids if _alive(pid)]
+    directories = [path for path in (network_dir(network.name), run_dir() / network.name) if path.exists()]
+    found += [f"files in {path}" for path in directories]
+    places = tuple(f"{path}/" for path in (network_dir(network.name), run_dir() / network.name))
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found += [f"mount {point}" for point in mounts if point.startswith(places)]
+    return found + [f"control group {path}" for path in Path("/sys/fs/cgroup").rglob(f"*{network.name}*")]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _ip(host: HostSpec) -> IPv4Address:
