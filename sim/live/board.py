@@ -112,11 +112,17 @@ class LiveBoard:
         if self._host_fd < 0:
             raise RuntimeError("an adopted board has no descriptors to be started with again")
         arguments = [word for port, fd in enumerate(self._port_fds) for word in ("--port", f"{port}=fd:{fd}")]
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen(
-                [str(self.executable), *arguments, "--host", f"fd:{self._host_fd}", "--stats", str(self.stats_file)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
-                pass_fds=(*self._port_fds, self._host_fd))
+        # Until the board reads its signals, they wait: one that asks for its figures would end it else.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGTERM))
+        try:
+            with self._log.open("ab") as log:
+                self._child = subprocess.Popen(
+                    [str(self.executable), *arguments, "--host", f"fd:{self._host_fd}", "--stats",
+                     str(self.stats_file)],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
+                    pass_fds=(*self._port_fds, self._host_fd))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._process = _Process.find(self._child.pid)
         if self._process is not None:
             self._save(self._process)

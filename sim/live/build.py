@@ -89,7 +89,7 @@ def build_board(config: CoreConfig, *, macs: bool = False, trace: bool = False,
     config : CoreConfig
         Parameters of the core.
     macs : bool
-        Run the core with its GMII MACs; slower by an order of magnitude.
+        Run the core with its GMII MACs; about half as fast.
     trace : bool
         The executable takes ``--trace FILE`` and writes an FST waveform.
     progress : Progress
