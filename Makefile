@@ -3,11 +3,12 @@
 # make nightly   all tests
 # make formal    proofs only
 # make lint      ruff and mypy
+# make docs      the register map, build/docs/registers.md
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q -p no:cacheprovider --no-header
 
-.PHONY: demo test nightly formal lint unit cocotb system venv clean
+.PHONY: demo test nightly formal lint unit cocotb system docs venv clean
 
 demo: venv
 	$(BIN)/polyrouter demo
@@ -47,6 +48,10 @@ lint: venv
 	@for package in hdl boards sim host; do ln -sfn ../../../$$package build/types/polyrouter/$$package; done
 	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases --ignore-missing-imports \
 		--no-error-summary -p polyrouter
+
+docs: venv
+	@mkdir -p build/docs
+	$(BIN)/python -m polyrouter.hdl.regmap > build/docs/registers.md
 
 venv:
 	@tools/bootstrap
