@@ -97,9 +97,13 @@ class CocotbBoard:
         await RisingEdge(self.dut.clk)
 
     async def room(self, outstanding: int) -> None:
-        """Wait until no more than so many frames are still to come out; with frames lost, not for ever."""
+        """Wait until no more than so many frames are still to come out, and the frame buffer is mostly free.
+
+        With frames lost, this does not last for ever.
+        """
         waited, received = 0, self.scoreboard.received
-        while self.scoreboard.outstanding > outstanding:
+        most_bytes = self.config.buffer_bytes // 4
+        while self.scoreboard.outstanding > outstanding or self.scoreboard.outstanding_bytes > most_bytes:
             await self.cycles(50)
             waited = waited + 1 if received == self.scoreboard.received else 0
             received = self.scoreboard.received

@@ -25,7 +25,8 @@ class Scoreboard:
     """Takes frames in the order in which they enter a core, and what comes out of it.
 
     Frames with the same ingress and egress port must come out in order; frames of different ingress ports may overtake
-    each other.
+    each other. Copies of group frames have an order of their own: they are enqueued when they have been made, so that
+    other frames may overtake them on the way to the host port.
 
     Parameters
     ----------
@@ -57,13 +58,19 @@ class Scoreboard:
         self.responses: deque[HostFrame] = deque()
         self.received = 0
         self._wire = wire
-        ports = range(self.config.all_ports)
-        self._expected: list[list[deque[Expected]]] = [[deque() for _ in ports] for _ in ports]
+        # For each egress port: a queue for each ingress port, then one more for each, of copies of group frames
+        ports = self.config.all_ports
+        self._expected: list[list[deque[Expected]]] = [[deque() for _ in range(2 * ports)] for _ in range(ports)]
 
     @property
     def outstanding(self) -> int:
         """Frames that are still to come out."""
         return sum(len(queue) for queues in self._expected for queue in queues)
+
+    @property
+    def outstanding_bytes(self) -> int:
+        """Bytes of the frames that are still to come out."""
+        return sum(len(item.frame) for queues in self._expected for queue in queues for item in queue)
 
     def enter(self, port: int, frame: bytes, error: RxError = RxError.NONE) -> None:
         """A frame enters at a data port."""
@@ -77,7 +84,9 @@ class Scoreboard:
         """Frames that must come out."""
         for port, frame, event in outputs:
             if event is not None:
-                self._expected[port][event[1]].append(Expected(self._wire(frame), event))
+                _, ingress, reason = event
+                queue = ingress + self.config.all_ports * (reason == Reason.PUNT_GROUP)
+                self._expected[port][queue].append(Expected(self._wire(frame), event))
 
     def leave(self, port: int, frame: bytes) -> None:
         """A frame came out."""

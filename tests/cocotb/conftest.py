@@ -14,7 +14,11 @@ BUILDS = ROOT / "build" / "cocotb"
 
 @pytest.fixture
 def simulate(tmp_path):
-    """Build what is to be simulated, if needed, and run one test; ``WAVES=1`` keeps an FST waveform in ``build/``."""
+    """Build what is to be simulated, if needed, and run one test.
+
+    ``WAVES=1`` in the environment keeps an FST waveform in ``build/cocotb/waves``; building that takes the headers of
+    liblz4-dev and zlib1g-dev.
+    """
     def run(top: str, config: CoreConfig, module: str, test: str, *, seed: int = 1, **env: object) -> None:
         waves = os.environ.get("WAVES", "0") not in ("", "0")
         build = build_simulation(top, config, BUILDS, waves=waves)
