@@ -207,3 +207,18 @@ def test_another_process_with_the_same_number_is_not_adopted(sockets, changes):
     assert LiveBoard.adopt(other) is None
     assert LiveBoard.adopt(other.with_name("missing.pid")) is None
     assert LiveBoard.adopt(sockets.board.pid_file).pid == sockets.board.pid
+
+
+@pytest.mark.slow
+def test_forwards_through_its_macs(tmp_path):
+    with SocketBoard(build_board(CONFIG, macs=True), CONFIG, tmp_path) as sockets:
+        for port in sockets.ports:
+            port.settimeout(60)
+        assert sockets.driver.info().has_macs
+        model = program(sockets)
+        forwards(sockets, model, list(forwarding_frames(SCENARIO, 50)))
+        start = SCENARIO.routers[3].own[0].to_bytes(6, "big") + next(forwarding_frames(SCENARIO, 1)).frame[6:]
+        forwards(sockets, model, [RxFrame(0, start + Random(length).randbytes(length - len(start)))
+                                  for length in range(60, 1515, 97)])
+        queues = sockets.driver.read_queues()
+        assert not any(queues[port, QueueStat.UNDERFLOW] for port in range(CONFIG.ports))
