@@ -158,6 +158,10 @@ class CocotbBoard:
             response.payload = response_payload
         return response
 
+    def resynchronize(self) -> None:
+        """Have the next request set the sequence number, after requests that a test made itself."""
+        self._sequence = None
+
     async def write(self, writes: Iterable[RowWrite]) -> None:
         """Write rows."""
         for frame in requests(writes, sequence=0, source=HOST_MAC):
