@@ -1,6 +1,7 @@
 """Frames on the host port as a test builds and reads them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from polyrouter.hdl.config import HOST_HEADER_BYTES
 from polyrouter.hdl.layouts import (
@@ -111,12 +112,13 @@ class HostFrame:
             raise ValueError(f"a host frame has at least {HOST_HEADER_BYTES} bytes, not {len(frame)}")
         values = unpack(HOST_HEADER, int.from_bytes(frame[:HOST_HEADER_BYTES], "little"))
         del values["reserved"]
-        return cls(payload=frame[HOST_HEADER_BYTES:], **{
+        fields: dict[str, Any] = {
             **values,
             "destination": values["destination"].to_bytes(6, "little"),
             "source": values["source"].to_bytes(6, "little"),
             "ethertype": int.from_bytes(values["ethertype"].to_bytes(2, "little"), "big"),
-        })
+        }
+        return cls(payload=frame[HOST_HEADER_BYTES:], **fields)
 
     @property
     def body(self) -> bytes:

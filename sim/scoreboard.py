@@ -144,7 +144,8 @@ class Scoreboard:
         AssertionError
             If a counter is wrong.
         """
-        expected = Counter(self.model.counters)
+        expected: Counter[tuple[int, int, int]] = Counter()
+        expected.update(self.model.counters)
         expected.subtract(item.event for _, item in self.missing)
         host_port, no_router = self.config.host_port, self.config.no_router
         wrong = []
@@ -154,9 +155,10 @@ class Scoreboard:
         else:
             overflow = {port: actual.get((no_router, port, Reason.DROP_OVERFLOW), 0)
                         for port in range(self.config.all_ports)}
-            refused = Counter((item.event[0], item.event[1],
-                               Reason.DROP_PUNT_QUEUE if egress == host_port else Reason.DROP_QUEUE)
-                              for egress, item in self.missing)
+            refused: Counter[tuple[int, int, int]] = Counter(
+                (item.event[0], item.event[1],
+                 Reason.DROP_PUNT_QUEUE if egress == host_port else Reason.DROP_QUEUE)
+                for egress, item in self.missing)
             for key in {*expected, *actual, *refused}:
                 _, port, reason = key
                 is_, most = actual.get(key, 0), expected[key] + refused[key]

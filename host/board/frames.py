@@ -50,7 +50,8 @@ class Header(NamedTuple):
 def _header_struct() -> struct.Struct:
     """``HOST_HEADER`` as a struct format. All its fields are whole bytes, one after the other, little-endian."""
     integers = {8: "B", 16: "H", 32: "I"}
-    formats, offset = [], 0
+    formats: list[str] = []
+    offset = 0
     for name, entry in HOST_HEADER:
         if entry.offset != offset or name != Header._fields[len(formats)]:
             raise TypeError(f"HOST_HEADER.{name} is not where the fields of Header expect it")

@@ -300,5 +300,5 @@ def test_narrow_addresses():
     {0: pack(FIB_BRANCH, {"internal": 1, "external": 1, "result": 4, "child": 1}), 1: 1},
 ])
 def test_image_that_is_not_one(image):
-    with pytest.raises(ValueError, match="row|overlaps"):
+    with pytest.raises(ValueError, match=r"row|overlaps"):
         FibCompiler.from_image(10, image)
