@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import selectors
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import permutations
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -24,7 +22,8 @@ from .agent.client import AgentClient, AgentError
 from .agent.pidfile import running_pid
 from .allocate import fabric_namespace
 from .doctor import check_all
-from .fabric import in_namespace, list_namespaces, namespace_path
+from .fabric import list_namespaces
+from .flow import Flow, run_flows
 from .network import Network, NetworkError, require_root
 from .paths import network_dir, run_dir, state_dir
 from .runtime.image import Images
@@ -40,7 +39,6 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "two-sites.yaml"
 _CONVERGENCE = 90.0         # seconds
 _PINGS = 3
 _FLOW_SECONDS, _FLOW_RATE, _FLOW_BYTES = 5.0, 100, 512
-_FLOW_PORT = 9000
 #: Punts that frames of a flow between hosts would make, if the hardware did not forward them.
 _FLOW_PUNTS = frozenset({"punt_options", "punt_ttl", "punt_no_route", "punt_unresolved", "punt_mtu"})
 
@@ -187,14 +185,15 @@ def _examine(network: Network, spec: NetworkSpec, progress: _Progress, report: _
 
         progress.step(f"sending a UDP flow in each network for {_FLOW_SECONDS:.0f} s")
         before = _counters(agents)
-        flows = [_flow(first, second) for first, second in pairs if first.name < second.name]
-        _run_flows(flows)
+        flows = [_flow(pairs, name) for name in networks]
+        run_flows(flows, seconds=_FLOW_SECONDS, rate=_FLOW_RATE, length=_FLOW_BYTES)
         after = _counters(agents)
-        sent, received = sum(flow["sent"] for flow in flows), sum(flow["received"] for flow in flows)
+        sent, received = sum(flow.sent for flow in flows), sum(flow.received for flow in flows)
+        delays = [delay for flow in flows for delay in flow.delays_ms] or [0.0]
         report.expect("UDP flows arrive", 0 < sent == received,
-                      f"{received} of {sent} datagrams of {_FLOW_BYTES} bytes, "
-                      f"{received / _FLOW_SECONDS:.0f} a second over all networks")
-        strangers = sum(flow["strangers"] for flow in flows)
+                      f"{received} of {sent} datagrams of {_FLOW_BYTES} bytes, {received / _FLOW_SECONDS:.0f} a second "
+                      f"over all networks, one way in {median(delays):.2f} ms (median), {max(delays):.2f} ms at most")
+        strangers = sum(flow.strangers for flow in flows)
         report.expect("no network sees another's datagrams", strangers == 0, f"{strangers} strangers")
         forwarded = {router: _sum(before, after, router, {"forwarded"}) for router in _routers(spec)}
         missing = [router for router, count in forwarded.items() if count < _expected(spec, flows, router)]
@@ -206,7 +205,8 @@ def _examine(network: Network, spec: NetworkSpec, progress: _Progress, report: _
                       ", ".join(f"{router}: {count}" for router, count in punted.items() if count) or
                       f"no {', '.join(sorted(reason.removeprefix('punt_') for reason in _FLOW_PUNTS))} in any router")
         rows = [row for agent in agents.values() for row in agent.get("/routers")]
-        return {"convergence_seconds": seconds, "flows": flows, "routers": _table(rows, after)}
+        return {"convergence_seconds": seconds, "flows": [flow.as_dict() for flow in flows],
+                "routers": _table(rows, after)}
 
 
 def _processes(network: Network) -> list[int]:
@@ -282,7 +282,7 @@ Pair = tuple[HostSpec, HostSpec]
 
 
 def _parallel(pairs: list[Pair], function: Callable[[HostSpec, HostSpec], Any]) -> list[tuple[Pair, Any]]:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(8) as pool:
         return list(zip(pairs, pool.map(lambda pair: function(*pair), pairs), strict=True))
 
 
@@ -290,71 +290,23 @@ def _in_host(host: HostSpec, *command: str) -> "subprocess.CompletedProcess[str]
     return subprocess.run(["ip", "netns", "exec", host.namespace, *command], capture_output=True, text=True, timeout=60)
 
 
+def _flow(pairs: list[Pair], network: str) -> Flow:
+    """A flow through a network, from the first of its hosts to the last, by name."""
+    hosts = sorted((source for source, _ in pairs if source.network == network), key=lambda host: host.name)
+    return Flow(hosts[0], hosts[-1])
+
+
 def _ping(first: HostSpec, second: HostSpec) -> bool:
     target = str(_ip(second))
     # The first packets make the routers look for their neighbours.
     _in_host(first, "ping", "-n", "-q", "-c", "1", "-w", "5", target)
-    done = _in_host(first, "ping", "-n", "-q", "-c", str(_PINGS), "-i", "0.2", "-W", "3", target)
+    done = _in_host(first, "ping", "-n", "-q", "-c", str(_PINGS), "-i", "0.05", "-W", "3", target)
     return f" {_PINGS} received" in done.stdout
 
 
 def _trace(first: HostSpec, second: HostSpec) -> list[str]:
     done = _in_host(first, "traceroute", "-n", "-q", "1", "-w", "3", "-m", "8", str(_ip(second)))
     return [line.split()[1] for line in done.stdout.splitlines()[1:] if len(line.split()) > 1]
-
-
-def _flow(first: HostSpec, second: HostSpec) -> dict[str, Any]:
-    return {"network": first.network, "from": first.name, "to": second.name, "sent": 0, "received": 0, "strangers": 0,
-            "_hosts": (first, second)}
-
-
-def _run_flows(flows: list[dict[str, Any]]) -> None:
-    """All flows at once: a datagram of each in turn, at a steady rate, and a thread that counts what arrives."""
-    selector = selectors.DefaultSelector()
-    senders: list[tuple[dict[str, Any], socket.socket, bytes]] = []
-    for flow in flows:
-        first, second = flow.pop("_hosts")
-        receiver = in_namespace(namespace_path(second.namespace), _udp)
-        receiver.bind((str(_ip(second)), _FLOW_PORT))
-        sender = in_namespace(namespace_path(first.namespace), _udp)
-        sender.connect((str(_ip(second)), _FLOW_PORT))
-        mark = flow["network"].encode().ljust(32)
-        selector.register(receiver, selectors.EVENT_READ, (flow, mark))
-        senders.append((flow, sender, mark + bytes(_FLOW_BYTES - 28 - len(mark))))
-    stopping = threading.Event()
-
-    def count() -> None:
-        while not stopping.is_set():
-            for key, _ in selector.select(0.1):
-                flow, mark = key.data
-                with contextlib.suppress(BlockingIOError):
-                    data = key.fileobj.recv(2048)       # type: ignore[union-attr]
-                    flow["received" if data.startswith(mark) else "strangers"] += 1
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    start = time.monotonic()
-    for number in range(int(_FLOW_SECONDS * _FLOW_RATE)):
-        time.sleep(max(0.0, start + number / _FLOW_RATE - time.monotonic()))
-        for flow, sender, data in senders:
-            sender.send(data)
-            flow["sent"] += 1
-    deadline = time.monotonic() + 5
-    while any(flow["received"] < flow["sent"] for flow in flows) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    stopping.set()
-    counter.join()
-    for key in list(selector.get_map().values()):
-        key.fileobj.close()     # type: ignore[union-attr]
-    for _, sender, _ in senders:
-        sender.close()
-    selector.close()
-
-
-def _udp() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    return sock
 
 
 def _counters(agents: dict[str, AgentClient]) -> Counters:
@@ -366,12 +318,11 @@ def _sum(before: Counters, after: Counters, router: str, reasons: set[str] | fro
     return sum(value - before.get(key, 0) for key, value in after.items() if key[0] == router and key[2] in reasons)
 
 
-def _expected(spec: NetworkSpec, flows: list[dict[str, Any]], router: str) -> int:
+def _expected(spec: NetworkSpec, flows: list[Flow], router: str) -> int:
     """Datagrams that a router must have forwarded: those from hosts on its segments."""
     networks = {name: router_spec.network for node in spec.nodes.values() for name, router_spec in node.routers.items()}
-    return sum(flow["sent"] for flow in flows if flow["network"] == networks[router]
-               and any(port_mac in spec.hosts[flow["from"]].neighbours.values()
-                       for port_mac in _macs(spec, router)))
+    return sum(flow.sent for flow in flows if flow.network == networks[router]
+               and any(port_mac in flow.source.neighbours.values() for port_mac in _macs(spec, router)))
 
 
 def _macs(spec: NetworkSpec, router: str) -> list[str]:
