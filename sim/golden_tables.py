@@ -212,7 +212,8 @@ class Tables:
     def _slot(self, row: int) -> _VmacSlot | None:
         if row not in self._slots:
             mac, port, role, valid, router = _vmac(self._rows[Table.VMAC].get(row, 0))
-            self._slots[row] = _VmacSlot(vmac_key(mac, port, Role(role)), router) if valid else None
+            known = valid and router < self.config.routers
+            self._slots[row] = _VmacSlot(vmac_key(mac, port, Role(role)), router) if known else None
         return self._slots[row]
 
     def fib_row(self, context: Context, row: int) -> int:

@@ -195,6 +195,15 @@ def test_guard_wants_a_peer_of_the_same_router():
     assert receive(model, Ether(dst=everyone, src="0a:00:00:00:00:07") / packet())[1] == (2, 2, Reason.DROP_NO_ROUTER)
 
 
+def test_address_of_a_router_that_does_not_exist_matches_nothing():
+    for router, reason in (CONFIG.routers - 1, Reason.DROP_DISABLED), (CONFIG.routers, Reason.DROP_NO_ROUTER):
+        table = VmacTable(CONFIG, (1, 2))
+        table.insert(int(OWN.replace(":", ""), 16), 2, Role.OWN, router)
+        model = GoldenModel(CONFIG)
+        load(model, table.writes())
+        assert receive(model, Ether(dst=OWN) / packet())[1][2] == reason
+
+
 @pytest.mark.parametrize(("length", "error", "reason"), [
     (60, RxError.FCS, Reason.DROP_FCS), (60, RxError.PHY, Reason.DROP_FCS), (60, RxError.LENGTH, Reason.DROP_LENGTH),
     (13, RxError.NONE, Reason.DROP_LENGTH), (1515, RxError.NONE, Reason.DROP_LENGTH),
