@@ -4,6 +4,7 @@ Everything it makes outlives it. An agent that starts again takes over what runs
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,10 @@ __all__ = ["Agent", "AgentBusy"]
 _WORKERS = 4
 #: Restarts of a container or board that keeps dying wait longer and longer, up to this, in seconds.
 _LONGEST_PAUSE = 30.0
+#: What lives longer than this after a restart does not keep dying.
+_STABLE = 10.0
+#: Seconds between looks at whether the board still does what it is told.
+_CHECK_SECONDS = 1.0
 #: A container forwards what the hardware hands up; of interfaces on one segment, each answers for itself only.
 _SYSCTLS = {
     "net.ipv4.ip_forward": "1",
@@ -71,9 +76,11 @@ class Agent:
         self._routers: dict[str, RouterSpec] = {}
         self._troubles: dict[str, str] = {}
         self._failures: dict[str, int] = {}
+        self._restarted: dict[str, float] = {}
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._supervisor = Supervisor()
+        threading.Thread(target=self._check, name="check", daemon=True).start()
 
     # Life
 
@@ -185,6 +192,22 @@ class Agent:
             self._board = None
         changes.append("stopped the board")
 
+    def _check(self) -> None:
+        """A board that did not answer for a while, but lives, is told again what it may have missed."""
+        while not self._closing.wait(_CHECK_SECONDS):
+            plane = self.plane
+            if plane is not None and not plane.in_step():
+                self.events.emit("board out of step")
+                self._again("data plane", self._step_again)
+
+    def _step_again(self) -> None:
+        assert self.spec is not None
+        if self.plane is None or self.plane.in_step():
+            return      # somebody else has seen to it
+        changes: list[str] = []
+        self._ensure_board(self.spec, changes)
+        self.events.emit("board in step", changes=changes)
+
     def _board_ended(self) -> None:
         self.events.emit("board ended")
         self._again("board", self._restart_board)
@@ -215,9 +238,11 @@ class Agent:
             changes.append(f"started the container of {router.name}"
                            + ("" if status.state is State.ABSENT else f", which was {status.state}"))
         elif old is not None and old != router:
-            self._change_container(old, router)
+            if self._change_container(old, router):
+                self.plane.detach(router.name)
             changes.append(f"updated router {router.name}: {'; '.join(router_differences(old, router))}")
-        self._ensure_ports(router, changes)
+        if self._ensure_ports(router, changes):
+            self.plane.detach(router.name)      # the relay has the old ones
         self._routers[router.name] = router
         self._troubles.pop(router.name, None)
         self.plane.attach(router, self.runtime.netns(self._id(router)))
@@ -250,29 +275,33 @@ class Agent:
                              why="this machine's control groups can't enforce it")
         return possible
 
-    def _change_container(self, old: RouterSpec, router: RouterSpec) -> None:
+    def _change_container(self, old: RouterSpec, router: RouterSpec) -> bool:
+        """Change a container that runs; returns whether interfaces of it were made anew."""
         assert self._fabric is not None
         id = self._id(router)
         if old.limits != router.limits:
             self.runtime.set_limits(id, self._limits(router))
         kept = {port.name: port for port in router.ports}
+        remade = False
         for port in old.ports:
             if port.name not in kept or self._must_remake(port, kept[port.name]):
-                self._fabric.remove_link(port.outer)
-        self._ensure_ports(router, [])
+                remade |= self._fabric.remove_link(port.outer)
+        remade |= self._ensure_ports(router, [])
         if old.frr != router.frr:
             self.runtime.reload_config(id, router.frr)
+        return remade
 
     @staticmethod
     def _must_remake(old: PortSpec, new: PortSpec) -> bool:
         return (old.outer, old.mac, old.mtu) != (new.outer, new.mac, new.mtu)
 
-    def _ensure_ports(self, router: RouterSpec, changes: list[str]) -> None:
+    def _ensure_ports(self, router: RouterSpec, changes: list[str]) -> bool:
         assert self._fabric is not None
         namespace = self.runtime.netns(self._id(router))
-        for port in router.ports:
-            if self._fabric.ensure_veth(port.outer, port.name, namespace, port.mac, port.mtu):
-                changes.append(f"made {port.name} of {router.name}")
+        made = [port.name for port in router.ports
+                if self._fabric.ensure_veth(port.outer, port.name, namespace, port.mac, port.mtu)]
+        changes += [f"made {name} of {router.name}" for name in made]
+        return bool(made)
 
     def _remove_router(self, router: RouterSpec) -> None:
         assert self.plane is not None and self._fabric is not None
@@ -293,7 +322,13 @@ class Agent:
 
     def _restart_container(self, name: str) -> None:
         router = self._routers.get(name)
-        if router is None or self.runtime.status(self._id(router)).state is State.RUNNING:
+        if router is None:
+            return
+        status = self.runtime.status(self._id(router))
+        if status.state is State.RUNNING:
+            # Somebody else was faster, and it must be watched.
+            self._troubles.pop(name, None)
+            self._supervisor.watch(name, status.pid, lambda: self._container_ended(name))
             return
         changes: list[str] = []
         self._settle_router(router, router, changes)
@@ -302,16 +337,21 @@ class Agent:
     # Helpers
 
     def _again(self, name: str, action: Callable[[], None]) -> None:
-        """Do something until it succeeds, or the agent ends; wait longer after each failure."""
+        """Do something until it succeeds, or the agent ends; wait longer after each failure, and if it must be done
+        again soon after it succeeded."""
+        restarted = self._restarted.pop(name, None)
+        if restarted is not None:
+            soon = time.monotonic() - restarted < _STABLE
+            self._failures[name] = self._failures.get(name, 0) + 1 if soon else 0
         while not self._closing.is_set():
             failures = self._failures.get(name, 0)
-            if failures and self._closing.wait(min(_LONGEST_PAUSE, 0.5 * 2 ** failures)):
+            if failures and self._closing.wait(min(_LONGEST_PAUSE, 0.5 * 2 ** min(failures, 10))):
                 return
             try:
                 with self._lock:
                     if not self._closing.is_set():
                         action()
-                self._failures.pop(name, None)
+                self._restarted[name] = time.monotonic()
                 return
             except Exception as error:      # whatever it is, the node must go on
                 self._failures[name] = failures + 1

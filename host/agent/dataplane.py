@@ -10,7 +10,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import ADJACENCY_ROW, CONTEXT_ROW, VMAC_ROW, AdjacencyKind, Register, Role, Table, unpack
 
 from ..board.driver import Driver
-from ..board.errors import NotABoard
+from ..board.errors import BoardError, NotABoard
 from ..board.hostport import HostPort
 from ..board.transport import open_packet_socket
 from ..fabric import namespace_path
@@ -110,10 +110,12 @@ class DataPlane:
             known = epoch != 0 and self.driver.epoch == epoch
             if known and self._vmac is None:
                 self._adopt()
+                for router in self._specs.values():
+                    self._set_entries(None, router)
             elif not known:
                 self._reset(routers)
             for tables in self._tables.values():
-                if not known or tables.out_of_step:
+                if not known or not tables.in_step():
                     tables.synchronize()
             if not known:
                 for name, router in self._specs.items():
@@ -122,6 +124,12 @@ class DataPlane:
                 self.driver.epoch = self._store.get("epoch")
             self.mirrors.wake()
             return not known
+
+    def in_step(self) -> bool:
+        """Whether the board has what the tables say, as far as is known; if not, :meth:`start` sees to it."""
+        with self._lock:
+            tables, known = list(self._tables.values()), self._vmac is not None
+        return known and self.driver.in_step() and all(router.in_step() for router in tables)
 
     def _check_config(self) -> None:
         told, wanted = self.driver.info().config.as_dict(), self.config.as_dict()
@@ -150,7 +158,11 @@ class DataPlane:
         self._vmac = VmacTable(self.config, seeds)
 
     def _write_vmac(self, writes: list[tuple[int, int]]) -> None:
-        self.driver.write_rows((Table.VMAC, 0, row, bits) for row, bits in writes)
+        try:
+            self.driver.write_rows((Table.VMAC, 0, row, bits) for row, bits in writes)
+        except BoardError:
+            self._vmac = None       # nobody knows what the board has
+            raise
 
     # Routers
 
@@ -163,31 +175,38 @@ class DataPlane:
             If it does not fit.
         """
         with self._lock:
-            old, self._specs[router.name] = self._specs.get(router.name), router
+            old = self._specs.get(router.name)
             if old == router:
                 return False
-            macs = {port.port: parse_mac(port.mac) for port in router.ports}
-            guard = [port.port for port in router.ports if port.guard]
-            tables = self._tables.get(router.name)
-            if tables is None:
-                window = self._window(router)
-                tables = RouterTables(self.driver, router.number, window, macs, guard=guard)
-                fresh = not tables.adopt()
-                if fresh:
-                    self.driver.clear_counters(router.number)
-                    tables.program_all()
-                self._tables[router.name] = tables
-                return self._set_entries(None, router) or fresh
-            # Peers first: a guarded port must never be without those that it listens to.
-            changed = self._set_entries(old, router)
-            if old is not None and [(port.port, port.mac, port.guard) for port in old.ports] != [
-                    (port.port, port.mac, port.guard) for port in router.ports]:
-                tables.set_ports(macs, guard=guard)
-                changed = True
+            changed = self._settle(old, router)
+            # Not before all went well: what failed must be tried again.
+            self._specs[router.name] = router
             return changed
+
+    def _settle(self, old: RouterSpec | None, router: RouterSpec) -> bool:
+        macs = {port.port: parse_mac(port.mac) for port in router.ports}
+        guard = [port.port for port in router.ports if port.guard]
+        tables = self._tables.get(router.name)
+        if tables is None:
+            window = self._window(router)
+            tables = RouterTables(self.driver, router.number, window, macs, guard=guard)
+            fresh = not tables.adopt()
+            if fresh:
+                self.driver.clear_counters(router.number)
+                tables.program_all()
+            self._tables[router.name] = tables
+            return self._set_entries(None, router) or fresh
+        # Peers first: a guarded port must never be without those that it listens to.
+        changed = self._set_entries(old, router)
+        if old is None or [(port.port, port.mac, port.guard) for port in old.ports] != [
+                (port.port, port.mac, port.guard) for port in router.ports]:
+            tables.set_ports(macs, guard=guard)
+            changed = True
+        return changed
 
     def _window(self, router: RouterSpec) -> Window:
         saved = self._store.get("windows", {})
+        self._windows.release(router.number)    # an attempt that failed may have them
         if router.name in saved:
             window = Window(*saved[router.name])
             self._windows.reserve(router.number, window)
@@ -199,7 +218,8 @@ class DataPlane:
 
     def _set_entries(self, old: RouterSpec | None, router: RouterSpec) -> bool:
         """Bring a router's entries in the VMAC-VE table to what they should be."""
-        assert self._vmac is not None
+        if self._vmac is None:
+            raise BoardError("the board is out of step: it is being programmed again")
         own, peers = _entries(router)
         wanted = own | peers
         stale = {(entry.mac, entry.port, entry.role) for entry in self._vmac if entry.router == router.number} - wanted
@@ -229,7 +249,7 @@ class DataPlane:
     def attach(self, router: RouterSpec, namespace: Path) -> None:
         """Mirror the routes of a container's namespace, and relay punted frames to and from it."""
         with self._lock:
-            key = (namespace.stat().st_ino, [(port.port, port.name, port.outer) for port in router.ports])
+            key = (namespace.stat().st_ino, [(port.port, port.name, port.outer, port.mac) for port in router.ports])
             if self._attached.get(router.name) == key:
                 return
             self.detach(router.name)

@@ -29,6 +29,8 @@ Row = tuple[Table, int, int, int]
 
 WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
+#: Words that are read before it is another thread's turn.
+READ_AT_ONCE = 2048
 #: Rows of the queue table for each port.
 STATS_PER_PORT = 8
 
@@ -73,6 +75,11 @@ class Driver:
         self._lock = threading.RLock()
         self._started = False
         self._info: BoardInfo | None = None
+
+    def in_step(self) -> bool:
+        """Whether the last exchange ended well; waits for one that is under way. Before the first one it is True."""
+        with self._lock:
+            return not self._started or self._window.in_step
 
     def sync(self) -> None:
         """Start a new sequence of requests, whatever the board did before.
@@ -163,8 +170,11 @@ class Driver:
     def read_rows(self, rows: Iterable[tuple[Table, int, int]]) -> list[int]:
         """Bits of each of (table, router, row)."""
         wanted = list(rows)
-        results = iter(self.execute([Op.read(table, row, router=router, word=word)
-                                     for table, router, row in wanted for word in range(row_words(table))]))
+        ops = [Op.read(table, row, router=router, word=word)
+               for table, router, row in wanted for word in range(row_words(table))]
+        # In parts, so that others need not wait until a large table was read.
+        results = iter([result for start in range(0, len(ops), READ_AT_ONCE)
+                        for result in self.execute(ops[start:start + READ_AT_ONCE])])
         return [sum(next(results).data << WORD_BITS * word for word in range(row_words(table)))
                 for table, _, _ in wanted]
 

@@ -71,6 +71,7 @@ class RouteMirror:
         self.batches = 0
         self.events = 0
         self.error: str | None = None
+        self._board_error = ""
         self._resync_reason: str | None = "start"
         self._look_at_everything = True
         self._next_dump = 0.0
@@ -146,7 +147,7 @@ class RouteMirror:
         except BoardError as error:
             # The tables know that the board is not as they say, and do nothing until whoever takes care of the board
             # has synchronized them.
-            self.error = str(error)
+            self._board_error = str(error)
             _log.error("router %d: %s", self.router, error)
             return
         self.error = None
@@ -168,6 +169,8 @@ class RouteMirror:
         problems = self.tables.problems()
         if self.error is not None:
             problems.append(self.error)
+        if self._board_error and self.tables.out_of_step:
+            problems.append(self._board_error)
         if self._resync_reason is not None:
             problems.append(f"about to be compared with the kernel: {self._resync_reason}")
         return {"router": self.router, "rib": self.state.route_count(), "fib": self.tables.route_count(),

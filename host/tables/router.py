@@ -177,6 +177,11 @@ class RouterTables:
         """Adjacencies in use."""
         return len(self._adjacencies)
 
+    def in_step(self) -> bool:
+        """Whether the board does what it is told; waits for what is under way."""
+        with self._lock:
+            return not self.out_of_step
+
     def statistics(self) -> FibStatistics:
         """What the FIB takes up."""
         with self._lock:
@@ -486,9 +491,11 @@ class RouterTables:
         self._guarded(self.driver.fence)
 
     def _guarded(self, access: Callable[[], None]) -> None:
-        self.out_of_step = True
-        access()
-        self.out_of_step = False
+        try:
+            access()
+        except BaseException:
+            self.out_of_step = True
+            raise
 
 
 def describe(target: Target) -> str:

@@ -1,5 +1,6 @@
 """A small network by the command line: up, change, what dies comes back, and down leaves nothing behind."""
 
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from polyrouter.host.board.driver import Driver
+from polyrouter.host.board.hostport import HostPort
+from polyrouter.host.board.transport import open_packet_socket
 from polyrouter.host.cli import app
 from polyrouter.host.fabric import in_namespace, list_namespaces, namespace_path
 from typer.testing import CliRunner
@@ -39,12 +43,12 @@ topology:
           interfaces:
             eth0: {address: 10.0.0.1/30}
             eth1: {address: 192.168.1.1/24}
-          ospf: {passive: [eth1], hello: 1, dead: 4}
+          ospf: {passive: [eth1], hello: 1, dead: 60}
         right:
           interfaces:
             eth0: {address: 10.0.0.2/30}
             eth1: {address: 192.168.2.1/24}
-          ospf: {passive: [eth1], hello: 1, dead: 4}
+          ospf: {passive: [eth1], hello: 1, dead: 60}
       hosts:
         a: {attach: "left:p1", address: 192.168.1.10/24}
         b: {attach: "right:p1", address: 192.168.2.10/24}
@@ -107,9 +111,18 @@ class Site:
         return json.loads(text)["pid"] if what == "board" else int(text)
 
 
+class Arrivals(list[float]):
+    """Times at which datagrams arrived; afterwards, which of those that were sent did not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: set[int] = set()
+        self.lost: set[int] = set()
+
+
 @contextmanager
-def traffic(site: Site, first: str, second: str, address: str) -> Iterator[list[float]]:
-    """Datagrams from one host to another all the time; yields the times at which they arrived."""
+def traffic(site: Site, first: str, second: str, address: str) -> Iterator[Arrivals]:
+    """Numbered datagrams from one host to another all the time; yields when they arrived."""
     def udp() -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.settimeout(0.2)
@@ -118,21 +131,27 @@ def traffic(site: Site, first: str, second: str, address: str) -> Iterator[list[
     receiver = in_namespace(namespace_path(site.namespace(second)), udp)
     receiver.bind((address, 7000))
     sender = in_namespace(namespace_path(site.namespace(first)), udp)
-    arrivals: list[float] = []
+    arrivals = Arrivals()
+    received: set[int] = set()
     stopping = threading.Event()
 
     def send() -> None:
-        while not stopping.wait(0.01):
+        for number in itertools.count():
+            if stopping.wait(0.01):
+                return
             try:
-                sender.sendto(b"datagram", (address, 7000))
+                sender.sendto(number.to_bytes(4, "big"), (address, 7000))
             except OSError:     # no neighbour for a moment
                 continue
+            arrivals.sent.add(number)
 
     def receive() -> None:
-        while not stopping.is_set():
+        quiet = 0
+        while quiet < 5:        # the last ones are on their way
             try:
-                receiver.recv(100)
+                received.add(int.from_bytes(receiver.recv(100), "big"))
             except TimeoutError:
+                quiet += stopping.is_set()
                 continue
             arrivals.append(time.monotonic())
 
@@ -145,6 +164,7 @@ def traffic(site: Site, first: str, second: str, address: str) -> Iterator[list[
         stopping.set()
         for thread in threads:
             thread.join()
+        arrivals.lost = arrivals.sent - received
         sender.close()
         receiver.close()
 
@@ -291,9 +311,28 @@ def test_a_killed_agent_stops_no_traffic_and_comes_back(site):
         flows_again(arrivals)
         assert site.up() == ["repair node left"]
         flows_again(arrivals)
+    assert arrivals.lost == set()
     assert site.pid("left", "board") == board
     assert {row["name"]: row["pid"] for row in site.json("ps")["routers"]} == pids
     assert site.up() == []
+
+
+def test_a_board_that_is_out_of_step_is_told_again(site):
+    board = site.pid("left", "board")
+    # Somebody else takes the board's sequence of requests, as if it had not answered for long.
+    hostport = HostPort(open_packet_socket("left-host", f"pr-{site.name}"))
+    try:
+        Driver(hostport).sync()
+    finally:
+        hostport.close()
+    site.process("exec", "red-left", "--", "vtysh", "-c", "configure terminal", "-c",
+                 "ip route 172.16.0.0/16 192.168.1.10").communicate(timeout=60)
+    events = site.top / "state/networks" / site.name / "left/events.jsonl"
+    wait_until(lambda: "board in step" in events.read_text(), "the agent and the board agree again")
+    wait_until(lambda: "172.16.0.0/16" in {row["prefix"] for row in site.json("show", "fib", "red-left")},
+               "the route is in the hardware")
+    assert not any(row["problems"] for row in site.json("ps")["routers"])
+    assert site.pid("left", "board") == board
 
 
 def test_a_killed_board_comes_back_and_is_programmed_again(site):
