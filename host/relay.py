@@ -12,6 +12,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -40,6 +41,11 @@ _SHORTEST = 14
 _RECEIVE_SIZE = 16384
 #: Frames that one router's port may send before it is another one's turn.
 _AT_ONCE = 64
+#: Frames a second, and in a burst, that one router's port may send. What comes faster waits in the kernel, and is lost
+#: there: it must neither keep the thread busy nor fill the board's host port, which all routers share.
+RATE, BURST = 2000.0, 256
+#: Seconds until a port that has used up its share is looked at again.
+_PAUSE = 0.01
 #: The frame is lost, as on a wire: the queue is full, or the interface is down or gone.
 _LOST = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.ENETDOWN, errno.ENXIO, errno.ENODEV, errno.EMSGSIZE})
 
@@ -94,6 +100,8 @@ class _Tap:
         self.port = port
         self.mac = mac
         self.counters = RelayCounters()
+        self.share = 0.0            # frames that it may send now (a token bucket)
+        self.counted_at = 0.0
         # Without a protocol it receives nothing until it is bound, so nothing from other interfaces.
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         try:
@@ -139,6 +147,8 @@ class Relay:
         The board's host port.
     config : CoreConfig
         Parameters of the board: the longest frame.
+    rate, burst : float, int
+        Frames a second, and at once, that each port of a router may send.
 
     Attributes
     ----------
@@ -146,8 +156,10 @@ class Relay:
         Punted frames for a router or port that has no interface here.
     """
 
-    def __init__(self, hostport: InjectPort, config: CoreConfig) -> None:
+    def __init__(self, hostport: InjectPort, config: CoreConfig, *, rate: float = RATE, burst: int = BURST) -> None:
         self.homeless = 0
+        self._rate, self._burst = rate, burst
+        self._paused: dict[_Tap, float] = {}        # until when; not in the selector
         self._hostport = hostport
         self._longest = config.max_frame - 4
         self._taps: dict[tuple[int, int], _Tap] = {}
@@ -259,12 +271,13 @@ class Relay:
     def _remove(self, router: int, port: int | None) -> None:
         for key in [key for key in self._taps if key[0] == router and port in (None, key[1])]:
             tap = self._taps.pop(key)
-            self._selector.unregister(tap.socket)
+            if self._paused.pop(tap, None) is None:
+                self._selector.unregister(tap.socket)
             tap.socket.close()
 
     def _run(self) -> None:
         while not self._stopping:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._resume()):
                 if key.data is None:
                     os.eventfd_read(self._wake)
                 else:
@@ -272,12 +285,28 @@ class Relay:
             while self._calls:
                 self._calls.popleft()()
 
+    def _resume(self) -> float | None:
+        """Look at ports again whose pause is over; returns how long the next one takes, if there is one."""
+        now = time.monotonic()
+        for tap in [tap for tap, until in self._paused.items() if until <= now]:
+            del self._paused[tap]
+            self._selector.register(tap.socket, selectors.EVENT_READ, tap)
+        return min(self._paused.values()) - now if self._paused else None
+
     def _take(self, tap: _Tap) -> None:
+        now = time.monotonic()
+        tap.share = min(self._burst, tap.share + (now - tap.counted_at) * self._rate)
+        tap.counted_at = now
         try:
             for _ in range(_AT_ONCE):
+                if tap.share < 1:
+                    self._selector.unregister(tap.socket)
+                    self._paused[tap] = now + _PAUSE
+                    return
                 frame = tap.receive()
                 if frame is None:
                     return
+                tap.share -= 1
                 self._inject(tap, frame)
         except OSError as error:
             # The thread serves all routers, so that one's trouble must not end it.

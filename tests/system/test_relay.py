@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 import uuid
 
 import pytest
@@ -145,6 +146,33 @@ def test_frames_that_come_too_fast_are_counted(served):
     counters = relay.counters()[3, 0]
     assert counters.overflow > 0
     assert counters.sent == len(hostport.frames) > 1000
+
+
+def test_a_port_that_floods_gets_its_share_and_others_theirs(namespaces):
+    fabric, container = namespaces
+    hostport, rate, burst = HostPort(), 500.0, 50
+    with Relay(hostport, CONFIG, rate=rate, burst=burst) as relay:
+        begin = time.monotonic()
+        relay.add(3, 0, "outer0", fabric)
+        relay.add(4, 1, "outer1", fabric)
+        inner = [in_namespace(container, lambda name=f"eth{port}": packet_socket(name)) for port in range(2)]
+        for number in range(600):
+            inner[0].send(frame(number))
+        inner[1].send(frame(9))
+        wait_for(lambda: relay.counters()[4, 1].sent == 1)
+        sent = relay.counters()[3, 0].sent
+        assert 0 < sent <= burst + rate * (time.monotonic() - begin)
+        # Nothing that found room to wait is lost.
+        wait_for(lambda: relay.counters()[3, 0].sent == 600)
+        assert [data for router, _, data in hostport.frames if router == 3] == [frame(n) for n in range(600)]
+        assert time.monotonic() - begin >= (600 - burst) / rate
+        # A port can go while it is kept waiting.
+        for number in range(200):
+            inner[0].send(frame(number))
+        relay.remove(3)
+        assert list(relay.counters()) == [(4, 1)]
+        for made in inner:
+            made.close()
 
 
 def test_what_is_refused(served):
