@@ -108,10 +108,10 @@ class Cgroups(NamedTuple):
         """Processes in the container's groups, those of groups inside it too."""
         found: set[int] = set()
         for group in self.groups(id):
-            for file in group.rglob("cgroup.procs"):
+            for directory, _, _ in os.walk(group):
                 # A group can vanish while it is read, and a threaded one refuses.
                 with suppress(OSError):
-                    found.update(int(line) for line in file.read_text().split())
+                    found.update(int(line) for line in Path(directory, "cgroup.procs").read_text().split())
         found.discard(0)
         return found
 
@@ -153,8 +153,9 @@ class Cgroups(NamedTuple):
             return
         file, unit, most = ("cpu.shares", 1024, 262_144) if self.version == 1 else ("cpu.weight", 100, 10_000)
         top = self.controllers["cpu"] / _TOP
-        for directory, pattern in ((top, f"*/*/{file}"), (top / id.network, f"*/{file}")):
-            count = sum(1 for _ in directory.glob(pattern))
+        for directory, inner in ((top, [group for network in _children(top) for group in _children(network)]),
+                                 (top / id.network, _children(top / id.network))):
+            count = len(inner)
             with suppress(OSError):
                 (directory / file).write_text(str(min(most, unit * max(1, count))))
 
@@ -172,7 +173,7 @@ class Cgroups(NamedTuple):
                     os.rmdir(inner)
         self._weigh(id)
         above = [h / part for h in self.hierarchies for part in (f"{_TOP}/{id.network}", _TOP)]
-        if not any(directory.is_dir() and not _has_children(directory) for directory in above):
+        if not any(directory.is_dir() and not _children(directory) for directory in above):
             return
         with self._lock(fcntl.LOCK_EX):
             for directory in above:
@@ -208,7 +209,8 @@ class Cgroups(NamedTuple):
         )
 
 
-def _has_children(directory: Path) -> bool:
-    with suppress(FileNotFoundError), os.scandir(directory) as entries:
-        return any(entry.is_dir(follow_symlinks=False) for entry in entries)
-    return False
+def _children(directory: Path) -> list[Path]:
+    """Groups in a group, none if it is gone: others remove theirs at the same time."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []

@@ -1,3 +1,5 @@
+import threading
+
 from polyrouter.host.runtime.base import RouterId, Usage
 from polyrouter.host.runtime.cgroup import Cgroups
 
@@ -111,3 +113,26 @@ def test_version_2_in_the_top_group(tmp_path):
     (tmp_path / "cgroup.controllers").write_text("cpu\n")
     assert Cgroups.detect(_line(tmp_path, "cgroup2", "rw"), tmp_path, "0::/\n").flat
     assert not Cgroups.detect(_line(tmp_path, "cgroup2", "rw"), tmp_path, "0::/user.slice/a.scope\n").flat
+
+
+def test_groups_that_vanish_while_others_are_counted(tmp_path):
+    top = tmp_path / "cpu"
+    (top / "polyrouter").mkdir(parents=True)
+    groups = Cgroups(1, (top,), {"cpu": top}, flat=True)
+    stopping = threading.Event()
+
+    def come_and_go() -> None:
+        while not stopping.is_set():
+            (top / "polyrouter/net/left-1").mkdir(parents=True, exist_ok=True)
+            (top / "polyrouter/net/left-1").rmdir()
+            (top / "polyrouter/net").rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(500):
+            groups.pids(RouterId("net", "left", 1))
+            groups._weigh(RouterId("other", "left", 2))
+    finally:
+        stopping.set()
+        thread.join()
