@@ -9,6 +9,7 @@ from .admission import Admission
 from .cells import CellAllocator, ChainReleaser
 from .config import CoreConfig
 from .dequeue import Dequeuer
+from .layouts import QUEUE_STATS
 from .membership import MemberWrite
 from .queues import OutputQueues
 from .queuestats import QueueStatistics
@@ -63,7 +64,7 @@ class FrameBuffer(wiring.Component):
             "o": Out(FrameSignature(config)).array(config.ports),
             "o_host": Out(stream.Signature(punted_layout(config.data_width))),
             "event": Out(stream.Signature(EVENT)),
-            "stats": In(TableSignature(table_addr_bits(config.all_ports * 8), 64)),
+            "stats": In(TableSignature(table_addr_bits(config.all_ports * QUEUE_STATS), 64)),
             "underflow": In(config.ports),
             "member_write": In(MemberWrite(config)),
             "busy": Out(1),

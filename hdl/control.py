@@ -16,6 +16,7 @@ from .layouts import (
     INFO_MAGIC,
     MAX_OPS,
     PORT_ROW,
+    QUEUE_STATS,
     REASONS,
     ROWS,
     VMAC_ROW,
@@ -37,7 +38,6 @@ from .words import WORD_BITS, WordJoiner, WordSplitter
 __all__ = ["ControlEngine"]
 
 _OP_WORDS = 2
-_STATS = 8
 #: Bits of the longest row, in words.
 _ROW_BITS = WORD_BITS * max(row_words(table) for table in Table)
 #: Lookups that can be under way at once.
@@ -90,7 +90,7 @@ class ControlEngine(wiring.Component):
             Table.FIB: config.fib_words,
             Table.ADJACENCY: config.adjacencies,
             Table.COUNTER: counter_rows(config),
-            Table.QUEUE: config.all_ports * _STATS,
+            Table.QUEUE: config.all_ports * QUEUE_STATS,
         }
         bits = {table: table_addr_bits(rows) for table, rows in self._rows.items()}
         super().__init__({
@@ -356,7 +356,7 @@ class ControlEngine(wiring.Component):
             Table.CONTEXT: 1,
             Table.PORT: config.ports,
             Table.COUNTER: config.all_ports * REASONS,
-            Table.QUEUE: config.all_ports * _STATS,
+            Table.QUEUE: config.all_ports * QUEUE_STATS,
         }
         bad_opcode, bad_table, bad_router, bad_row = Signal(), Signal(), Signal(), Signal()
         m.d.comb += bad_opcode.eq(1)

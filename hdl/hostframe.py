@@ -3,13 +3,14 @@
 from amaranth.lib import data
 
 from .config import HOST_HEADER_BYTES, CoreConfig
+from .layouts import BOARD_MAC as _BOARD_MAC
 from .layouts import HOST_HEADER
 from .stream import LENGTH_BITS
 
 __all__ = ["BROADCAST", "BOARD_MAC", "ETHERTYPE", "REQUEST", "header_beats", "response_layout"]
 
 #: Source address of all frames to the host, 02:70:6f:6c:79:00, and the broadcast address, as in HOST_HEADER.
-BOARD_MAC = int.from_bytes(bytes.fromhex("02706f6c7900"), "little")
+BOARD_MAC = int.from_bytes(_BOARD_MAC, "little")
 BROADCAST = (1 << 48) - 1
 #: HOST_ETHERTYPE as in HOST_HEADER: its first byte is the low one.
 ETHERTYPE = 0xB588

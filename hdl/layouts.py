@@ -12,7 +12,8 @@ from amaranth.lib import data
 __all__ = [
     "Reason", "RxError", "RouterMode", "AdjacencyKind", "Table", "Opcode", "OpStatus", "HostFrameType", "HostStatus",
     "Role", "Info", "Register", "QueueStat",
-    "HOST_ETHERTYPE", "HOST_VERSION", "MAX_OPS", "REASONS", "RESULTS_PER_WORD", "FIB_LEVELS", "INFO_MAGIC",
+    "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
+    "RESULTS_PER_WORD", "FIB_LEVELS", "INFO_MAGIC",
     "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
     "FIB_WORD_BITS", "ADJACENCY_ROW", "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
 ]
@@ -20,8 +21,12 @@ __all__ = [
 #: Local experimental EtherType 1 (IEEE 802, clause 9.2.4) of all frames on the host port.
 HOST_ETHERTYPE = 0x88B5
 HOST_VERSION = 1
+#: Source address of every frame from the board's host port, as on the wire: 02, and "poly" cut short.
+BOARD_MAC = bytes.fromhex("02706f6c7900")
 #: Accesses that one request frame may carry.
 MAX_OPS = 64
+#: Rows that a port has in the queue table; statistics not in :class:`QueueStat` are not there.
+QUEUE_STATS = 8
 #: Row 0 of the information table: "polyrout" in ASCII.
 INFO_MAGIC = int.from_bytes(b"polyrout", "big")
 

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from .config import CoreConfig
-from .layouts import QueueStat
+from .layouts import QUEUE_STATS, QueueStat
 from .records import TableSignature
 from .table import table_addr_bits
 
@@ -13,7 +13,6 @@ __all__ = ["QueueStatistics"]
 
 #: Bits of a count of frames: at 1 Gb/s of the shortest frames it takes six years to wrap.
 _COUNT_BITS = 48
-_STATS = 8
 
 
 class QueueStatistics(wiring.Component):
@@ -53,7 +52,7 @@ class QueueStatistics(wiring.Component):
             "copy_dropped": In(1),
             "underflow": In(config.ports),
             "free_cells": In(range(config.cells + 1)),
-            "table": In(TableSignature(table_addr_bits(queues * _STATS), 64)),
+            "table": In(TableSignature(table_addr_bits(queues * QUEUE_STATS), 64)),
         })
 
     def elaborate(self, platform):
@@ -82,7 +81,7 @@ class QueueStatistics(wiring.Component):
                 QueueStat.FREE_CELLS: self.free_cells,
                 QueueStat.UNDERFLOW: underflows,
             }
-            rows += [stats.get(stat, 0) for stat in range(_STATS)]
+            rows += [stats.get(stat, 0) for stat in range(QUEUE_STATS)]
         start = self.table.stb & ~self.table.ack
         m.d.sync += self.table.ack.eq(start)
         with m.If(start):

@@ -10,19 +10,19 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Interface
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
+from .netns import in_namespace
 from .spec import HostSpec
 
-__all__ = ["HOST_TAP_MTU", "Fabric", "in_namespace", "list_namespaces", "namespace_path", "processes_in",
+__all__ = ["HOST_TAP_MTU", "Fabric", "list_namespaces", "namespace_path", "processes_in",
            "remove_namespace", "tap_mtu"]
 
 #: The host port carries frames of up to 9018 bytes with a header of 32.
@@ -53,25 +53,6 @@ def namespace_path(name: str) -> Path:
 def list_namespaces() -> set[str]:
     """Names of all named network namespaces."""
     return set(netns.listnetns())
-
-
-def in_namespace(path: Path | str, function: Callable[[], T]) -> T:
-    """Call a function in a network namespace, in a thread of its own: the caller stays where it is."""
-    outcome: dict[str, Any] = {}
-
-    def run() -> None:
-        try:
-            netns.setns(str(path))
-            outcome["value"] = function()
-        except BaseException as error:      # handed over to the caller
-            outcome["error"] = error
-
-    thread = Thread(target=run)
-    thread.start()
-    thread.join()
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
 
 
 def processes_in(namespaces: list[str]) -> Iterator[int]:

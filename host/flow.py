@@ -12,7 +12,8 @@ from ipaddress import IPv4Interface
 from statistics import median
 from typing import Any
 
-from .fabric import in_namespace, namespace_path
+from .fabric import namespace_path
+from .netns import in_namespace
 from .spec import HostSpec
 
 __all__ = ["Flow", "run_flows"]

@@ -23,7 +23,7 @@ from typing import Protocol
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import Reason
 
-from .fabric import in_namespace
+from .netns import in_namespace
 
 __all__ = ["InjectPort", "Relay", "RelayCounters"]
 
@@ -43,7 +43,7 @@ _RECEIVE_SIZE = 16384
 _AT_ONCE = 64
 #: Frames a second, and in a burst, that one router's port may send. What comes faster waits in the kernel, and is lost
 #: there: it must neither keep the thread busy nor fill the board's host port, which all routers share.
-RATE, BURST = 2000.0, 256
+RATE, BURST = 1000.0, 256
 #: Seconds until a port that has used up its share is looked at again.
 _PAUSE = 0.01
 #: The frame is lost, as on a wire: the queue is full, or the interface is down or gone.

@@ -9,6 +9,7 @@ Everything that is wrong with a file is reported at once, each problem with its 
 expected.
 """
 
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,10 +29,12 @@ from pydantic import (
     WithJsonSchema,
 )
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
-from .runtime.limits import parse_cpus, parse_size
+from .runtime.limits import format_size, parse_cpus, parse_size
 
 __all__ = ["Bgp", "Board", "Endpoint", "Host", "Interface", "Limits", "Link", "Ospf", "Problem", "Router",
            "StaticRoute", "Topology", "TopologyError", "TopologyFile", "VirtualNetwork", "interface_port",
@@ -65,8 +68,17 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _with_length(value: Any) -> Any:
+    # Without a length it would be taken as one of 32 bits, which is hardly ever meant.
+    if not isinstance(value, IPv4Interface) and "/" not in str(value):
+        raise ValueError("an IPv4 address with its prefix length, as in 192.0.2.1/24")
+    return value
+
+
 def _host_address(value: IPv4Interface) -> IPv4Interface:
     length = value.network.prefixlen
+    if value.ip.packed[0] in (0, 127) or value.is_multicast or value.is_reserved:
+        raise ValueError("an address that an interface can have, not one of 0/8, 127/8, 224/4 or 240/4")
     if length < 31 and value.ip in (value.network.network_address, value.network.broadcast_address):
         raise ValueError("an address that is neither the network's nor the broadcast address")
     return value
@@ -76,6 +88,8 @@ _NAME = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
 _NETWORK_NAME = r"^[a-z]([a-z0-9-]{0,19}[a-z0-9])?$"
 _ENDPOINT = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?:p[0-7]$"
 
+_IMAGE = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 EthName = Annotated[str, StringConstraints(pattern=r"^eth[0-7]$")]
 Endpoint = Annotated[str, StringConstraints(pattern=_ENDPOINT)]
@@ -83,7 +97,9 @@ Memory = Annotated[int, BeforeValidator(parse_size), Field(ge=16 << 20),
                    WithJsonSchema({"type": ["integer", "string"]})]
 Cpus = Annotated[float, BeforeValidator(parse_cpus), Field(ge=0.01, le=1024),
                  WithJsonSchema({"type": ["number", "string"]})]
-HostAddress = Annotated[IPv4Interface, AfterValidator(_host_address)]
+HostAddress = Annotated[IPv4Interface, BeforeValidator(_with_length), AfterValidator(_host_address),
+                        WithJsonSchema({"type": "string"})]
+ImageName = Annotated[str, StringConstraints(pattern=_IMAGE)]
 Addresses = Annotated[list[HostAddress], BeforeValidator(_as_list), Field(min_length=1),
                       WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
 Mtu = Annotated[int, Field(ge=576, le=9000)]
@@ -104,7 +120,7 @@ class Limits(_Model):
 class Defaults(_Model):
     """What holds for each virtual router that does not say otherwise."""
 
-    image: str = "default"
+    image: ImageName = "default"
     limits: Limits = Limits()
 
 
@@ -188,7 +204,7 @@ class Router(_Model):
     """A virtual router: a slice of its node's data plane and a container with the routing stack."""
 
     node: Name | None = Field(None, description="default: the node of the router's own name")
-    image: str | None = None
+    image: ImageName | None = None
     limits: Limits | None = None
     interfaces: Annotated[dict[EthName, Interface], Field(min_length=1)]
     static: list[StaticRoute] = Field(default_factory=list)
@@ -277,6 +293,8 @@ class _Document:
             return [self._plain(item) for item in value]
         if isinstance(value, bool) or value is None:
             return value
+        if isinstance(value, TaggedScalar):
+            return value.value
         for kind in (str, int, float):      # ruamel's scalars remember how they were written
             if isinstance(value, kind):
                 return kind(value)
@@ -331,6 +349,7 @@ _PATTERNS = {
     _NETWORK_NAME: "a name of at most 21 lower-case letters, digits and hyphens, a letter first, no hyphen last",
     r"^eth[0-7]$": "eth0 to eth7",
     _ENDPOINT: "NODE:pK, as in left:p0",
+    _IMAGE: "a name of at most 64 letters, digits, hyphens and underscores",
 }
 
 
@@ -341,7 +360,7 @@ def _show(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return repr(value)
+    return repr(value) if isinstance(value, str | int | float) else f"'{value}'"
 
 
 def _path(location: Location) -> str:
@@ -388,6 +407,10 @@ def _translate(document: _Document, error: Any) -> Problem:
         expected = "an IPv4 prefix without host bits, as in 192.0.2.0/24"
     elif kind.startswith("ip_v4_address"):
         expected = "an IPv4 address"
+    elif kind == "greater_than_equal" and where[-1:] == ("memory",):
+        expected = f"at least {format_size(context['ge'])}"
+    elif kind in ("int_type", "int_parsing", "int_from_float"):
+        expected = "a whole number"
     else:
         expected = error["msg"].removeprefix("Input should be ").replace("a valid", "a")
     if not expected:
@@ -411,6 +434,7 @@ class _Checker:
         self._links()
         self._routers()
         self._hosts()
+        self._members()
         self._names()
         return self.problems
 
@@ -466,10 +490,14 @@ class _Checker:
                              f"one of the nodes {', '.join(self.topology.nodes)}"
                              + ("" if router.node else ", or a key 'node'"))
                     continue
-                for interface in router.interfaces:
-                    if interface_port(interface) >= board.ports:
-                        self.add((*where, "interfaces", interface), repr(interface),
+                for eth, interface in router.interfaces.items():
+                    if interface_port(eth) >= board.ports:
+                        self.add((*where, "interfaces", eth), repr(eth),
                                  f"a port of {node}, eth0 to eth{board.ports - 1}")
+                    longest = (board.core.max_frame or CoreConfig().max_frame) - 18
+                    if interface.mtu > longest:
+                        self.add((*where, "interfaces", eth, "mtu"), str(interface.mtu),
+                                 f"at most {longest}, or core.max_frame of {node} to be larger")
                 self._subnets(router, where)
                 self._protocols(router, where)
 
@@ -510,6 +538,60 @@ class _Checker:
                 if host.gateway is not None and host.gateway not in host.address.network:
                     self.add((*where, "gateway"), str(host.gateway), f"an address in {host.address.network}")
 
+    def _members(self) -> None:
+        """Addresses of a network: each there once, each subnet on one segment."""
+        segment_of = self.topology.segment_of()
+        for network_name, network in self.topology.networks.items():
+            # (address, segment, location) of each interface of a router
+            interfaces: list[tuple[IPv4Interface, str, Location]] = []
+            for name, router in network.routers.items():
+                for eth, interface in router.interfaces.items():
+                    endpoint = f"{router.node or name}:p{interface_port(eth)}"
+                    where: Location = ("topology", "networks", network_name, "routers", name, "interfaces", eth,
+                                       "address")
+                    for address in interface.address:
+                        segment = segment_of.get(endpoint, endpoint)
+                        self._against_others(address, segment, where, interfaces)
+                        interfaces.append((address, segment, where))
+            taken = {address.ip: where for address, _, where in interfaces}
+            for name, host in network.hosts.items():
+                where = ("topology", "networks", network_name, "hosts", name)
+                here = [address for address, segment, _ in interfaces if segment == segment_of[host.attach]]
+                self._host_on_segment(host, network_name, where, here)
+                if host.address.ip in taken:
+                    self.add((*where, "address"), f"{host.address}, which is the address of "
+                             f"{_path(taken[host.address.ip][3:])} too", "an address of its own")
+                taken.setdefault(host.address.ip, where)
+            for name, host in network.hosts.items():
+                if (host.gateway is not None and host.gateway in host.address.network
+                        and (host.gateway not in taken or host.gateway == host.address.ip)):
+                    self.add(("topology", "networks", network_name, "hosts", name, "gateway"), str(host.gateway),
+                             f"an address of one of the routers of {network_name}")
+
+    def _against_others(self, address: IPv4Interface, segment: str, where: Location,
+                        others: list[tuple[IPv4Interface, str, Location]]) -> None:
+        for other, other_segment, other_where in others:
+            if other_where[4] == where[4] or not other.network.overlaps(address.network):
+                continue        # what one router has is compared where its interfaces are looked at
+            place = _path(other_where[3:-1])
+            if other.ip == address.ip:
+                self.add(where, f"{address}, which is the address of {place} too", "an address of its own")
+            elif segment != other_segment:
+                self.add(where, f"{address}, which overlaps {other.network} of {place} on another segment",
+                         "each subnet of a network on one segment")
+            elif other.network != address.network:
+                self.add(where, f"{address} on the segment of {place}, which has {other}", "the same prefix length")
+            else:
+                continue
+            return
+
+    def _host_on_segment(self, host: Host, network: str, where: Location, here: list[IPv4Interface]) -> None:
+        if not here:
+            self.add((*where, "attach"), repr(host.attach), f"a port on whose segment there is a router of {network}")
+        elif host.address.network not in {address.network for address in here}:
+            subnets = ", ".join(str(subnet) for subnet in dict.fromkeys(address.network for address in here))
+            self.add((*where, "address"), str(host.address), f"an address in the segment's subnet, {subnets}")
+
     def _names(self) -> None:
         seen: dict[str, str] = {}
         for network_name, network in self.topology.networks.items():
@@ -522,6 +604,35 @@ class _Checker:
                     seen.setdefault(full, _path(where))
 
 
+def _not_yaml(error: YAMLError, text: str) -> Problem:
+    """A problem as the YAML parser reports it."""
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, int(error.position)) + 1
+        return Problem(line, "", f"the character U+{ord(error.character):04X}", "text")
+    if not isinstance(error, MarkedYAMLError):
+        return Problem(1, "", " ".join(str(error).split()), "YAML")
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    what = " ".join((error.problem or "something else").split())
+    if isinstance(error, DuplicateKeyError):
+        key = re.match(r'found duplicate key "(.*?)"', what)
+        return Problem(line, "", f"the key {key[1]!r} twice" if key else what, "each key of a mapping once")
+    both = re.fullmatch(r"(?:expected (.*?),? )?but (?:got|found) (.*)", what)
+    if both:
+        return Problem(line, "", both[2], both[1] or "YAML")
+    return Problem(line, "", what.removeprefix("found "), "YAML")
+
+
+def _merged(problems: list[Problem]) -> list[Problem]:
+    """Problems with the same value, one for each kind of thing it could have been, as one."""
+    expected: dict[tuple[int, str, str], list[str]] = {}
+    for problem in problems:
+        said = expected.setdefault((problem.line, problem.where, problem.found), [])
+        if problem.expected not in said:
+            said.append(problem.expected)
+    return [Problem(*key, " or ".join(said)) for key, said in expected.items()]
+
+
 def parse(text: str, file: str = "<text>") -> TopologyFile:
     """Read a topology.
 
@@ -532,19 +643,17 @@ def parse(text: str, file: str = "<text>") -> TopologyFile:
     """
     try:
         document = _Document(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = " ".join((error.problem or "something else").removeprefix("found ").split())
-        raise TopologyError(file, [Problem(mark.line + 1 if mark else 1, "", what, "YAML")]) from None
     except YAMLError as error:
-        raise TopologyError(file, [Problem(1, "", str(error), "YAML")]) from None
+        raise TopologyError(file, [_not_yaml(error, text)]) from None
+    except RecursionError:
+        raise TopologyError(file, [Problem(1, "", "brackets in brackets without end", "YAML")]) from None
     if not isinstance(document.data, dict):
         raise TopologyError(file, [Problem(1, "", _show(document.data), "a mapping with the keys name and topology")])
     try:
         model = TopologyFile.model_validate(document.data)
     except ValidationError as error:
         problems = [_translate(document, entry) for entry in error.errors(include_url=False)]
-        raise TopologyError(file, list(dict.fromkeys(problems))) from None
+        raise TopologyError(file, _merged(problems)) from None
     problems = _Checker(document, model.topology).check()
     if problems:
         raise TopologyError(file, list(dict.fromkeys(problems)))

@@ -8,7 +8,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import REASONS, HostStatus, OpStatus, QueueStat, RxError, Table
+from polyrouter.hdl.layouts import QUEUE_STATS, REASONS, HostStatus, OpStatus, QueueStat, RxError, Table
 
 from .cocotb_stream import FrameSink, FrameSource, GmiiFrameSink, GmiiFrameSource, StreamClock
 from .frames import RxFrame
@@ -207,7 +207,7 @@ class CocotbBoard:
     async def read_queues(self) -> dict[tuple[int, QueueStat], int]:
         """All statistics of all queues."""
         keys = [(port, stat) for port in range(self.config.all_ports) for stat in QueueStat]
-        values = await self.read([Op.read(Table.QUEUE, 0, port * 8 + stat) for port, stat in keys])
+        values = await self.read([Op.read(Table.QUEUE, 0, port * QUEUE_STATS + stat) for port, stat in keys])
         return dict(zip(keys, values, strict=True))
 
     def pause_randomly(self, rng: Random, *, sources: float = 0.0, sinks: float = 0.0, longest: int = 10) -> None:

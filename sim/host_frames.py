@@ -5,6 +5,7 @@ from typing import Any
 
 from polyrouter.hdl.config import HOST_HEADER_BYTES
 from polyrouter.hdl.layouts import (
+    BOARD_MAC,
     CONTROL_OP,
     HOST_ETHERTYPE,
     HOST_HEADER,
@@ -19,7 +20,6 @@ from polyrouter.hdl.layouts import (
 
 __all__ = ["BOARD_MAC", "BROADCAST", "OP_BYTES", "HostFrame", "Op"]
 
-BOARD_MAC = bytes.fromhex("02706f6c7900")
 BROADCAST = b"\xff" * 6
 OP_BYTES = CONTROL_OP.size // 8
 

@@ -99,4 +99,5 @@ class AgentClient:
             except (ValueError, KeyError):
                 detail = answer.text
             raise AgentError(f"{self.node}: {detail}")
-        return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+        # Events are lines of JSON, of another media type; they are handed on as they are.
+        return answer.json() if answer.headers.get("content-type") == "application/json" else answer.text

@@ -8,6 +8,7 @@ from ...hdl.config import ConfigError, CoreConfig
 from ...hdl.layouts import (
     INFO_MAGIC,
     MAX_OPS,
+    QUEUE_STATS,
     REASONS,
     Info,
     OpStatus,
@@ -31,8 +32,6 @@ WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
 #: Words that are read before it is another thread's turn.
 READ_AT_ONCE = 2048
-#: Rows of the queue table for each port.
-STATS_PER_PORT = 8
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ class Driver:
     def read_queues(self) -> dict[tuple[int, QueueStat], int]:
         """State of the output queues by port and statistic; the host port is ``ports``."""
         keys = [(port, stat) for port in range(self.info().config.all_ports) for stat in QueueStat]
-        values = self.read_rows((Table.QUEUE, 0, port * STATS_PER_PORT + stat) for port, stat in keys)
+        values = self.read_rows((Table.QUEUE, 0, port * QUEUE_STATS + stat) for port, stat in keys)
         return dict(zip(keys, values, strict=True))
 
     @property

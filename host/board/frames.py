@@ -11,6 +11,7 @@ from amaranth.lib import data
 
 from ...hdl.config import HOST_HEADER_BYTES
 from ...hdl.layouts import (
+    BOARD_MAC,
     CONTROL_OP,
     HOST_ETHERTYPE,
     HOST_HEADER,
@@ -25,8 +26,6 @@ from ...hdl.layouts import (
 __all__ = ["BOARD_MAC", "OP_BYTES", "Header", "Op", "OpResult", "decode_header", "decode_results", "encode_inject",
            "encode_request"]
 
-#: Source address of what a board sends; a board takes frames to any address.
-BOARD_MAC = bytes.fromhex("02706f6c7900")
 OP_BYTES = CONTROL_OP.size // 8
 
 

@@ -9,16 +9,13 @@ import fcntl
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable
 from typing import Protocol, TypeVar
-
-from pyroute2 import netns as namespaces
 
 from ...hdl.config import HOST_HEADER_BYTES, MAX_FRAME_STANDARD
 from ...hdl.layouts import HOST_ETHERTYPE
+from ..netns import in_namespace
 
-__all__ = ["FrameTransport", "TransportError", "in_namespace", "open_packet_socket"]
+__all__ = ["FrameTransport", "TransportError", "open_packet_socket"]
 
 #: Room for punts and responses that arrive while the receiver is busy.
 RECEIVE_BUFFER = 16 << 20
@@ -56,32 +53,6 @@ class FrameTransport(Protocol):
     def close(self) -> None:
         """End the use."""
         ...
-
-
-def in_namespace(netns: str | None, function: Callable[[], T]) -> T:
-    """Call a function inside of a network namespace, given by name or path; None is the caller's own.
-
-    It runs in a thread of its own, which ends with it: the namespace is a property of a thread, and no other thread of
-    the process may see it change.
-    """
-    if netns is None:
-        return function()
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def enter() -> None:
-        try:
-            namespaces.setns(netns, flags=0)
-            results.append(function())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=enter, name=f"netns-{netns}")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = HOST_ETHERTYPE) -> socket.socket:

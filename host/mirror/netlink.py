@@ -19,7 +19,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
-from ..fabric import in_namespace
+from ..netns import in_namespace
 
 __all__ = ["Address", "Event", "Hop", "Link", "MirrorSocket", "Neighbour", "NextHopObject", "Overflow", "Route",
            "decode", "neighbour_use_request"]

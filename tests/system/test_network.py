@@ -21,7 +21,8 @@ from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.hostport import HostPort
 from polyrouter.host.board.transport import open_packet_socket
 from polyrouter.host.cli import app
-from polyrouter.host.fabric import in_namespace, list_namespaces, namespace_path
+from polyrouter.host.fabric import list_namespaces, namespace_path
+from polyrouter.host.netns import in_namespace
 from typer.testing import CliRunner
 
 pytestmark = [pytest.mark.root, pytest.mark.image]

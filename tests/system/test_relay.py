@@ -12,7 +12,7 @@ import uuid
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import Reason
-from polyrouter.host.fabric import in_namespace
+from polyrouter.host.netns import in_namespace
 from polyrouter.host.relay import Relay
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root and namespaces")]
