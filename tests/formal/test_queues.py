@@ -237,8 +237,14 @@ def read_side() -> Module:
     return m
 
 
-@pytest.mark.parametrize(("harness", "depth"), [(admission, 9), (allocator, 10), (queues, 11), (read_side, 9)])
+@pytest.mark.parametrize(("harness", "depth"), [(admission, 8), (allocator, 10), (queues, 8), (read_side, 8)])
 def test_part(tmp_path, harness, depth):
+    prove(harness(), tmp_path, depth=depth, induction=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("harness", "depth"), [(admission, 12), (allocator, 12), (queues, 11), (read_side, 9)])
+def test_part_deeper(tmp_path, harness, depth):
     prove(harness(), tmp_path, depth=depth, induction=False)
 
 
