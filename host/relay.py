@@ -31,8 +31,8 @@ _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 6, 8, 23
 _SO_RCVBUFFORCE = 33
-#: Room for some thousand frames of a container, past the limit of net.core.rmem_max.
-_RECEIVE_BUFFER = 4 << 20
+#: Room for a second of frames of a container, past the limit of net.core.rmem_max.
+_RECEIVE_BUFFER = 1 << 20
 #: tp_status, tp_len, tp_snaplen, tp_mac, tp_net, tp_vlan_tci, tp_vlan_tpid
 _AUXDATA = struct.Struct("=IIIHHHH")
 _VLAN_VALID, _VLAN_TPID_VALID = 1 << 4, 1 << 6

@@ -73,7 +73,10 @@ class LiveBoardKeeper:
     def ensure(self) -> bool:
         if self.running():
             return False
-        executable = build(self._spec, lambda _: None)
+        # One that has ended is started again as it was, whatever has become of the sources since.
+        executable = self._board.executable if self._board is not None else None
+        if executable is None or not executable.exists():
+            executable = build(self._spec, lambda _: None)
         taps: list[int] = []
         try:
             for name in (*self._spec.taps, self._spec.host_tap):

@@ -1,6 +1,7 @@
 """What happened on a node: kept in a file of JSON lines, and in memory for those who follow."""
 
 import json
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from typing import Any
 __all__ = ["EventLog"]
 
 _KEPT = 4096
+#: Bytes of the file from which on only those events are kept, at a start.
+_LONGEST_FILE = 4 << 20
+
+_log = logging.getLogger(__name__)
 
 
 class EventLog:
@@ -27,6 +32,7 @@ class EventLog:
         self._news = threading.Condition()
         self._number = 0
         if path.exists():
+            _shorten(path)
             with path.open(encoding="utf-8") as file:
                 for line in deque(file, maxlen=_KEPT):
                     try:
@@ -46,8 +52,11 @@ class EventLog:
             event = {"number": self._number, "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                      "what": what, **details}
             self._events.append(event)
-            self._file.write(json.dumps(event) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps(event) + "\n")
+                self._file.flush()
+            except OSError as error:    # no room on the disk: the node must go on
+                _log.error("event %s can't be saved: %s", event, error)
             self._news.notify_all()
 
     def since(self, number: int = 0) -> list[dict[str, Any]]:
@@ -67,3 +76,13 @@ class EventLog:
                 yield event
             if not events:
                 yield None
+
+
+def _shorten(path: Path) -> None:
+    if path.stat().st_size <= _LONGEST_FILE:
+        return
+    with path.open("rb") as file:
+        last = deque(file, maxlen=_KEPT)
+    shorter = path.with_suffix(".new")
+    shorter.write_bytes(b"".join(last))
+    shorter.replace(path)

@@ -1,5 +1,6 @@
 """Pid files, events and the supervisor of processes."""
 
+import errno
 import json
 import os
 import subprocess
@@ -48,6 +49,30 @@ def test_events_go_on_after_a_restart(tmp_path):
     assert [(event["number"], event["what"]) for event in log.since()] == [(1, "started"), (2, "ended")]
     assert [event["what"] for event in log.since(1)] == ["ended"]
     assert json.loads(path.read_text().splitlines()[-1])["what"] == "ended"
+
+
+def test_a_long_file_of_events_is_shortened(tmp_path):
+    path = tmp_path / "events.jsonl"
+    EventLog(path).emit("first")
+    line = json.dumps({"number": 2, "what": "many", "text": "x" * 2000}) + "\n"
+    with path.open("a") as file:
+        file.write(line * 5000)
+    log = EventLog(path)
+    log.emit("last")
+    assert len(log.since()) == 4096 and log.since()[-1]["number"] == 3
+    assert len(path.read_text().splitlines()) == 4097
+
+
+def test_a_full_disk_stops_no_events(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "no space left")
+
+    log._file = Full()
+    log.emit("no room")
+    assert [event["what"] for event in log.since()] == ["no room"]
 
 
 def test_events_can_be_followed(tmp_path):
