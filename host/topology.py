@@ -434,8 +434,9 @@ class _Checker:
         self._links()
         self._routers()
         self._hosts()
-        self._members()
         self._names()
+        if not self.problems:       # what is attached to the wrong port would only seem to be in the wrong subnet
+            self._members()
         return self.problems
 
     def _endpoint(self, endpoint: str, location: Location) -> None:
@@ -608,7 +609,7 @@ def _not_yaml(error: YAMLError, text: str) -> Problem:
     """A problem as the YAML parser reports it."""
     if isinstance(error, ReaderError):
         line = text.count("\n", 0, int(error.position)) + 1
-        return Problem(line, "", f"the character U+{ord(error.character):04X}", "text")
+        return Problem(line, "", f"the character U+{int(error.character):04X}", "text")
     if not isinstance(error, MarkedYAMLError):
         return Problem(1, "", " ".join(str(error).split()), "YAML")
     mark = error.problem_mark or error.context_mark

@@ -119,14 +119,57 @@ def test_a_mistake_in_an_anchored_part_is_shown_where_it_is_written(old, new, li
 
 
 @pytest.mark.parametrize("text,message", [
-    ("name: [", "net.yaml:1: found expected the node content"),
-    ("name: a\nname: b\n", "net.yaml:2: found duplicate key"),
+    ("name: [", "net.yaml:1: found '<stream end>'; expected the node content"),
+    ("name: a\nname: b\n", "net.yaml:2: found the key 'name' twice; expected each key of a mapping once"),
+    ("name: {a: 1\n", "net.yaml:2: found '<stream end>'; expected ',' or '}'"),
+    ("name: a\n---\nname: b\n", "net.yaml:2: found another document; expected YAML"),
+    ("name: a\nname2: b\0\n", "net.yaml:2: found the character U+0000; expected text"),
+    ("name: " + 3000 * "[", "net.yaml:1: found brackets in brackets without end; expected YAML"),
     ("- 1\n", "net.yaml:1: found a list; expected a mapping with the keys name and topology"),
     ("", "net.yaml:1: found nothing; expected a mapping with the keys name and topology"),
 ])
 def test_not_a_topology(text, message):
     found = problems(text)
     assert len(found) == 1 and found[0].startswith(message)
+
+
+RED = "topology.networks.red"
+
+
+@pytest.mark.parametrize("old,new,message", [
+    ("10.0.0.2/30", "10.0.0.1/30", f"21: {RED}.routers.right.interfaces.eth0.address: found 10.0.0.1/30, which is the "
+     "address of routers.left.interfaces.eth0 too; expected an address of its own"),
+    ("10.0.0.2/30", "10.0.0.2/24", f"21: {RED}.routers.right.interfaces.eth0.address: found 10.0.0.2/24 on the segment "
+     "of routers.left.interfaces.eth0, which has 10.0.0.1/30; expected the same prefix length"),
+    ("10.0.0.2/30", "192.168.1.129/25", f"21: {RED}.routers.right.interfaces.eth0.address: found 192.168.1.129/25, "
+     "which overlaps 192.168.1.0/24 of routers.left.interfaces.eth1 on another segment; "
+     "expected each subnet of a network on one segment"),
+    ("192.168.1.10/24", "192.168.1.1/24", f"23: {RED}.hosts.a.address: found 192.168.1.1/24, which is the address of "
+     "routers.left.interfaces.eth1 too; expected an address of its own"),
+    ("192.168.1.10/24", "172.16.0.1/24", f"23: {RED}.hosts.a.address: found 172.16.0.1/24; "
+     "expected an address in the segment's subnet, 192.168.1.0/24"),
+    ('"left:p1"', '"right:p1"', f"23: {RED}.hosts.a.attach: found 'right:p1'; "
+     "expected a port on whose segment there is a router of red"),
+    ("192.168.1.10/24", "192.168.1.10/24, gateway: 192.168.1.99", f"23: {RED}.hosts.a.gateway: found 192.168.1.99; "
+     "expected an address of one of the routers of red"),
+    ("10.0.0.1/30", "10.0.0.1", f"16: {RED}.routers.left.interfaces.eth0.address: found '10.0.0.1'; "
+     "expected an IPv4 address with its prefix length, as in 192.0.2.1/24"),
+    ("10.0.0.1/30", "224.0.0.1/24", f"16: {RED}.routers.left.interfaces.eth0.address: found '224.0.0.1/24'; "
+     "expected an address that an interface can have, not one of 0/8, 127/8, 224/4 or 240/4"),
+    ("10.0.0.1/30", "10.0.0.1/30, mtu: 9000", f"16: {RED}.routers.left.interfaces.eth0.mtu: found 9000; "
+     "expected at most 1500, or core.max_frame of left to be larger"),
+    ("64M", "1M", "4: topology.defaults.limits.memory: found '1M'; expected at least 16M"),
+])
+def test_a_part_that_does_not_fit_the_others(old, new, message):
+    text = GOOD.replace("    blue: *red\n    green:\n      <<: *red\n      hosts: {}\n", "")
+    text = text.replace("  networks:\n", "  networks:\n    # one only\n").replace(old, new)
+    assert problems(text) == [f"net.yaml:{message}"]
+
+
+def test_what_could_be_two_things_is_one_problem():
+    assert change("          ospf: {passive: [eth1]}", "          static: [{prefix: 10.9.0.0/16, via: x}]") == [
+        "net.yaml:17: topology.networks.red.routers.left.static[0].via: found 'x'; "
+        "expected an IPv4 address or 'blackhole'"]
 
 
 def test_missing_file(tmp_path):
