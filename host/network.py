@@ -1,10 +1,14 @@
 """A network's life: ``up`` makes what its file says, ``down`` removes what ``up`` has made."""
 
 import contextlib
+import errno
+import hashlib
 import os
 import select
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -33,6 +37,8 @@ Progress = Callable[[str], None]
 #: Seconds that an agent or process may take to start or to end.
 _START_TIMEOUT, _STOP_TIMEOUT = 30.0, 10.0
 _POLL = 0.05
+#: The device /dev/net/tun.
+_TUN = os.makedev(10, 200)
 
 
 class NetworkError(RuntimeError):
@@ -57,6 +63,23 @@ class Network:
     def __init__(self, name: str, progress: Progress = _quiet) -> None:
         self.name = name
         self.progress = progress
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from changing the network at the same time.
+
+        An address of this kind is in no file system and goes with the process, however that ends.
+        """
+        place = hashlib.sha256(str(network_dir(self.name).absolute()).encode()).hexdigest()
+        with socket.socket(socket.AF_UNIX) as lock:
+            try:
+                lock.bind(f"\0polyrouter/{place}")
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise NetworkError(f"another 'polyrouter up' or 'down' of {self.name} is running: "
+                                   "wait until it has ended") from None
+            yield
 
     @property
     def exists(self) -> bool:
@@ -152,10 +175,10 @@ class Network:
         changes, spec, allocation = self.plan(file)
         if dry_run or not changes:
             return changes
-        require_root()
+        require_machine()
         self._check_images(spec)
         self._build_boards(spec)
-        with self.store() as store:
+        with self._alone(), self.store() as store:
             old, _ = self._saved(store)
             store.set(attempt=spec.model_dump(), allocation=allocation.model_dump(mode="json"))
             self._execute(store, old, spec, changes)
@@ -323,7 +346,7 @@ class Network:
             raise NetworkError(f"there is no network {self.name}; there are: {running}")
         require_root()
         removed = []
-        with self.store() as store:
+        with self._alone(), self.store() as store:
             resources = store.resources()
             namespaces = [name for kind, name in resources if kind == "namespace"]
             nodes = [name for kind, name in resources if kind == "node"]
@@ -402,6 +425,27 @@ def require_root() -> None:
     """
     if os.geteuid() != 0:
         raise NetworkError("this needs root, for namespaces and interfaces: run it with sudo")
+
+
+def require_machine() -> None:
+    """Say what is missing before anything is started, if networks can't be made here.
+
+    Raises
+    ------
+    NetworkError
+        If this process is not root's, or there is no runtime or no TAPs.
+    """
+    require_root()
+    if shutil.which("runc") is None:
+        raise NetworkError("runc is not in PATH: apt-get install runc")
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+        usable = stat.S_ISCHR(os.stat("/dev/net/tun").st_mode) and os.stat("/dev/net/tun").st_rdev == _TUN
+    except OSError:
+        usable = False
+    if not usable:
+        raise NetworkError("/dev/net/tun is not usable: modprobe tun; mkdir -p /dev/net; mknod /dev/net/tun c 10 200; "
+                           "a container must be given that device")
 
 
 def _end_processes(namespaces: list[str]) -> None:
