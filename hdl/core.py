@@ -149,6 +149,6 @@ class Core(wiring.Component):
             *self.rx, self.host_rx, *self.tx, self.host_tx, arbiter.o, parser.o, parser.body, vmac.o, context.o, fib.o,
             adjacency.o, decide.o, rewriter.o, buffer.o_host, deframer.o_inject, deframer.o_request, control.o,
         ]
-        busy = Cat(stream.valid for stream in moving) | control.busy
+        busy = Cat(stream.valid for stream in moving) | control.busy | buffer.busy
         m.d.sync += self.idle.eq(busy == 0)
         return m
