@@ -41,7 +41,7 @@ def test_numbers_and_addresses_are_unique():
         assert sorted(numbers) == list(range(8))
     macs = [mac for place in result.routers.values() for mac in place.macs.values()]
     macs += [place.mac for place in result.hosts.values()]
-    assert len(set(macs)) == len(macs) == 16 * 2 + 16
+    assert len(set(macs)) == len(macs) == 16 * 3 + 32
     for mac in macs:
         assert int(mac[:2], 16) & 3 == 2        # locally administered, unicast
 
@@ -64,10 +64,11 @@ def test_peers_are_the_members_of_the_same_network_on_the_segment():
     allocation = allocate(file)
     spec = network_spec(file, allocation)
     red = spec.nodes["left"].routers["red-left"]
-    cable, lan = red.ports
-    assert (cable.name, lan.name) == ("eth0", "eth1")
+    cable, lan, other_lan = red.ports
+    assert (cable.name, lan.name, other_lan.name) == ("eth0", "eth1", "eth2")
     assert cable.peers == [allocation.routers["red-right"].macs[0]]
     assert lan.peers == [allocation.hosts["red-a"].mac]
+    assert other_lan.peers == [allocation.hosts["red-c"].mac]
     assert cable.guard and lan.guard
 
 

@@ -37,7 +37,7 @@ def changes(old: NetworkSpec | None, new: NetworkSpec, seen: Seen) -> list[str]:
 def test_new_network(before):
     found = changes(None, before, Seen())
     assert found[0] == "create fabric pr-two-sites: the network is new"
-    assert len(found) == 1 + 2 + 3 + 16 + 16
+    assert len(found) == 1 + 2 + 5 + 32 + 16
     assert "create router grey-right: it is new in the file" in found
 
 
@@ -49,7 +49,7 @@ def test_a_network_less(before):
     after = spec_of(TEXT.replace("    orange: *ospf\n", ""), before)
     assert changes(before, after, all_there(before)) == [
         f"remove {kind} orange-{name}: it is not in the file any more"
-        for kind, name in (("host", "a"), ("host", "b"), ("router", "left"), ("router", "right"))]
+        for kind, name in (("host", "a"), ("host", "b"), ("host", "c"), ("host", "d"), ("router", "left"), ("router", "right"))]
 
 
 def test_a_host_more_is_a_peer_more_of_its_router_only(before):
@@ -57,10 +57,14 @@ def test_a_host_more_is_a_peer_more_of_its_router_only(before):
     extra = TEXT.replace(marker, "    orange:\n      <<: *ospf\n      hosts:\n"
                          "        a: {attach: \"left:p1\", address: 192.168.1.10/24}\n"
                          "        b: {attach: \"right:p1\", address: 192.168.2.10/24}\n"
-                         "        c: {attach: \"left:p2\", address: 192.168.3.10/24}\n")
-    found = changes(before, spec_of(extra, before), all_there(before))
-    assert found == ["create segment leftp2: it is new in the file: left-p2",
-                     "create host orange-c: it is new in the file"]
+                         "        c: {attach: \"left:p2\", address: 192.168.3.10/24}\n"
+                         "        d: {attach: \"right:p3\", address: 192.168.4.10/24}\n"
+                         "        e: {attach: \"left:p1\", address: 192.168.1.11/24}\n")
+    after = spec_of(extra, before)
+    assert changes(before, after, all_there(before)) == [
+        "update host orange-a: neighbours differ",
+        "create host orange-e: it is new in the file",
+        f"update router orange-left: eth1: peer {after.hosts['orange-e'].mac} added"]
 
 
 def test_limits_and_configuration(before):
@@ -99,4 +103,4 @@ def test_an_up_that_broke_off_is_done_again(before):
     found = plan(before, before, seen)
     assert {(change.action, change.why) for change in found} == {("repair", "the last 'up' did not end")}
     assert [change.name for change in found if change.kind == "node"] == ["left", "right"]
-    assert len([change for change in found if change.kind == "host"]) == 16
+    assert len([change for change in found if change.kind == "host"]) == 32
