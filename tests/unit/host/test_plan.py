@@ -49,7 +49,7 @@ def test_a_network_less(before):
     after = spec_of(TEXT.replace("    orange: *ospf\n", ""), before)
     assert changes(before, after, all_there(before)) == [
         f"remove {kind} orange-{name}: it is not in the file any more"
-        for kind, name in (("host", "a"), ("host", "b"), ("host", "c"), ("host", "d"), ("router", "left"), ("router", "right"))]
+        for kind, names in (("host", "abcd"), ("router", ("left", "right"))) for name in names]
 
 
 def test_a_host_more_is_a_peer_more_of_its_router_only(before):
