@@ -1,6 +1,8 @@
 """polyrouter bench"""
 
 import importlib
+import os
+import platform
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +32,10 @@ def bench(
         raise fail(f"there is no bench {name!r}; there are: {', '.join(BENCHES)}", USAGE)
     module, function, what = BENCHES[name]
     with reporting(), progress(f"measuring {what}"):
-        result: dict[str, Any] = getattr(importlib.import_module(module), function)()
+        found = getattr(importlib.import_module(module), function)()
+    result: dict[str, Any] = found if isinstance(found, dict) else {
+        "bench": name, "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
+        "results": found}
     if as_json:
         print_json(result)
     else:

@@ -51,6 +51,18 @@ def test_bench_names(run):
     assert run("bench", "nothing").exit_code == 2
 
 
+@pytest.mark.parametrize("ok,code", [(True, 0), (False, 1)])
+def test_bench_is_one_object(run, monkeypatch, ok, code):
+    row = {"name": "speed", "value": 1.0, "unit": "m/s", "bar": 0.5, "ok": ok}
+    monkeypatch.setattr("polyrouter.host.benchmarks.fib.run_fib_bench", lambda: [row])
+    result = run("bench", "fib", "--json")
+    assert result.exit_code == code
+    shown = json.loads(result.stdout)
+    assert set(shown) == {"bench", "machine", "results"}
+    assert (shown["bench"], shown["results"]) == ("fib", [row])
+    assert "speed" in run("bench", "fib").stdout
+
+
 def test_dry_run_of_a_new_network(run, tmp_path):
     path = tmp_path / "one.yaml"
     path.write_text("name: dry-run-only\ntopology:\n  nodes:\n    left: {}\n  networks:\n    red:\n      routers:\n"
