@@ -281,12 +281,13 @@ def test_capture(site):
 
 def test_only_what_changed_is_changed(site):
     before = {row["name"]: row["pid"] for row in site.json("ps")["routers"]}
-    site.write(TOPOLOGY.replace(HOST, HOST + '        c: {attach: "left:p2", address: 192.168.3.10/24}\n')
+    site.write(TOPOLOGY.replace(HOST, HOST + '        c: {attach: "left:p1", address: 192.168.1.11/24}\n')
                .replace("blue: *ospf", "blue: *ospf\n    green: *ospf").replace("memory: 128M", "memory: 96M"))
     with traffic(site, "red-a", "red-b", "192.168.2.10") as arrivals:
         changes = site.up()
         flows_again(arrivals)
-    new = {"create segment leftp2", *(f"create host {network}-c" for network in ("red", "blue", "green"))}
+    new = {f"create host {network}-c" for network in ("red", "blue", "green")}
+    new |= {"update host red-a", "update host blue-a"}      # they know c's address
     new |= {"create host green-a", "create host green-b", "create router green-left", "create router green-right"}
     assert set(changes) == new | {f"update router {network}-{node}" for network in ("red", "blue")
                                   for node in ("left", "right")}
