@@ -52,7 +52,7 @@ class CoreConfig:
     max_frame : int
         Longest frame accepted, in bytes with FCS: 1518 to 9018.
     clock_hz : float
-        Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once, the host port too.
+        Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
     Raises
     ------
@@ -113,19 +113,20 @@ class CoreConfig:
             raise ConfigError(f"{name} must be {kind}{least} to {most}, not {value}")
 
     def check_line_rate(self) -> None:
-        """Check that the core can carry all its ports, the host port too, at 1 Gb/s.
+        """Check that the core can carry all its data ports at 1 Gb/s.
 
-        Less would let a MAC run dry in the middle of a frame, since the ports share the frame buffer's read port.
+        A busy host port may then slow the others down, but never in the middle of a frame: a MAC begins a frame when
+        it has so much of it that the least rate of the frame buffer suffices for the rest.
 
         Raises
         ------
         ConfigError
-            If ``data_width * clock_hz`` is less than what the ports take together.
+            If ``data_width * clock_hz`` is less than what the ports deliver together.
         """
-        if self.data_width * self.clock_hz < self.all_ports * 1e9:
+        if self.data_width * self.clock_hz < self.ports * 1e9:
             raise ConfigError(f"data_width {self.data_width} at {self.clock_hz / 1e6:g} MHz carries "
-                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.ports} data "
-                              "ports and the host port take at 1 Gb/s each: use a wider data_width or a faster clock")
+                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.ports} ports of "
+                              "1 Gb/s: use a wider data_width or a faster clock")
 
     @property
     def host_port(self) -> int:
