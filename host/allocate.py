@@ -57,8 +57,8 @@ def fabric_namespace(topology: str) -> str:
 
 
 def host_namespace(topology: str, host: str) -> str:
-    """Network namespace of a host."""
-    return f"pr-{topology}-{host}"
+    """Network namespace of a host. The dot is in no name, so that no other topology can have the same one."""
+    return f"pr-{topology}.{host}"
 
 
 def derive_mac(taken: set[str], *parts: str | int) -> str:

@@ -221,7 +221,7 @@ def _processes(network: Network) -> list[int]:
 def _left_behind(network: Network, pids: list[int]) -> list[str]:
     """What is still there of a network that was taken down."""
     fabric = fabric_namespace(network.name)
-    found = [f"namespace {name}" for name in list_namespaces() if name == fabric or name.startswith(f"{fabric}-")]
+    found = [f"namespace {name}" for name in list_namespaces() if name == fabric or name.startswith(f"{fabric}.")]
     found += [f"process {pid}" for pid in pids if _alive(pid)]
     directories = [path for path in (network_dir(network.name), run_dir() / network.name) if path.exists()]
     found += [f"files in {path}" for path in directories]

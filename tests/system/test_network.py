@@ -100,7 +100,7 @@ class Site:
         return [f"{change['action']} {change['kind']} {change['name']}" for change in changes]
 
     def namespace(self, host: str) -> str:
-        return f"pr-{self.name}-{host}"
+        return f"pr-{self.name}.{host}"
 
     def ping(self, first: str, target: str) -> bool:
         done = subprocess.run(["ip", "netns", "exec", self.namespace(first), "ping", "-n", "-q", "-c", "1", "-W", "2",

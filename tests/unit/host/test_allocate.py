@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from polyrouter.host.allocate import allocate, derive_mac, interface_name
+from polyrouter.host.allocate import allocate, derive_mac, fabric_namespace, host_namespace, interface_name
 from polyrouter.host.spec import network_spec
 from polyrouter.host.topology import load, parse
 
@@ -51,6 +51,12 @@ def test_taken_addresses_are_avoided():
     first, second = derive_mac(taken, "a", 1), derive_mac(taken, "a", 1)
     assert first != second
     assert taken == {first, second}
+
+
+def test_namespaces_of_different_topologies_differ():
+    names = [fabric_namespace("a"), fabric_namespace("a-b"), fabric_namespace("a-b-c"), host_namespace("a", "b-c"),
+             host_namespace("a-b", "c")]
+    assert len(set(names)) == len(names)
 
 
 def test_interface_names_fit_the_kernel():
