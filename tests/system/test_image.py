@@ -22,8 +22,11 @@ pytestmark = [
 
 BUILDER = """
 import sys
+import signal
 from pathlib import Path
 from polyrouter.host.runtime.image import Images
+# As in a terminal: who runs the tests in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 Images(Path(sys.argv[1])).build("fresh", progress=lambda line: print(line, flush=True))
 """
 
