@@ -29,7 +29,7 @@ from .paths import network_dir, run_dir, state_dir
 from .runtime.image import Images
 from .runtime.runc import RuncRuntime
 from .spec import HostSpec, NetworkSpec
-from .topology import load
+from .topology_file import load
 
 __all__ = ["EXAMPLE", "run_demo"]
 

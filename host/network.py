@@ -28,7 +28,8 @@ from .plan import Change, Seen, plan
 from .runtime.runc import RuncRuntime
 from .spec import NetworkSpec, network_spec
 from .store import NetworkStore
-from .topology import TopologyFile, load
+from .topology import TopologyFile
+from .topology_file import load
 
 __all__ = ["Network", "NetworkError", "Progress", "require_root"]
 

@@ -52,7 +52,7 @@ def sim(ports: Ports = 4, routers: Routers = 8, macs: Macs = False, settings: Se
     """Build the simulated board, so that 'up' need not."""
     from polyrouter.sim.live.build import build_board
 
-    from ..topology import load
+    from ..topology_file import load
 
     with reporting(), progress("building the board") as step:
         if file is not None:

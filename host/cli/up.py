@@ -18,7 +18,7 @@ def up(
 ) -> None:
     """Make a network what its file says, whether it runs already or not. Says what it changes, and why."""
     from ..network import Network
-    from ..topology import load
+    from ..topology_file import load
 
     with reporting():
         name = load(file).name

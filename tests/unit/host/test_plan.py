@@ -6,7 +6,7 @@ import pytest
 from polyrouter.host.allocate import allocate
 from polyrouter.host.plan import Seen, plan
 from polyrouter.host.spec import NetworkSpec, network_spec
-from polyrouter.host.topology import parse
+from polyrouter.host.topology_file import parse
 
 TEXT = (Path(__file__).parents[3] / "examples" / "two-sites.yaml").read_text()
 

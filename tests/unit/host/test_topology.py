@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
-from polyrouter.host.topology import TopologyError, TopologyFile, load, parse
+from polyrouter.host.topology import TopologyFile
+from polyrouter.host.topology_document import TopologyError
+from polyrouter.host.topology_file import load, parse
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

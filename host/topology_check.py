@@ -1,0 +1,197 @@
+"""What the models of a topology file can't say of it."""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from polyrouter.hdl.config import ConfigError, CoreConfig
+
+from .topology import Host, Router, Topology, interface_port
+from .topology_document import Document, Location, Problem, path_of
+
+__all__ = ["Checker"]
+
+
+class Checker:
+    """What the models can't say: that names refer to something, that things fit together and are there once."""
+
+    def __init__(self, document: Document, topology: Topology) -> None:
+        self.document = document
+        self.topology = topology
+        self.problems: list[Problem] = []
+
+    def add(self, location: Location, found: str, expected: str) -> None:
+        self.problems.append(Problem(self.document.line(location), path_of(location), found, expected))
+
+    def check(self) -> list[Problem]:
+        self._boards()
+        self._links()
+        self._routers()
+        self._hosts()
+        self._names()
+        if not self.problems:       # what is attached to the wrong port would only seem to be in the wrong subnet
+            self._members()
+        return self.problems
+
+    def _endpoint(self, endpoint: str, location: Location) -> None:
+        node, _, port = endpoint.partition(":")
+        board = self.topology.nodes.get(node)
+        if board is None:
+            self.add(location, repr(endpoint), f"a port of one of the nodes {', '.join(self.topology.nodes)}")
+        elif interface_port(port) >= board.ports:
+            self.add(location, repr(endpoint), f"a port of {node}, p0 to p{board.ports - 1}")
+
+    def _boards(self) -> None:
+        for name, board in self.topology.nodes.items():
+            where = ("topology", "nodes", name)
+            try:
+                config = board.config()
+            except ConfigError as error:
+                self.add((*where, "core"), str(error), "parameters that a core can be built with")
+                continue
+            routers = [entry for entry in self.topology.routers() if entry[2] == name]
+            if len(routers) > config.routers:
+                self.add(where, f"{len(routers)} routers on a node that has room for {config.routers}",
+                         f"fewer routers, or core.routers to be {len(routers)}")
+                continue
+            for what, total in (("fib_words", config.fib_words), ("adjacencies", config.adjacencies)):
+                wanted = sum(getattr(entry[3], what) or total // config.routers for entry in routers)
+                if wanted > total:
+                    self.add(where, f"{wanted} {what} asked for by the node's routers",
+                             f"at most {total}, or core.{what} to be larger")
+
+    def _links(self) -> None:
+        owner: dict[str, int] = {}
+        names: dict[str, int] = {}
+        for index, link in enumerate(self.topology.links):
+            if link.name is not None and names.setdefault(link.name, index) != index:
+                self.add(("topology", "links", index, "name"), repr(link.name), "a name that no other link has")
+            for position, endpoint in enumerate(link.endpoints):
+                location = ("topology", "links", index, "endpoints", position)
+                self._endpoint(endpoint, location)
+                if endpoint in owner:
+                    self.add(location, f"'{endpoint}', which is already on links[{owner[endpoint]}]",
+                             "each port on one link")
+                owner.setdefault(endpoint, index)
+
+    def _routers(self) -> None:
+        for network_name, network in self.topology.networks.items():
+            for name, router in network.routers.items():
+                where: Location = ("topology", "networks", network_name, "routers", name)
+                node = router.node or name
+                board = self.topology.nodes.get(node)
+                if board is None:
+                    self.add((*where, "node") if router.node else where, repr(node),
+                             f"one of the nodes {', '.join(self.topology.nodes)}"
+                             + ("" if router.node else ", or a key 'node'"))
+                    continue
+                for eth, interface in router.interfaces.items():
+                    if interface_port(eth) >= board.ports:
+                        self.add((*where, "interfaces", eth), repr(eth),
+                                 f"a port of {node}, eth0 to eth{board.ports - 1}")
+                    longest = (board.core.max_frame or CoreConfig().max_frame) - 18
+                    if interface.mtu > longest:
+                        self.add((*where, "interfaces", eth, "mtu"), str(interface.mtu),
+                                 f"at most {longest}, or core.max_frame of {node} to be larger")
+                self._subnets(router, where)
+                self._protocols(router, where)
+
+    def _subnets(self, router: Router, where: Location) -> None:
+        seen: list[tuple[IPv4Network, str]] = []
+        for name, interface in router.interfaces.items():
+            for address in interface.address:
+                for network, other in seen:
+                    if other != name and network.overlaps(address.network):
+                        self.add((*where, "interfaces", name, "address"),
+                                 f"{address}, which overlaps {other}'s {network}",
+                                 "a subnet of its own on each interface")
+                seen.append((address.network, name))
+
+    def _protocols(self, router: Router, where: Location) -> None:
+        connected = [address.network for interface in router.interfaces.values() for address in interface.address]
+        if router.ospf is not None:
+            for key in ("interfaces", "passive"):
+                for position, name in enumerate(getattr(router.ospf, key)):
+                    if name not in router.interfaces:
+                        self.add((*where, "ospf", key, position), repr(name),
+                                 f"one of the router's interfaces {', '.join(router.interfaces)}")
+            if router.ospf.dead <= router.ospf.hello:
+                self.add((*where, "ospf", "dead"), f"{router.ospf.dead}",
+                         f"more than hello, which is {router.ospf.hello}")
+        if router.bgp is not None and router.bgp.hold < 3 * router.bgp.keepalive:
+            self.add((*where, "bgp", "hold"), f"{router.bgp.hold}",
+                     f"at least three times keepalive, which is {router.bgp.keepalive}")
+        for index, route in enumerate(router.static):
+            if isinstance(route.via, IPv4Address) and not any(route.via in network for network in connected):
+                self.add((*where, "static", index, "via"), str(route.via), "an address in a subnet of an interface")
+
+    def _hosts(self) -> None:
+        for network_name, network in self.topology.networks.items():
+            for name, host in network.hosts.items():
+                where: Location = ("topology", "networks", network_name, "hosts", name)
+                self._endpoint(host.attach, (*where, "attach"))
+                if host.gateway is not None and host.gateway not in host.address.network:
+                    self.add((*where, "gateway"), str(host.gateway), f"an address in {host.address.network}")
+
+    def _members(self) -> None:
+        """Addresses of a network: each there once, each subnet on one segment."""
+        segment_of = self.topology.segment_of()
+        for network_name, network in self.topology.networks.items():
+            # (address, segment, location) of each interface of a router
+            interfaces: list[tuple[IPv4Interface, str, Location]] = []
+            for name, router in network.routers.items():
+                for eth, interface in router.interfaces.items():
+                    endpoint = f"{router.node or name}:p{interface_port(eth)}"
+                    where: Location = ("topology", "networks", network_name, "routers", name, "interfaces", eth,
+                                       "address")
+                    for address in interface.address:
+                        segment = segment_of.get(endpoint, endpoint)
+                        self._against_others(address, segment, where, interfaces)
+                        interfaces.append((address, segment, where))
+            taken = {address.ip: where[:-1] for address, _, where in interfaces}
+            for name, host in network.hosts.items():
+                where = ("topology", "networks", network_name, "hosts", name)
+                here = [address for address, segment, _ in interfaces if segment == segment_of[host.attach]]
+                self._host_on_segment(host, network_name, where, here)
+                if host.address.ip in taken:
+                    self.add((*where, "address"), f"{host.address}, which is the address of "
+                             f"{path_of(taken[host.address.ip][3:])} too", "an address of its own")
+                taken.setdefault(host.address.ip, where)
+            for name, host in network.hosts.items():
+                if (host.gateway is not None and host.gateway in host.address.network
+                        and (host.gateway not in taken or host.gateway == host.address.ip)):
+                    self.add(("topology", "networks", network_name, "hosts", name, "gateway"), str(host.gateway),
+                             f"an address of one of the routers of {network_name}")
+
+    def _against_others(self, address: IPv4Interface, segment: str, where: Location,
+                        others: list[tuple[IPv4Interface, str, Location]]) -> None:
+        for other, other_segment, other_where in others:
+            if other_where[4] == where[4] or not other.network.overlaps(address.network):
+                continue        # what one router has is compared where its interfaces are looked at
+            place = path_of(other_where[3:-1])
+            if other.ip == address.ip:
+                self.add(where, f"{address}, which is the address of {place} too", "an address of its own")
+            elif segment != other_segment:
+                self.add(where, f"{address}, which overlaps {other.network} of {place} on another segment",
+                         "each subnet of a network on one segment")
+            elif other.network != address.network:
+                self.add(where, f"{address} on the segment of {place}, which has {other}", "the same prefix length")
+            else:
+                continue
+            return
+
+    def _host_on_segment(self, host: Host, network: str, where: Location, here: list[IPv4Interface]) -> None:
+        if not here:
+            self.add((*where, "attach"), repr(host.attach), f"a port on whose segment there is a router of {network}")
+        elif host.address.network not in {address.network for address in here}:
+            subnets = ", ".join(str(subnet) for subnet in dict.fromkeys(address.network for address in here))
+            self.add((*where, "address"), str(host.address), f"an address in the segment's subnet, {subnets}")
+
+    def _names(self) -> None:
+        seen: dict[str, str] = {}
+        for network_name, network in self.topology.networks.items():
+            for section, members in (("routers", network.routers), ("hosts", network.hosts)):
+                for name in members:
+                    full = f"{network_name}-{name}"
+                    where = ("topology", "networks", network_name, section, name)
+                    if full in seen:
+                        self.add(where, f"'{full}', which is the name of {seen[full]} too", "names that differ")
+                    seen.setdefault(full, path_of(where))

@@ -1,0 +1,175 @@
+"""Reads a topology file; everything that is wrong with it is reported at once, with lines, in plain words."""
+
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
+
+from .runtime.limits import format_size
+from .topology import ENDPOINT_PATTERN, IMAGE_PATTERN, NAME_PATTERN, NETWORK_NAME_PATTERN, TopologyFile
+from .topology_check import Checker
+from .topology_document import Document, Location, Problem, TopologyError, path_of, show
+
+__all__ = ["load", "parse"]
+
+_PATTERNS = {
+    NAME_PATTERN: "a name of at most 31 lower-case letters, digits and hyphens, a letter first, no hyphen last",
+    NETWORK_NAME_PATTERN: "a name of at most 21 lower-case letters, digits and hyphens, a letter first, no hyphen last",
+    r"^eth[0-7]$": "eth0 to eth7",
+    ENDPOINT_PATTERN: "NODE:pK, as in left:p0",
+    IMAGE_PATTERN: "a name of at most 64 letters, digits, hyphens and underscores",
+}
+
+
+def _models(annotation: Any) -> Iterator[Any]:
+    """The annotation and what it consists of, without Annotated and unions."""
+    if get_origin(annotation) is Annotated:
+        yield from _models(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _models(part)
+    else:
+        yield annotation
+
+
+def _keys_at(location: Location) -> list[str]:
+    """Keys that the mapping at a location may have."""
+    kinds: list[Any] = [TopologyFile]
+    for step in location:
+        following: list[Any] = []
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                field = kind.model_fields.get(str(step))
+                if field is not None:
+                    following += _models(field.annotation)
+            elif get_origin(kind) in (dict, list):
+                following += _models(get_args(kind)[-1])
+        kinds = following
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return [key for model in models for key in model.model_fields]
+
+
+def _translate(document: Document, error: Any) -> Problem:
+    """A problem as pydantic reports it, in this module's words."""
+    location: Location = tuple(step for step in error["loc"] if step != "[key]")
+    kind, context = error["type"], error.get("ctx", {})
+    # Steps that pydantic adds for the arms of a union are not in the file.
+    real: list[str | int] = []
+    node = document.data
+    for step in location:
+        inside = (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int)
+                                                               and step < len(node))
+        if not inside:
+            break
+        real.append(step)
+        node = node[step]
+    where = tuple(real)
+    found = show(error["input"])
+    if kind == "missing":
+        return Problem(document.line(where), path_of(where), f"no key '{location[-1]}'", "it to be there")
+    if kind == "extra_forbidden":
+        keys = ", ".join(_keys_at(location[:-1]))
+        return Problem(document.line(where), path_of(where), f"an unknown key '{location[-1]}'", f"one of {keys}")
+    if kind == "string_pattern_mismatch":
+        expected = _PATTERNS[context["pattern"]]
+    elif kind in ("model_type", "dict_type", "model_attributes_type"):
+        expected = "a mapping"
+    elif kind == "list_type":
+        expected = "a list"
+    elif kind == "value_error":
+        expected = str(context["error"]).rpartition("expected ")[2]
+    elif kind == "too_short":
+        expected = f"at least {context['min_length']} entry"
+    elif kind.startswith("ip_v4_interface"):
+        expected = "an IPv4 address with its prefix length, as in 192.0.2.1/24"
+    elif kind.startswith("ip_v4_network"):
+        expected = "an IPv4 prefix without host bits, as in 192.0.2.0/24"
+    elif kind.startswith("ip_v4_address"):
+        expected = "an IPv4 address"
+    elif kind == "greater_than_equal" and where[-1:] == ("memory",):
+        expected = f"at least {format_size(context['ge'])}"
+    elif kind in ("int_type", "int_parsing", "int_from_float"):
+        expected = "a whole number"
+    else:
+        expected = error["msg"].removeprefix("Input should be ").replace("a valid", "a")
+    if not expected:
+        expected = "something else"
+    return Problem(document.line(where), path_of(where), found, expected)
+
+
+def _not_yaml(error: YAMLError, text: str) -> Problem:
+    """A problem as the YAML parser reports it."""
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, int(error.position)) + 1
+        return Problem(line, "", f"the character U+{int(error.character):04X}", "text")
+    if not isinstance(error, MarkedYAMLError):
+        return Problem(1, "", " ".join(str(error).split()), "YAML")
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    what = " ".join((error.problem or "something else").split())
+    if isinstance(error, DuplicateKeyError):
+        key = re.match(r'found duplicate key "(.*?)"', what)
+        return Problem(line, "", f"the key {key[1]!r} twice" if key else what, "each key of a mapping once")
+    both = re.fullmatch(r"(?:expected (.*?),? )?but (?:got|found) (.*)", what)
+    if both:
+        return Problem(line, "", both[2], both[1] or "YAML")
+    return Problem(line, "", what.removeprefix("found "), "YAML")
+
+
+def _merged(problems: list[Problem]) -> list[Problem]:
+    """Problems with the same value, one for each kind of thing it could have been, as one."""
+    expected: dict[tuple[int, str, str], list[str]] = {}
+    for problem in problems:
+        said = expected.setdefault((problem.line, problem.where, problem.found), [])
+        if problem.expected not in said:
+            said.append(problem.expected)
+    return [Problem(*key, " or ".join(said)) for key, said in expected.items()]
+
+
+def parse(text: str, file: str = "<text>") -> TopologyFile:
+    """Read a topology.
+
+    Raises
+    ------
+    TopologyError
+        If anything is wrong with it.
+    """
+    try:
+        document = Document(text)
+    except YAMLError as error:
+        raise TopologyError(file, [_not_yaml(error, text)]) from None
+    except RecursionError:
+        raise TopologyError(file, [Problem(1, "", "brackets in brackets without end", "YAML")]) from None
+    if not isinstance(document.data, dict):
+        raise TopologyError(file, [Problem(1, "", show(document.data), "a mapping with the keys name and topology")])
+    try:
+        model = TopologyFile.model_validate(document.data)
+    except ValidationError as error:
+        problems = [_translate(document, entry) for entry in error.errors(include_url=False)]
+        raise TopologyError(file, _merged(problems)) from None
+    problems = Checker(document, model.topology).check()
+    if problems:
+        raise TopologyError(file, list(dict.fromkeys(problems)))
+    return model
+
+
+def load(path: Path) -> TopologyFile:
+    """Read a topology file.
+
+    Raises
+    ------
+    TopologyError
+        If it can't be read, or anything is wrong with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise TopologyError(str(path), [Problem(1, "", str(reason), "a readable topology file")]) from None
+    return parse(text, str(path))
