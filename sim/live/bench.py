@@ -143,7 +143,7 @@ def _check_counters(driver: Driver, config: CoreConfig, frames: int) -> None:
         raise RuntimeError(f"{counted[Reason.FORWARDED]} of {frames} frames were forwarded; others: {wrong or 'none'}")
 
 
-def run_sim_bench(config: CoreConfig | None = None, *, frames: int = 40_000, cocotb_frames: int = 500,
+def run_sim_bench(config: CoreConfig | None = None, *, frames: int = 40_000, cocotb_frames: int = 4000,
                   progress: Progress | None = None) -> list[dict]:
     """Results of ``polyrouter bench sim``: a list of ``name``, ``value``, ``unit``, ``bar``, ``ok``.
 
