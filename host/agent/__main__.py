@@ -33,7 +33,8 @@ def main(network: str, node: str) -> int:
         print(f"the agent of {node} runs already: {error}", file=sys.stderr)
         return 1
     # All its processes are in the fabric's namespace, where 'down' finds them whatever happened.
-    netns.setns(str(namespace_path(fabric_namespace(network))))
+    # The default flags would create a namespace that is missing.
+    netns.setns(str(namespace_path(fabric_namespace(network))), flags=0)
     agent = Agent(node_dir(network, node), RuncRuntime(state_dir(), run_dir()), live_board)
     path = socket_path(network, node)
     path.unlink(missing_ok=True)
