@@ -17,6 +17,8 @@ from .runtime.rootfs import Lower, probe
 
 __all__ = ["Check", "check_all"]
 
+_AS_ROOT = "run it as root: without root this can't be found out"
+
 #: Program -> Debian package.
 _PROGRAMS = {"runc": "runc", "mmdebstrap": "mmdebstrap", "ip": "iproute2", "ping": "iputils-ping",
              "traceroute": "traceroute", "iperf3": "iperf3", "g++": "g++", "make": "make", "unshare": "util-linux",
@@ -49,6 +51,9 @@ def check_all() -> list[Check]:
     for group in (_process, _programs, _python, _kernel, _cgroups, _root_file_systems, _image):
         try:
             checks += group()
+        except PermissionError as error:
+            checks.append(Check(group.__name__.strip("_").replace("_", " "), False,
+                                f"no access to {error.filename}", _AS_ROOT))
         except Exception as error:      # what can't be found out is not there
             checks.append(Check(group.__name__.strip("_").replace("_", " "), False, f"{type(error).__name__}: {error}",
                                 "see the message"))
@@ -96,19 +101,22 @@ def _works(*command: str) -> tuple[bool, str]:
 
 
 def _kernel() -> Iterator[Check]:
+    root = os.geteuid() == 0
     ok, found = _works("unshare", "--net", "true")
-    yield Check("network namespaces", ok, found, "run as root, on a kernel with CONFIG_NET_NS")
+    yield Check("network namespaces", ok, found, "use a kernel with CONFIG_NET_NS" if root else _AS_ROOT)
     ok, found = _works("unshare", "--user", "--map-root-user", "true")
     yield Check("user namespaces", ok, found, "sysctl user.max_user_namespaces=10000, and a kernel with CONFIG_USER_NS")
     for kind, what in _LINK_KINDS.items():
         make = {"veth": "ip link add prtest0 type veth peer name prtest1", "bridge": "ip link add prtest0 type bridge",
                 "tuntap": "ip tuntap add prtest0 mode tap"}[kind]
         ok, found = _works("unshare", "--net", "sh", "-c", make)
-        yield Check(what, ok, found, f"modprobe {'tun' if kind == 'tuntap' else kind}, or another kernel")
+        module = "tun" if kind == "tuntap" else kind
+        yield Check(what, ok, found, f"modprobe {module}, or another kernel" if root else _AS_ROOT)
     tun = Path("/dev/net/tun")
     usable = tun.exists() and os.access(tun, os.R_OK | os.W_OK)
     yield Check("/dev/net/tun", usable, "usable" if usable else "not usable",
-                "mkdir -p /dev/net; mknod /dev/net/tun c 10 200, or give the container that device")
+                "mkdir -p /dev/net; mknod /dev/net/tun c 10 200, or give the container that device" if root else
+                _AS_ROOT)
 
 
 def _cgroups() -> Iterator[Check]:

@@ -1,8 +1,10 @@
 """The command line without a network: exit codes, messages, JSON."""
 
 import json
+import os
 
 import pytest
+from polyrouter.host import doctor
 from polyrouter.host.cli import app
 from typer.testing import CliRunner
 
@@ -78,6 +80,18 @@ def test_image_list_is_empty(run):
     result = run("image", "list", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
+
+
+def test_doctor_without_root_says_to_become_root(monkeypatch):
+    def no_access(directory, *_):
+        raise PermissionError(13, "Permission denied", str(directory))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(doctor, "_works", lambda *_: (False, "Operation not permitted"))
+    monkeypatch.setattr(doctor, "probe", no_access)
+    checks = {check.what: check for check in doctor.check_all()}
+    for what in ("network namespaces", "bridges (CONFIG_BRIDGE)", "root file systems"):
+        assert not checks[what].ok and "root" in checks[what].advice, checks[what]
 
 
 def test_doctor_names_every_check(run):
