@@ -23,13 +23,13 @@ test: venv
 
 nightly: venv
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) -n 2 tests/unit
+	$(PYTEST) -n 2 tests/unit tests/mutation
 	$(PYTEST) -n 2 tests/formal
 	$(PYTEST) -n 2 tests/cocotb
 	$(PYTEST) tests/system
 
 unit: venv
-	$(PYTEST) -n 2 -m "not slow" tests/unit
+	$(PYTEST) -n 2 -m "not slow" tests/unit tests/mutation
 
 formal: venv
 	$(PYTEST) -n 2 -m "not slow" tests/formal
