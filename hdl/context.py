@@ -68,7 +68,7 @@ class ContextLookup(wiring.Component):
                     self.o.payload.enable.eq(row.enable & (row.mode == RouterMode.ROUTED)),
                     self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port)),
                     *(self.o.payload[name].eq(row[name])
-                      for name in ("ports", "fib_base", "fib_size", "ipv4_root", "adj_base", "adj_size")),
+                      for name in ("ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size")),
                 ]
                 m.next = "ACCEPT"
         return m

@@ -3,7 +3,7 @@
 from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from .config import CoreConfig
 from .counters import counter_rows
@@ -321,7 +321,7 @@ class ControlEngine(wiring.Component):
                 m.next = "ANSWER_DATA"
             with m.State("ANSWER_DATA"):
                 m.d.comb += [
-                    write.data.eq(row.word_select(op.word[:exact_log2(_ROW_BITS // WORD_BITS)], WORD_BITS)),
+                    write.data.eq(row.word_select(op.word[:ceil_log2(_ROW_BITS // WORD_BITS)], WORD_BITS)),
                     write.en.eq((op.opcode == Opcode.READ) & (status == OpStatus.OK)),
                 ]
                 m.d.sync += word.eq(word + 1)

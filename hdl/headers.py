@@ -1,6 +1,7 @@
-"""Headers as data: where each field of an untagged IPv4 frame lies.
+"""Headers as data: where each field of an untagged IP frame lies.
 
-Ethernet as in IEEE 802.3, clause 3.1; IPv4 as in RFC 791, section 3.1. All fields are big-endian.
+Ethernet as in IEEE 802.3, clause 3.1; IPv4 as in RFC 791, section 3.1; IPv6 as in RFC 8200, section 3. All fields are
+big-endian.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Value, ValueLike
 
-__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "IPV4_BYTES", "Ethernet", "Field", "Ipv4", "frame_bytes"]
+__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "HOP_BY_HOP", "IPV4_BYTES", "IPV6_BYTES", "Ethernet",
+           "Field", "Ipv4", "Ipv6", "frame_bytes"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Ethernet:
 
 ETHERNET_BYTES = 14
 ETHERTYPE_IPV4 = 0x0800
+ETHERTYPE_IPV6 = 0x86DD
 
 
 class Ipv4:
@@ -55,6 +58,7 @@ class Ipv4:
     TOTAL_LENGTH = Field(16, 2)
     TTL = Field(22, 1)
     CHECKSUM = Field(24, 2)
+    SOURCE = Field(26, 4)
     DESTINATION = Field(30, 4)
     #: 16-bit words of the header without options, for the checksum.
     WORDS = tuple(Field(14 + 2 * k, 2) for k in range(10))
@@ -62,6 +66,23 @@ class Ipv4:
 
 #: Bytes of the IPv4 header without options.
 IPV4_BYTES = 20
+
+
+class Ipv6:
+    """Fields of the IPv6 header behind an Ethernet header."""
+
+    VERSION = Field(14, 1)          # in the upper four bits
+    PAYLOAD_LENGTH = Field(18, 2)
+    NEXT_HEADER = Field(20, 1)
+    HOP_LIMIT = Field(21, 1)
+    SOURCE = Field(22, 16)
+    DESTINATION = Field(38, 16)
+
+
+#: Bytes of the IPv6 header without extension headers.
+IPV6_BYTES = 40
+#: Next header: options that every router on the way has to look at (RFC 8200, section 4.3).
+HOP_BY_HOP = 0
 
 
 def frame_bytes(bits: Value) -> list[Value]:

@@ -13,7 +13,7 @@ __all__ = [
     "Reason", "RxError", "RouterMode", "AdjacencyKind", "Table", "Opcode", "OpStatus", "HostFrameType", "HostStatus",
     "Role", "Info", "Register", "QueueStat",
     "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
-    "RESULTS_PER_WORD", "FIB_LEVELS", "INFO_MAGIC",
+    "ADDRESS_BITS", "RESULTS_PER_WORD", "FIB_LEVELS", "FIB_LEVELS_IPV6", "INFO_MAGIC",
     "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
     "FIB_WORD_BITS", "ADJACENCY_ROW", "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
 ]
@@ -37,10 +37,10 @@ class Reason(IntEnum):
     FORWARDED = 0           # routed by the hardware to a data port
     INJECTED = 1            # sent by the host through a router's port
     PUNT_GROUP = 2          # broadcast or multicast, copied to a router that asks for it
-    PUNT_NOT_IP = 3         # EtherType other than IPv4
+    PUNT_NOT_IP = 3         # EtherType other than IPv4 and IPv6
     PUNT_LOCAL = 4          # addressed to the router itself
-    PUNT_OPTIONS = 5        # IPv4 header longer than 20 bytes
-    PUNT_TTL = 6            # TTL 0 or 1
+    PUNT_OPTIONS = 5        # IPv4 header longer than 20 bytes, or IPv6 hop-by-hop options
+    PUNT_TTL = 6            # TTL or hop limit 0 or 1
     PUNT_NO_ROUTE = 7       # no route, or one of type unreachable
     PUNT_UNRESOLVED = 8     # next hop's MAC address is not known yet
     PUNT_MTU = 9            # longer than the egress port's MTU
@@ -50,7 +50,7 @@ class Reason(IntEnum):
     DROP_NO_ROUTER = 13     # no router for this destination MAC address on this port
     DROP_DISABLED = 14      # the router is disabled, or not on this port
     DROP_SOURCE = 15        # guarded port, and the source MAC address is not a peer of the router
-    DROP_MALFORMED = 16     # IPv4 header truncated or inconsistent (RFC 1812, 5.2.2)
+    DROP_MALFORMED = 16     # IP header truncated or inconsistent (RFC 1812, 5.2.2; RFC 8200, 3)
     DROP_CHECKSUM = 17      # IPv4 header checksum wrong
     DROP_BLACKHOLE = 18     # route of type blackhole
     DROP_FAULT = 19         # a table row outside the router's window, or a port that is not the router's
@@ -235,6 +235,7 @@ CONTEXT_ROW = data.StructLayout({
     "ipv4_root": 18,        # root word, relative to the window
     "adj_base": 18,         # first row of its adjacency window
     "adj_size": 19,         # rows of the window
+    "ipv6_root": 18,        # root word for IPv6, relative to the FIB window
 })
 
 #: A router's own MAC address on a port.
@@ -243,8 +244,12 @@ PORT_ROW = data.StructLayout({"mac": 48})
 FIB_WORD_BITS = 72
 #: Results of 18 bits in a word of the FIB pool.
 RESULTS_PER_WORD = 4
+#: Bits of an address in a walk; shorter ones are left-aligned.
+ADDRESS_BITS = 128
 #: Nodes on the longest walk for IPv4: a root of stride 1 and eight of stride 4.
 FIB_LEVELS = 9
+#: The same for IPv6: a root of stride 1 and 32 of stride 4.
+FIB_LEVELS_IPV6 = 33
 
 #: A node of the tree bitmap (Eatherton, Varghese & Dittia 2004). ``internal`` bit ``2**l - 1 + v`` is the prefix of
 #: ``l`` further bits with value ``v``; ``external`` bit ``v`` the child for the next stride's value ``v``.
@@ -258,10 +263,10 @@ FIB_BRANCH = data.StructLayout({
 #: A subtree with a single prefix.
 FIB_LEAF = data.StructLayout({
     "leaf": 1,              # 1
-    "length": 6,            # further bits of the prefix, 0 to 32
-    "bits": 32,             # those bits, left-aligned
+    "length": 6,            # further bits of the prefix, 0 to 46
+    "bits": 46,             # those bits, left-aligned
     "result": 18,           # adjacency, relative to the router's window
-    "reserved": 15,
+    "reserved": 1,
 })
 #: Four results: adjacencies, relative to the router's window.
 FIB_RESULTS = data.ArrayLayout(18, RESULTS_PER_WORD)
@@ -271,7 +276,7 @@ ADJACENCY_ROW = data.StructLayout({
     "kind": 3,              # AdjacencyKind
     "port": 4,              # egress port
     "mac": 48,              # destination MAC address
-    "mtu": 14,              # longest IPv4 packet, in bytes
+    "mtu": 14,              # longest IP packet, in bytes
 })
 
 #: Bits of a row of each table.

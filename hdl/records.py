@@ -9,6 +9,7 @@ from enum import IntEnum
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
 __all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "queued_layout", "punted_layout", "TableSignature",
@@ -48,13 +49,16 @@ META = data.StructLayout({
     "smac": 48,
     "group": 1,                 # destination is a broadcast or multicast address
     "ipv4": 1,                  # EtherType 0x0800
+    "ipv6": 1,                  # EtherType 0x86DD
     "malformed": 1,
-    "options": 1,               # IHL > 5
-    "ttl": 8,
+    "options": 1,               # IHL > 5, or hop-by-hop options
+    "ttl": 8,                   # or hop limit
     "checksum": 16,
-    "checksum_ok": 1,
-    "total_length": 16,
-    "destination": 32,          # IPv4 destination address
+    "checksum_ok": 1,           # also for IPv6, which has none
+    "total_length": 17,         # of the IP packet
+    "ip_source": ADDRESS_BITS,          # left-aligned
+    "ip_destination": ADDRESS_BITS,
+    "multicast": 1,             # destination is a multicast group that is forwarded by (source, group)
     # VMAC-VE
     "own": 1,                   # an OWN entry matched: ``router`` is set
     "peer": 1,                  # a PEER entry matched: ``peer_router`` is set
@@ -66,6 +70,7 @@ META = data.StructLayout({
     "fib_base": 20,
     "fib_size": 19,
     "ipv4_root": 18,
+    "ipv6_root": 18,
     "adj_base": 18,
     "adj_size": 19,
     # FIB
@@ -93,6 +98,7 @@ VERDICT = data.StructLayout({
     "rewrite": 1,               # put the following in place
     "dmac": 48,
     "smac": 48,
+    "ipv6": 1,                  # ``ttl`` is a hop limit, and there is no checksum
     "ttl": 8,                   # already decremented
     "checksum": 16,             # already updated
 })

@@ -1,11 +1,11 @@
 """Executes verdicts: rewrites frames and sends them on, or drops them."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import CoreConfig
-from .headers import Ethernet, Ipv4
+from .headers import Ethernet, Ipv4, Ipv6
 from .records import EVENT, VERDICT, queued_layout
 from .slice import RegisterSlice
 from .stream import PacketSignature
@@ -16,9 +16,9 @@ __all__ = ["Rewriter"]
 class Rewriter(wiring.Component):
     """Brings each frame together with its verdict.
 
-    A frame to be sent goes to ``o``, with the new addresses, TTL and checksum in place if the verdict says so; whoever
-    stores it counts it. A frame to be dropped is consumed, and its event is given at its last beat. One beat a cycle
-    without a gap between frames; latency 1 cycle.
+    A frame to be sent goes to ``o``, with the new addresses, TTL or hop limit, and checksum in place if the verdict
+    says so; whoever stores it counts it. A frame to be dropped is consumed, and its event is given at its last beat.
+    One beat a cycle without a gap between frames; latency 1 cycle.
 
     Parameters
     ----------
@@ -71,12 +71,10 @@ class Rewriter(wiring.Component):
             self.verdict.ready.eq(take & beat.last),
         ]
 
-        replaced = {
-            **Ethernet.DESTINATION.spread(verdict.dmac),
-            **Ethernet.SOURCE.spread(verdict.smac),
-            **Ipv4.TTL.spread(verdict.ttl),
-            **Ipv4.CHECKSUM.spread(verdict.checksum),
-        }
+        ethernet = {**Ethernet.DESTINATION.spread(verdict.dmac), **Ethernet.SOURCE.spread(verdict.smac)}
+        ipv4 = {**Ipv4.TTL.spread(verdict.ttl), **Ipv4.CHECKSUM.spread(verdict.checksum)}
+        ipv6 = Ipv6.HOP_LIMIT.spread(verdict.ttl)
+        replaced = {**ethernet, **ipv4, **ipv6}
         header_beats = max(replaced) // beat_bytes + 1
         position = Signal(range(header_beats + 1))      # beat of the frame; stops behind the last replaced byte
         with m.If(take):
@@ -97,6 +95,8 @@ class Rewriter(wiring.Component):
         with m.If(verdict.rewrite), m.Switch(position):
             for k in range(header_beats):
                 with m.Case(k):
-                    m.d.comb += [lanes[byte % beat_bytes].eq(value)
-                                 for byte, value in replaced.items() if byte // beat_bytes == k]
+                    for which, bytes_ in (Const(1), ethernet), (~verdict.ipv6, ipv4), (verdict.ipv6, ipv6):
+                        with m.If(which):
+                            m.d.comb += [lanes[byte % beat_bytes].eq(value)
+                                         for byte, value in bytes_.items() if byte // beat_bytes == k]
         return m

@@ -21,8 +21,13 @@ _TESTS = data.StructLayout({
     "fault": 1,
     "no_route": 1,
     "adj_port_ok": 1,
+    "to_link": 1,           # IPv6: the destination is link-local, and so this router's own
+    "from_link": 1,         # IPv6: the source is link-local, such a packet is never forwarded (RFC 4291, 2.5.6)
     "too_long": 1,
 })
+
+#: fe80::/10, RFC 4291, section 2.4.
+_LINK_LOCAL = 0xFE80 >> 6
 
 
 class Decide(wiring.Component):
@@ -73,6 +78,8 @@ class Decide(wiring.Component):
             tests.fault.eq(~tests.no_route & (~tests.hit | (meta.adj_kind == AdjacencyKind.INVALID)
                                               | (meta.adj_kind > max(AdjacencyKind)))),
             tests.adj_port_ok.eq(includes(config, meta.ports, meta.adj_port)),
+            tests.to_link.eq(meta.ipv6 & (meta.ip_destination[-10:] == _LINK_LOCAL)),
+            tests.from_link.eq(meta.ipv6 & (meta.ip_source[-10:] == _LINK_LOCAL)),
             tests.too_long.eq(meta.total_length > meta.adj_mtu),
         ]
 
@@ -92,6 +99,7 @@ class Decide(wiring.Component):
             verdict.peer_router.eq(meta.peer_router),
             verdict.dmac.eq(meta.adj_mac),
             verdict.smac.eq(meta.own_mac),
+            verdict.ipv6.eq(meta.ipv6),
             verdict.ttl.eq(meta.ttl - 1),
             verdict.checksum.eq(~(checksum[:16] + checksum[16])),
         ]
@@ -114,11 +122,11 @@ class Decide(wiring.Component):
             m.d.comb += drop(Reason.DROP_DISABLED)
         with m.Elif(tests.stranger):
             m.d.comb += drop(Reason.DROP_SOURCE)
-        with m.Elif(~meta.ipv4):
+        with m.Elif(~(meta.ipv4 | meta.ipv6)):
             m.d.comb += punt(Reason.PUNT_NOT_IP)
         with m.Elif(meta.malformed):
             m.d.comb += drop(Reason.DROP_MALFORMED)
-        with m.Elif(tests.hit & (kind == AdjacencyKind.LOCAL)):
+        with m.Elif(tests.to_link | (tests.hit & (kind == AdjacencyKind.LOCAL))):
             m.d.comb += punt(Reason.PUNT_LOCAL)
         with m.Elif(meta.options):
             m.d.comb += punt(Reason.PUNT_OPTIONS)
@@ -128,7 +136,7 @@ class Decide(wiring.Component):
             m.d.comb += drop(Reason.DROP_CHECKSUM)
         with m.Elif(tests.fault):
             m.d.comb += drop(Reason.DROP_FAULT)
-        with m.Elif(tests.no_route | (kind == AdjacencyKind.UNREACHABLE)):
+        with m.Elif(tests.from_link | tests.no_route | (kind == AdjacencyKind.UNREACHABLE)):
             m.d.comb += punt(Reason.PUNT_NO_ROUTE)
         with m.Elif(kind == AdjacencyKind.BLACKHOLE):
             m.d.comb += drop(Reason.DROP_BLACKHOLE)

@@ -9,12 +9,14 @@ from polyrouter.hdl.layouts import RxError
 from .golden import checksum_words
 from .tablegen import RouterSetup, Scenario
 
-__all__ = ["FrameGenerator", "RxFrame", "ethernet", "ipv4"]
+__all__ = ["FrameGenerator", "RxFrame", "ethernet", "ipv4", "ipv6"]
 
 LEAST = 60
 MOST_STANDARD = 1514
 ETHERNET_BYTES = 14
 IPV4_BYTES = 20
+IPV6_BYTES = 40
+LINK_LOCAL = 0xFE80 << 112
 
 
 class RxFrame(NamedTuple):
@@ -36,6 +38,15 @@ def ipv4(source: int, destination: int, payload: bytes, *, ttl: int = 64, ihl: i
         bytes((ttl, protocol)), b"\0\0", source.to_bytes(4, "big"), destination.to_bytes(4, "big"), options))
     checksum = (~checksum_words(header) & 0xFFFF) + checksum_error & 0xFFFF
     return header[:10] + checksum.to_bytes(2, "big") + header[12:] + payload
+
+
+def ipv6(source: int, destination: int, payload: bytes, *, hop_limit: int = 64, version: int = 6,
+         next_header: int = 17, payload_length: int | None = None, flow: int = 0) -> bytes:
+    """An IPv6 packet; ``flow`` is traffic class and flow label."""
+    length = len(payload) if payload_length is None else payload_length
+    return b"".join(((version << 28 | flow).to_bytes(4, "big"), length.to_bytes(2, "big"),
+                     bytes((next_header, hop_limit)), source.to_bytes(16, "big"), destination.to_bytes(16, "big"),
+                     payload))
 
 
 def ethernet(destination: int, source: int, ethertype: int, payload: bytes, *, least: int = LEAST) -> bytes:
@@ -69,7 +80,7 @@ class FrameGenerator:
         self.serial = 0
         self._kinds: list[tuple[Callable[[int], RxFrame], int]] = [
             (self.routed, 40), (self.any_length, 8), (self.bad_ipv4, 12), (self.options, 4), (self.other_ethertype, 4),
-            (self.group, 4), (self.arp, 2), (self.ipv6, 2), (self.stranger, 4),
+            (self.group, 4), (self.arp, 2), (self.ipv6, 30), (self.bad_ipv6, 8), (self.stranger, 4),
         ]
         if short_frames:
             self._kinds.append((self.truncated, 6))
@@ -96,12 +107,14 @@ class FrameGenerator:
             return self.rng.choice(other.peers[port])
         return self.rng.getrandbits(48) & ~(1 << 40)
 
-    def destination_ip(self, router: RouterSetup) -> int:
+    def destination_ip(self, router: RouterSetup, *, ipv6: bool = False) -> int:
         """Mostly an address inside one of the router's prefixes."""
-        if router.routes and self.rng.random() < 0.9:
-            route = self.rng.choice(router.routes)
-            return route.prefix | self.rng.getrandbits(32) >> route.length if route.length < 32 else route.prefix
-        return self.rng.getrandbits(32)
+        routes = [route for route in router.routes if route.ipv6 == ipv6]
+        bits = 128 if ipv6 else 32
+        if routes and self.rng.random() < 0.9:
+            route = self.rng.choice(routes)
+            return route.prefix | self.rng.getrandbits(bits) >> route.length
+        return self.rng.getrandbits(bits)
 
     def payload(self, length: int) -> bytes:
         """Random bytes after the serial number."""
@@ -176,10 +189,36 @@ class FrameGenerator:
         body = bytes.fromhex("0001080006040001") + source.to_bytes(6, "big") + self.payload(14)
         return RxFrame(port, ethernet((1 << 48) - 1, source, 0x0806, body))
 
+    def ipv6_to(self, router: RouterSetup, port: int, length: int, *, source: int | None = None,
+                destination: int | None = None, **fields) -> RxFrame:
+        """An IPv6 frame of ``length`` bytes to a router; further arguments as :func:`ipv6`."""
+        if destination is None:
+            destination = self.destination_ip(router, ipv6=True)
+        payload = self.payload(length - ETHERNET_BYTES - IPV6_BYTES)
+        packet = ipv6(self.rng.getrandbits(128) if source is None else source, destination, payload,
+                      flow=self.rng.getrandbits(28), **fields)
+        return self._to(router, port, 0x86DD, packet, least=0)
+
     def ipv6(self, port: int) -> RxFrame:
-        """An IPv6 frame to a router."""
-        packet = b"\x60\0\0\0\0\x08\x3a\xff" + self.payload(32) + self.rng.randbytes(8)
-        return self._to(self.router(), port, 0x86DD, packet)
+        """A good IPv6 frame, sometimes with trailing padding, or of any length."""
+        length = self.length() if self.rng.random() < 0.3 else self.rng.randint(LEAST, 140)
+        padding = self.rng.choice((0, 0, 0, self.rng.randint(0, length - ETHERNET_BYTES - IPV6_BYTES)))
+        hop_limit = self.rng.choice((2, 64, 255, self.rng.randint(2, 255)))
+        return self.ipv6_to(self.router(), port, length, hop_limit=hop_limit,
+                            payload_length=length - ETHERNET_BYTES - IPV6_BYTES - padding,
+                            next_header=self.rng.choice((6, 17, 43, 44, 58, 60)))
+
+    def bad_ipv6(self, port: int) -> RxFrame:
+        """An IPv6 frame with something that is not for the fast path, or wrong."""
+        length = self.rng.randint(LEAST, 100)
+        link_local = LINK_LOCAL | self.rng.getrandbits(118)
+        return self.ipv6_to(self.router(), port, length, **self.rng.choice((
+            {"hop_limit": 0}, {"hop_limit": 1}, {"version": self.rng.choice((0, 4, 5, 7, 15))}, {"next_header": 0},
+            {"payload_length": length - ETHERNET_BYTES - IPV6_BYTES + self.rng.randint(1, 2000)},
+            {"payload_length": 65535}, {"payload_length": 0}, {"destination": link_local}, {"source": link_local},
+            {"next_header": 0, "hop_limit": 1}, {"source": link_local, "destination": link_local ^ 1 << 118},
+            {"destination": link_local, "hop_limit": 0},
+        )))
 
     def stranger(self, port: int) -> RxFrame:
         """A frame for a MAC address that no router has on this port."""
@@ -190,8 +229,9 @@ class FrameGenerator:
         return RxFrame(port, ethernet(destination, self.source_mac(router, port), 0x0800, self.payload(46)))
 
     def truncated(self, port: int) -> RxFrame:
-        """An IPv4 frame cut anywhere before the 60 bytes that a wire can carry."""
-        return RxFrame(port, self.ip_to(self.router(), port, LEAST).frame[:self.rng.randint(1, LEAST - 1)])
+        """An IP frame cut anywhere before the 60 bytes that a wire can carry."""
+        make = self.rng.choice((self.ip_to, self.ipv6_to))
+        return RxFrame(port, make(self.router(), port, LEAST).frame[:self.rng.randint(1, LEAST - 1)])
 
     def bad_at_mac(self, port: int) -> RxFrame:
         """A frame that a MAC marks: wrong FCS, error from the PHY, too short or too long."""

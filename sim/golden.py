@@ -4,6 +4,7 @@ Frames are taken one at a time and whole, queues never fill, and a table write t
 RTL drops because a buffer was full is for the test bench to allow for.
 """
 
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from polyrouter.hdl.config import HOST_HEADER_BYTES, CoreConfig
@@ -27,7 +28,9 @@ __all__ = ["GoldenModel", "Output", "checksum_words", "update_checksum"]
 
 ETHERNET_BYTES = 14
 IPV4_BYTES = 20
+IPV6_BYTES = 40
 ETHERTYPE_IPV4 = b"\x08\x00"
+ETHERTYPE_IPV6 = b"\x86\xdd"
 FCS_BYTES = 4
 
 
@@ -53,6 +56,43 @@ def update_checksum(checksum: int, before: int, after: int) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+class _Packet(NamedTuple):
+    """What the decisions depend on, of an IP packet whose header is well formed."""
+
+    ipv6: bool
+    destination: int
+    total_length: int
+    ttl: int
+    options: bool
+    checksum_ok: bool
+    to_link: bool
+    from_link: bool
+
+
+def _ipv4(frame: bytes) -> _Packet | None:
+    header = frame[ETHERNET_BYTES:ETHERNET_BYTES + IPV4_BYTES]
+    if len(header) < IPV4_BYTES:
+        return None
+    version, ihl = header[0] >> 4, header[0] & 15
+    total_length = int.from_bytes(header[2:4], "big")
+    if version != 4 or ihl < 5 or ihl * 4 > total_length or total_length > len(frame) - ETHERNET_BYTES:
+        return None
+    return _Packet(False, int.from_bytes(header[16:20], "big"), total_length, header[8], ihl > 5,
+                   checksum_words(header) == 0xFFFF, False, False)
+
+
+def _ipv6(frame: bytes) -> _Packet | None:
+    header = frame[ETHERNET_BYTES:ETHERNET_BYTES + IPV6_BYTES]
+    if len(header) < IPV6_BYTES or header[0] >> 4 != 6:
+        return None
+    total_length = IPV6_BYTES + int.from_bytes(header[4:6], "big")
+    if total_length > len(frame) - ETHERNET_BYTES:
+        return None
+    source, destination = (IPv6Address(header[k:k + 16]) for k in (8, 24))
+    return _Packet(True, int(destination), total_length, header[7], header[6] == 0, True,
+                   destination.is_link_local, source.is_link_local)
 
 
 class GoldenModel:
@@ -173,33 +213,32 @@ class GoldenModel:
         return outputs or self._drop(self.config.no_router, port, Reason.DROP_NO_ROUTER)
 
     def _routed(self, router: int, context: Context, port: int, frame: bytes) -> list[Output]:
-        if frame[12:14] != ETHERTYPE_IPV4:
+        if frame[12:14] == ETHERTYPE_IPV4:
+            packet = _ipv4(frame)
+        elif frame[12:14] == ETHERTYPE_IPV6:
+            packet = _ipv6(frame)
+        else:
             return self._punt(router, port, Reason.PUNT_NOT_IP, frame)
-        header = frame[ETHERNET_BYTES:ETHERNET_BYTES + IPV4_BYTES]
-        if len(header) < IPV4_BYTES:
-            return self._drop(router, port, Reason.DROP_MALFORMED)
-        version, ihl = header[0] >> 4, header[0] & 15
-        total_length = int.from_bytes(header[2:4], "big")
-        if version != 4 or ihl < 5 or ihl * 4 > total_length or total_length > len(frame) - ETHERNET_BYTES:
+        if packet is None:
             return self._drop(router, port, Reason.DROP_MALFORMED)
 
         adjacency, fault = None, False
         try:
-            adjacency = self._adjacency(context, int.from_bytes(header[16:20], "big"))
+            adjacency = self._adjacency(context, packet)
         except RouteFault:
             fault = True
 
-        if adjacency is not None and adjacency.kind == AdjacencyKind.LOCAL:
+        if packet.to_link or (adjacency is not None and adjacency.kind == AdjacencyKind.LOCAL):
             return self._punt(router, port, Reason.PUNT_LOCAL, frame)
-        if ihl > 5:
+        if packet.options:
             return self._punt(router, port, Reason.PUNT_OPTIONS, frame)
-        if header[8] <= 1:
+        if packet.ttl <= 1:
             return self._punt(router, port, Reason.PUNT_TTL, frame)
-        if checksum_words(header) != 0xFFFF:
+        if not packet.checksum_ok:
             return self._drop(router, port, Reason.DROP_CHECKSUM)
         if fault:
             return self._drop(router, port, Reason.DROP_FAULT)
-        if adjacency is None or adjacency.kind == AdjacencyKind.UNREACHABLE:
+        if packet.from_link or adjacency is None or adjacency.kind == AdjacencyKind.UNREACHABLE:
             return self._punt(router, port, Reason.PUNT_NO_ROUTE, frame)
         if adjacency.kind == AdjacencyKind.BLACKHOLE:
             return self._drop(router, port, Reason.DROP_BLACKHOLE)
@@ -208,20 +247,22 @@ class GoldenModel:
         # ``ports`` has eight bits, of which a core with fewer ports does not have the upper ones
         if adjacency.port >= self.config.ports or not context.ports >> adjacency.port & 1:
             return self._drop(router, port, Reason.DROP_FAULT)
-        if total_length > adjacency.mtu:
+        if packet.total_length > adjacency.mtu:
             return self._punt(router, port, Reason.PUNT_MTU, frame)
         return self._send(router, port, Reason.FORWARDED, adjacency.port, self._rewrite(router, adjacency, frame))
 
-    def _adjacency(self, context: Context, destination: int) -> Adjacency | None:
-        row = self.tables.route(context, destination)
+    def _adjacency(self, context: Context, packet: "_Packet") -> Adjacency | None:
+        row = self.tables.route(context, packet.destination, ipv6=packet.ipv6)
         return None if row is None else self.tables.adjacency(context, row)
 
     def _rewrite(self, router: int, adjacency: Adjacency, frame: bytes) -> bytes:
+        addresses = adjacency.mac.to_bytes(6, "big") + self.tables.own_mac(router, adjacency.port).to_bytes(6, "big")
+        if frame[12:14] == ETHERTYPE_IPV6:
+            return addresses + frame[12:21] + bytes([frame[21] - 1]) + frame[22:]
         ttl_protocol = int.from_bytes(frame[22:24], "big")
         checksum = int.from_bytes(frame[24:26], "big")
         after = ttl_protocol - 0x100
         return b"".join((
-            adjacency.mac.to_bytes(6, "big"), self.tables.own_mac(router, adjacency.port).to_bytes(6, "big"),
-            frame[12:22], after.to_bytes(2, "big"), update_checksum(checksum, ttl_protocol, after).to_bytes(2, "big"),
-            frame[26:],
+            addresses, frame[12:22], after.to_bytes(2, "big"),
+            update_checksum(checksum, ttl_protocol, after).to_bytes(2, "big"), frame[26:],
         ))

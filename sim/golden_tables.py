@@ -7,11 +7,13 @@ from typing import NamedTuple
 from amaranth.lib import data
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
+    ADDRESS_BITS,
     ADJACENCY_ROW,
     CONTEXT_ROW,
     FIB_BRANCH,
     FIB_LEAF,
     FIB_LEVELS,
+    FIB_LEVELS_IPV6,
     RESULTS_PER_WORD,
     ROWS,
     VMAC_ROW,
@@ -25,6 +27,7 @@ from polyrouter.hdl.layouts import (
 __all__ = ["Adjacency", "Branch", "Context", "Leaf", "RouteFault", "Tables", "vmac_hash", "vmac_key"]
 
 RESULT_BITS = 18
+LEAF_BITS = FIB_LEAF["bits"].width
 
 
 class RouteFault(Exception):
@@ -44,6 +47,7 @@ class Context(NamedTuple):
     ipv4_root: int
     adj_base: int
     adj_size: int
+    ipv6_root: int
 
     @property
     def routed(self) -> bool:
@@ -237,34 +241,36 @@ class Tables:
             word = self._words[address] = Leaf(*_leaf(bits)) if fields[0] else Branch(*fields)
         return word
 
-    def route(self, context: Context, destination: int) -> int | None:
-        """Walk a router's FIB: the adjacency, relative to the router's window, for an IPv4 destination address.
+    def route(self, context: Context, destination: int, *, ipv6: bool = False) -> int | None:
+        """Walk a router's FIB: the adjacency, relative to the router's window, for a destination address.
 
         Raises
         ------
         RouteFault
             If the walk leaves the window, or does not end.
         """
-        a = destination
-        row, stride = context.ipv4_root, 1
+        a, row, levels = destination, context.ipv6_root, FIB_LEVELS_IPV6
+        if not ipv6:
+            a, row, levels = destination << ADDRESS_BITS - 32, context.ipv4_root, FIB_LEVELS
+        stride = 1
         indirect: int | None = None
-        for _ in range(FIB_LEVELS):
+        for _ in range(levels):
             word = self._word(self.fib_row(context, row))
             if isinstance(word, Leaf):
-                length = min(word.length, 32)
-                if (a ^ word.bits) >> 32 - length == 0:
+                length = min(word.length, LEAF_BITS)
+                if a >> ADDRESS_BITS - length == word.bits >> LEAF_BITS - length:
                     return word.result
                 break
             for length in range(stride - 1, -1, -1):
-                position = (1 << length) - 1 + (a >> 32 - length)
+                position = (1 << length) - 1 + (a >> ADDRESS_BITS - length)
                 if word.internal >> position & 1:
                     indirect = word.result + (word.internal & (1 << position) - 1).bit_count()
                     break
-            branch = a >> 32 - stride
+            branch = a >> ADDRESS_BITS - stride
             if not word.external >> branch & 1:
                 break
             row = word.child + (word.external & (1 << branch) - 1).bit_count()
-            a = a << stride & 0xFFFFFFFF
+            a = a << stride & (1 << ADDRESS_BITS) - 1
             stride = 4
         else:
             raise RouteFault

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
+    ADDRESS_BITS,
     ADJACENCY_ROW,
     CONTEXT_ROW,
     FIB_BRANCH,
@@ -31,6 +32,7 @@ __all__ = ["FibImage", "Route", "RouterSetup", "RowWrite", "Scenario", "VmacTabl
 
 WORD_MASK = (1 << 64) - 1
 RESULT_BITS = 18
+LEAF_BITS = FIB_LEAF["bits"].width
 NO_SUCH_KINDS = (6, 7)
 
 
@@ -116,22 +118,28 @@ class VmacTable:
 
 
 class Route(NamedTuple):
-    """A prefix, left-aligned in 32 bits, and the adjacency that it points at."""
+    """A prefix, left-aligned in 32 bits (IPv6: in 128), and the adjacency that it points at."""
 
     prefix: int
     length: int
     adjacency: int
+    ipv6: bool = False
+
+    @property
+    def bits(self) -> int:
+        """Bits of an address."""
+        return 128 if self.ipv6 else 32
 
 
 @dataclass
 class FibImage:
-    """Words of a router's FIB window from its start; the root is word 0."""
+    """Words of a router's FIB window from its start; the roots are word 0 (IPv4) and word 1 (IPv6)."""
 
     words: list[int]
 
     def writes(self, router: int) -> list[RowWrite]:
-        """All words but the root, then the root."""
-        order = [*range(1, len(self.words)), 0]
+        """All words but the roots, then the roots."""
+        order = [*range(2, len(self.words)), 0, 1]
         return [RowWrite(Table.FIB, router, row, self.words[row]) for row in order]
 
 
@@ -141,23 +149,29 @@ def fib_image(routes: Iterable[Route], rng: Random | None = None) -> FibImage:
     A subtree with a single prefix becomes a leaf; with ``rng``, half of them become branches instead, so that both
     ways are walked.
     """
-    unique = {(route.prefix, route.length): route for route in routes}
-    nodes: list[dict[str, int]] = [{}]
+    unique = {(route.prefix, route.length, route.ipv6): route for route in routes}
+    nodes: list[dict[str, int]] = [{}, {}]
     results: list[int] = []
-    queue = [(0, 1, list(unique.values()))]
+    # Prefixes are left-aligned in ADDRESS_BITS from here on.
+    families: list[list[Route]] = [[], []]
+    for route in unique.values():
+        families[route.ipv6].append(route._replace(prefix=route.prefix << ADDRESS_BITS - route.bits))
+    queue = [(number, 1, members) for number, members in enumerate(families)]
     while queue:
         number, stride, members = queue.pop(0)
-        if len(members) == 1 and not (rng and members[0].length and rng.random() < 0.5):
+        if len(members) == 1 and members[0].length <= LEAF_BITS and not (
+                rng and members[0].length and rng.random() < 0.5):
             route = members[0]
-            nodes[number] = {"leaf": 1, "length": route.length, "bits": route.prefix, "result": route.adjacency}
+            nodes[number] = {"leaf": 1, "length": route.length, "bits": route.prefix >> ADDRESS_BITS - LEAF_BITS,
+                             "result": route.adjacency}
             continue
-        short = {(1 << route.length) - 1 + (route.prefix >> 32 - route.length): route.adjacency
+        short = {(1 << route.length) - 1 + (route.prefix >> ADDRESS_BITS - route.length): route.adjacency
                  for route in members if route.length < stride}
         subtrees: dict[int, list[Route]] = {}
         for route in members:
             if route.length >= stride:
-                rest = Route(route.prefix << stride & 0xFFFFFFFF, route.length - stride, route.adjacency)
-                subtrees.setdefault(route.prefix >> 32 - stride, []).append(rest)
+                rest = Route(route.prefix << stride & (1 << ADDRESS_BITS) - 1, route.length - stride, route.adjacency)
+                subtrees.setdefault(route.prefix >> ADDRESS_BITS - stride, []).append(rest)
         nodes[number] = {"internal": sum(1 << position for position in short), "result": len(results),
                          "external": sum(1 << value for value in subtrees), "child": len(nodes)}
         results += [short[position] for position in sorted(short)]
@@ -166,7 +180,9 @@ def fib_image(routes: Iterable[Route], rng: Random | None = None) -> FibImage:
             nodes.append({})
     words = []
     for node in nodes:
-        if node.get("leaf"):
+        if not node.get("leaf") and not node["internal"] and not node["external"]:
+            words.append(0)
+        elif node.get("leaf"):
             words.append(pack(FIB_LEAF, node))
         else:
             words.append(pack(FIB_BRANCH, {**node, "result": node["result"] + len(nodes) * RESULTS_PER_WORD}))
@@ -240,7 +256,7 @@ def _assemble(config: CoreConfig, rng: Random, routers: list[RouterSetup], image
 def simple_scenario(config: CoreConfig, *, mtu: int | None = None, seed: int = 1) -> Scenario:
     """Every router is on every port; a /8 for each port (10 + port) leads to a neighbour on it, with no guard.
 
-    10.0.0.0/8 leaves by port 0, 11.0.0.0/8 by port 1 and so on.
+    10.0.0.0/8 leaves by port 0, 11.0.0.0/8 by port 1 and so on; likewise fd0a::/16, fd0b::/16.
     """
     rng = Random(seed)
     mtu = config.max_frame - 18 if mtu is None else mtu
@@ -249,11 +265,12 @@ def simple_scenario(config: CoreConfig, *, mtu: int | None = None, seed: int = 1
     routers, images = [], {}
     for number in range(config.routers):
         routes = [Route(10 + port << 24, 8, port % rows) for port in range(config.ports)]
+        routes += [Route(0xFD0A + port << 112, 16, port % rows, True) for port in range(config.ports)]
         images[number] = fib_image(routes)
         routers.append(RouterSetup(
             number,
             {"enable": 1, "ports": all_ports, "group": all_ports, "fib_base": number * window, "fib_size": window,
-             "adj_base": number * rows, "adj_size": rows},
+             "ipv6_root": 1, "adj_base": number * rows, "adj_size": rows},
             own={port: _own_mac(number, port) for port in range(config.ports)},
             routes=routes,
             adjacencies=[adjacency_row(AdjacencyKind.FORWARD, port, _peer_mac(number, port), mtu)
@@ -263,13 +280,16 @@ def simple_scenario(config: CoreConfig, *, mtu: int | None = None, seed: int = 1
 
 def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
     routes: list[Route] = []
-    for _ in range(count):
-        length = rng.choice((0, 1, 5, 8, 16, 24, 24, 24, 32, rng.randint(0, 32)))
-        # Half of the prefixes are inside of one that exists, so that longest match matters
-        base = rng.choice(routes).prefix if routes and rng.random() < 0.5 else rng.getrandbits(32)
-        noise = rng.getrandbits(32) >> rng.randint(0, 32)
-        prefix = (base ^ noise) & 0xFFFFFFFF >> 32 - length << 32 - length
-        routes.append(Route(prefix, length, rng.randrange(adjacencies)))
+    for ipv6, bits, usual in ((False, 32, (0, 1, 5, 8, 16, 24, 24, 24, 32)), (True, 128, (0, 16, 32, 48, 48, 64, 128))):
+        family: list[Route] = []
+        for _ in range(count // 2):
+            length = rng.choice((*usual, rng.randint(0, bits)))
+            # Half of the prefixes are inside of one that exists, so that longest match matters
+            base = rng.choice(family).prefix if family and rng.random() < 0.5 else rng.getrandbits(bits)
+            noise = rng.getrandbits(bits) >> rng.randint(0, bits)
+            prefix = (base ^ noise) & (1 << bits) - 1 >> bits - length << bits - length
+            family.append(Route(prefix, length, rng.randrange(adjacencies), ipv6))
+        routes += family
     return routes
 
 
@@ -307,7 +327,8 @@ def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults
             "enable": int(not (broken and rng.random() < 0.25)), "mode": int(broken and rng.random() < 0.15),
             "ports": ports, "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(
                 0, everywhere),
-            "fib_base": number * window, "fib_size": window, "adj_base": number * rows, "adj_size": rows,
+            "fib_base": number * window, "fib_size": window, "ipv6_root": 1, "adj_base": number * rows,
+            "adj_size": rows,
         }
         setup = RouterSetup(
             number, context,

@@ -13,10 +13,11 @@ from .fib_reference import FAULT, MISS
 WORDS = 150     # not a power of two
 
 
-def record(address=0, *, base=0, size=WORDS, root=0, **fields):
-    """A META that needs a lookup, unless ``fields`` say otherwise; as bits."""
-    routed = {"own": 1, "ipv4": 1, "enable": 1}
-    return pack(META, routed | {"destination": address, "fib_base": base, "fib_size": size, "ipv4_root": root} | fields)
+def record(address=0, *, base=0, size=WORDS, root=0, ipv6=False, **fields):
+    """A META that needs a lookup, unless ``fields`` say otherwise; as bits. IPv4 addresses have 32 bits."""
+    routed = {"own": 1, "ipv6" if ipv6 else "ipv4": 1, "enable": 1, "ip_destination": address << (0 if ipv6 else 96),
+              "fib_base": base, "fib_size": size, "ipv6_root" if ipv6 else "ipv4_root": root}
+    return pack(META, routed | fields)
 
 
 def settled(bits, outcome):

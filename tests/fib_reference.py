@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 
-from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, unpack
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, FIB_LEVELS_IPV6, unpack
 
 MISS, FAULT = "miss", "fault"
 
 
-def walk(read: Callable[[int], int], address: int, *, base: int, size: int, words: int, root: int = 0
-         ) -> tuple[int | str, list[int]]:
-    """What a lookup of ``address`` gives (a result, MISS or FAULT), and the rows of the pool that it reads."""
+def walk(read: Callable[[int], int], address: int, *, base: int, size: int, words: int, root: int = 0,
+         ipv6: bool = False) -> tuple[int | str, list[int]]:
+    """What a lookup of ``address`` gives (a result, MISS or FAULT), and the rows of the pool that it reads.
+
+    ``address`` has 128 bits; an IPv4 address is in the upper 32.
+    """
     rows: list[int] = []
 
     def fetch(row):
@@ -19,21 +22,21 @@ def walk(read: Callable[[int], int], address: int, *, base: int, size: int, word
         return read(base + row)
 
     def first_bits(count):
-        return a >> 32 - count
+        return a >> 128 - count
 
     def ones(bitmap, below):
         return bin(bitmap & (1 << below) - 1).count("1")
 
     a, row, stride = address, root, 1
     best: tuple[str, int] | None = None
-    for _ in range(FIB_LEVELS):
+    for _ in range(FIB_LEVELS_IPV6 if ipv6 else FIB_LEVELS):
         word = fetch(row)
         if word is None:
             return FAULT, rows
         leaf = unpack(FIB_LEAF, word)
         if leaf["leaf"]:
-            length = min(leaf["length"], 32)
-            if first_bits(length) == leaf["bits"] >> 32 - length:
+            length = min(leaf["length"], 46)
+            if first_bits(length) == leaf["bits"] >> 46 - length:
                 best = "direct", leaf["result"]
             break
         w = unpack(FIB_BRANCH, word)
@@ -46,7 +49,7 @@ def walk(read: Callable[[int], int], address: int, *, base: int, size: int, word
         if not w["external"] >> i & 1:
             break
         row = w["child"] + ones(w["external"], i)
-        a = a << stride & (1 << 32) - 1
+        a = a << stride & (1 << 128) - 1
         stride = 4
     else:
         return FAULT, rows

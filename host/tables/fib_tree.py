@@ -10,7 +10,7 @@ from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_RESULTS, RESULTS_PE
 
 __all__ = ["ADDRESS_BITS", "RESULT_BITS", "FibNode", "FibTree", "branch_word", "leaf_fields", "leaf_word"]
 
-ADDRESS_BITS = FIB_LEAF["bits"].width
+ADDRESS_BITS = 32
 RESULT_BITS = FIB_LEAF["result"].width
 _ROOT_STRIDE = 1
 _STRIDE = 4
@@ -19,7 +19,7 @@ _STRIDE = 4
 _MASK = (1 << ADDRESS_BITS) - 1
 _LEAF = 1 << FIB_LEAF["leaf"].offset
 _LENGTH, _LENGTH_MASK = FIB_LEAF["length"].offset, (1 << FIB_LEAF["length"].width) - 1
-_BITS = FIB_LEAF["bits"].offset
+_BITS = FIB_LEAF["bits"].offset + FIB_LEAF["bits"].width - ADDRESS_BITS   # left-aligned in a longer field
 _RESULT, _RESULT_MASK = FIB_LEAF["result"].offset, (1 << RESULT_BITS) - 1
 _INTERNAL = FIB_BRANCH["internal"].offset
 _EXTERNAL = FIB_BRANCH["external"].offset

@@ -86,7 +86,7 @@ class RouterTables:
 
     def _blank(self) -> None:
         """Nothing is in the board."""
-        self._fib = FibCompiler(self.window.fib_size)
+        self._fib = FibCompiler(self._ipv6_root)
         self._adjacencies = AdjacencyManager(self.window.adj_size)
         self._reserve_punt()
         self._installed: dict[Prefix, int] = {}         # rows of the adjacencies
@@ -259,7 +259,8 @@ class RouterTables:
             self._blank()
             self._write([self._context_row(enable=False)])
             self._fence()
-            self._write([*self._port_rows(), (Table.FIB, self.router, ROOT_ROW, 0)])
+            self._write([*self._port_rows(), (Table.FIB, self.router, ROOT_ROW, 0),
+                         (Table.FIB, self.router, self._ipv6_root, 0)])
             pending = list(self._pending)
             self._pending = set()
             for start in range(0, len(pending), _CHUNK):
@@ -280,10 +281,11 @@ class RouterTables:
         with self._lock:
             have = unpack(CONTEXT_ROW, self.driver.read_rows([(Table.CONTEXT, self.router, 0)])[0])
             window = Window(have["fib_base"], have["fib_size"], have["adj_base"], have["adj_size"])
-            if not have["enable"] or window != self.window or have["ipv4_root"] != ROOT_ROW:
+            roots = have["ipv4_root"], have["ipv6_root"]
+            if not have["enable"] or window != self.window or roots != (ROOT_ROW, self._ipv6_root):
                 return False
             try:
-                fib = read_fib(self.window.fib_size, lambda rows: self.driver.read_rows(
+                fib = read_fib(self._ipv6_root, lambda rows: self.driver.read_rows(
                     (Table.FIB, self.router, row) for row in rows))
             except ImageFault:
                 return False
@@ -461,6 +463,11 @@ class RouterTables:
 
     # The board
 
+    @property
+    def _ipv6_root(self) -> int:
+        """Last row of the window, behind those of IPv4. It is empty: IPv6 is punted, and the container forwards it."""
+        return self.window.fib_size - 1
+
     def _port_rows(self) -> list[tuple[Table, int, int, int]]:
         return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac})) for port, mac in self.macs.items()]
 
@@ -469,7 +476,8 @@ class RouterTables:
         bits = pack(CONTEXT_ROW, {
             "enable": int(enable), "mode": RouterMode.ROUTED, "ports": _mask(self.macs), "group": _mask(self.group),
             "guard": _mask(self.guard), "fib_base": window.fib_base, "fib_size": window.fib_size,
-            "ipv4_root": ROOT_ROW, "adj_base": window.adj_base, "adj_size": window.adj_size})
+            "ipv4_root": ROOT_ROW, "ipv6_root": self._ipv6_root,
+            "adj_base": window.adj_base, "adj_size": window.adj_size})
         return Table.CONTEXT, self.router, 0, bits
 
     def _write_fib(self, writes: Iterable[FibWrite | Fence]) -> None:

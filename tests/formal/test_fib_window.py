@@ -1,6 +1,6 @@
 """No walk of the FIB reads a row outside the window that came with its record, whatever the pool holds."""
 
-from amaranth.hdl import Array, Assert, Assume, Cover, Module, Signal
+from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Signal, Value
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.fib import FibLookup
 from polyrouter.hdl.fib_ring import RING, FibRing
@@ -22,17 +22,20 @@ def window_harness() -> Module:
         ring.o.ready.eq(AnySeq(1)),
         ring.read_data.eq(AnySeq(len(ring.read_data))),
     ]
+    m.d.comb += ring.read_miss.eq(AnySeq(1))
     slot = Signal(range(RING))
-    m.d.comb += slot.eq(AnyConst(len(slot)))
-    base, size = Signal.like(ring.i.payload.base), Signal.like(ring.i.payload.size)
+    m.d.comb += [slot.eq(AnyConst(len(slot))), Assume(slot < RING)]
+    request = ring.waiting.request
+    base, size = Signal.like(request.base), Signal.like(request.size)
     walking = Signal()
-    with m.If(ring.i.valid & ring.i.ready & (ring.turn == slot)):
-        m.d.sync += [base.eq(ring.i.payload.base), size.eq(ring.i.payload.size), walking.eq(ring.i.payload.walk)]
+    with m.If(ring.deal & (ring.turn == slot)):
+        m.d.sync += [base.eq(request.base), size.eq(request.size), walking.eq(request.walk)]
 
-    # The slot is in stage 7 in its turn, and moves on with each cycle: stage k holds slot ``turn - 1 - k``.
-    reader = Signal(range(RING))
-    m.d.comb += reader.eq(ring.turn - 2)
-    with m.If(ring.read_en & (reader == slot)):
+    # Slot ``turn`` is in stage 0 and moves on with each cycle, so the one in stage 1 was in turn a cycle ago.
+    def in_stage(stage: int) -> Value:
+        return (ring.turn == slot + stage) | (ring.turn + RING == slot + stage)
+
+    with m.If(ring.read_en & in_stage(1)):
         m.d.comb += [
             Assert(walking),
             Assert(ring.read_addr >= base),
@@ -41,12 +44,22 @@ def window_harness() -> Module:
             Cover(ring.read_addr == CONFIG.fib_words - 1),
         ]
 
-    # What makes it inductive: the walk in the slot is the one that was given.
-    walk = Array(ring.stages)[(ring.turn - 1 - slot)[:len(slot)]]
-    with m.If(walk.busy):
-        m.d.comb += [Assert(walk.base == base), Assert(walk.size == size), Assert(~walk.active | walking)]
-    with m.Else():
-        m.d.comb += Assert(~walk.active)
+    # What makes it inductive: the walk in the slot is the one that was given, and what waits was checked.
+    m.d.comb += Assert(ring.turn < RING)
+    inside = (request.root < request.size) & (request.base + request.root < CONFIG.fib_words)
+    m.d.comb += Assert(~ring.entrance.o.valid | ((ring.waiting.inside == inside)
+                                                & (ring.waiting.pool_row == request.base + request.root)))
+    for stage in range(RING):
+        walk = ring.stages[stage]
+        with m.If(in_stage(stage)):
+            with m.If(walk.busy):
+                m.d.comb += [Assert(walk.base == base), Assert(walk.size == size), Assert(~walk.active | walking)]
+            with m.Else():
+                m.d.comb += Assert(~walk.active)
+            if stage == 1:
+                m.d.comb += Assert(~walk.active | (
+                    (walk.row < size) & (base + walk.row < CONFIG.fib_words)
+                    & (ring.pool_addr == (base + walk.row)[:len(ring.pool_addr)])))
     return m
 
 
@@ -64,7 +77,7 @@ def stage_harness() -> Module:
     m.submodules.dut = dut = FibLookup(CONFIG)
     m.submodules.contract = StreamContract(dut.o)
     m.submodules.rule = StreamContract(dut.i, assume=True)
-    arrival, request = dut.i.payload, dut.ring.i.payload
+    arrival = dut.i.payload
     m.d.comb += [
         dut.i.valid.eq(AnySeq(1)),
         arrival.as_value().eq(AnySeq(arrival.shape().size)),
@@ -75,16 +88,20 @@ def stage_harness() -> Module:
         dut.table.w_data.eq(AnySeq(len(dut.table.w_data))),
         Assume(dut.table.addr < CONFIG.fib_words),
     ]
-    # The ring is given the window of the record that is taken, and only of a record that is for a router.
+    # One ring is given the window of the record that is taken, and only of a record that is for a router.
+    taken = [ring.i.valid & ring.i.ready for ring in dut.rings]
     with m.If(dut.i.valid & dut.i.ready):
-        m.d.comb += [
-            Assert(dut.ring.i.valid & dut.ring.i.ready),
-            Assert(request.base == arrival.fib_base),
-            Assert(request.size == arrival.fib_size),
-            Assert(~request.walk | (arrival.own & arrival.enable)),
-        ]
+        m.d.comb += Assert(Cat(taken).any() & ~Cat(taken).all())
     with m.Else():
-        m.d.comb += Assert(~(dut.ring.i.valid & dut.ring.i.ready))
+        m.d.comb += Assert(~Cat(taken).any())
+    for ring in dut.rings:
+        request = ring.i.payload
+        with m.If(ring.i.valid):
+            m.d.comb += [
+                Assert(request.base == arrival.fib_base),
+                Assert(request.size == arrival.fib_size),
+                Assert(~request.walk | (arrival.own & arrival.enable)),
+            ]
     return m
 
 

@@ -39,6 +39,27 @@ FAULTS = [
     Fault("a dropped frame's beats stay in the buffer", "hdl/ingress.py",
           "head.eq(Mux(good, head + 1, start)),", "head.eq(Mux(good, head + 1, head)),",
           "tests/unit/hdl/test_ingress.py"),
+    Fault("the row behind the FIB window is inside", "hdl/fib_ring.py",
+          "with m.If(walk.active & ((walk.row >= walk.size) | (pool_row >= self._words))):",
+          "with m.If(walk.active & ((walk.row > walk.size) | (pool_row >= self._words))):",
+          "tests/unit/hdl/test_fib.py"),
+    Fault("a read of the FIB that missed counts as done", "hdl/fib_ring.py",
+          "with m.If(walk.active & ~walk.missed):", "with m.If(walk.active):", "tests/unit/hdl/test_fib.py"),
+    Fault("the last bit of a leaf is not compared", "hdl/fib_ring.py",
+          "covered = [bit & (k >= _LEAF_BITS - leaf.length)", "covered = [bit & (k > _LEAF_BITS - leaf.length)",
+          "tests/unit/hdl/test_fib_compiled.py"),
+    Fault("every record gets the first ring's outcome", "hdl/fib.py",
+          "outcome.eq(Array(ring.o.payload.as_value() for ring in self.rings)[leaving]),",
+          "outcome.eq(self.rings[0].o.payload),", "tests/unit/hdl/test_fib.py"),
+    Fault("an IPv6 header's version is not looked at", "hdl/parser.py",
+          "bad_header.eq((Ipv6.VERSION.of(octets)[4:] != 6) | (length < _IPV6_END)),",
+          "bad_header.eq(length < _IPV6_END),", "tests/unit/hdl/test_parser.py"),
+    Fault("a packet whose TTL ends is forwarded", "hdl/verdict.py",
+          "tests.ttl_ends.eq(meta.ttl <= 1),", "tests.ttl_ends.eq(meta.ttl < 1),", "tests/unit/hdl/test_verdict.py"),
+    Fault("the hop limit is put where IPv4 has its TTL", "hdl/rewrite.py",
+          "for which, bytes_ in (Const(1), ethernet), (~verdict.ipv6, ipv4), (verdict.ipv6, ipv6):",
+          "for which, bytes_ in (Const(1), ethernet), (Const(1), ipv4), (verdict.ipv6, ipv6):",
+          "tests/unit/hdl/test_rewrite.py"),
     Fault("a gap between frames is a byte short", "hdl/mac/tx.py",
           "with m.If(step == GAP_BYTES - 2):", "with m.If(step == GAP_BYTES - 3):", "tests/unit/hdl/mac/test_tx.py"),
     Fault("the FCS of padded frames leaves out the last byte of padding", "hdl/mac/tx.py",
@@ -92,7 +113,8 @@ def test_fault_is_caught(fault, tmp_path):
     plant(fault, where)
     assert run(where, log, "-c", "import polyrouter.hdl.config as it; print(it.__file__)") == 0
     assert Path(log.read_text().strip()).is_relative_to(where)
-    code = run(where, log, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *fault.tests.split())
+    code = run(where, log, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout", "100", "-m", "not slow",
+               *fault.tests.split())
     text = log.read_text()
     # 1: tests ran, and one failed; a copy that can't be imported or collected would be another code
     assert code == 1 and "1 failed" in text.splitlines()[-1], text[-3000:]

@@ -9,7 +9,7 @@ from polyrouter.hdl.records import META
 
 from .bench import WIDTHS, access, run_stage, simulate, sink, source, until
 
-COPIED = ("ports", "fib_base", "fib_size", "ipv4_root", "adj_base", "adj_size")
+COPIED = ("ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size")
 
 
 def random_row(rng):
@@ -38,7 +38,8 @@ def test_random_rows_and_frames(ports, routers, rates):
         injected, own = rng.choice([(1, 0), (0, 1), (0, 1), (0, 0)])
         router = rng.randrange(routers) if injected or own else config.no_router
         frames.append({"port": config.host_port if injected else rng.randrange(ports), "injected": injected,
-                       "own": own, "router": router, "dmac": rng.getrandbits(48), "destination": rng.getrandbits(32)})
+                       "own": own, "router": router, "dmac": rng.getrandbits(48),
+                       "ip_destination": rng.getrandbits(128)})
     dut = ContextLookup(config)
     out, *_ = run_stage(dut, [pack(META, frame) for frame in frames], rates=rates,
                         tables=[(dut.table, {k: pack(CONTEXT_ROW, row) for k, row in enumerate(rows)})])
@@ -68,7 +69,7 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
 
     simulate(dut, [writer, frames, until(lambda: len(out) == 100)], [sink(dut.o, out)])
     seen = {tuple(unpack(META, record)[name] for name in COPIED) for record in out}
-    assert seen == {(0x11,) * 6, (0xEE,) * 6}
+    assert seen == {(0x11,) * len(COPIED), (0xEE,) * len(COPIED)}
 
 
 @pytest.mark.parametrize("width, routers", list(zip(WIDTHS, (1, 8, 100, 1024), strict=True)))

@@ -52,7 +52,7 @@ class Model:
                   config.adjacencies, config.buffer_bytes, config.cell_bytes, config.queue_frames, config.max_frame,
                   int(has_macs)]
         self.tables[Table.INFO].update(enumerate(values))
-        self.shadow = [0, 0]
+        self.shadow = [0] * max(row_words(table) for table in Table)
 
     def request(self, sequence, ops, sync=False):
         if not sync and sequence != self.expected:
@@ -101,7 +101,8 @@ class Model:
             return o | {"status": OpStatus.READ_ONLY}
         self.shadow[word] = o["data"]
         if word == row_words(table) - 1:
-            self.tables[table][addr] = (self.shadow[0] | self.shadow[1] << 64) & (1 << ROWS[table]) - 1
+            self.tables[table][addr] = sum(
+                value << 64 * k for k, value in enumerate(self.shadow)) & (1 << ROWS[table]) - 1
         return o
 
 

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, pack, unpack
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, FIB_LEVELS_IPV6, pack, unpack
 from polyrouter.hdl.records import META, FibOutcome
 
 from tests.fib_bench import WORDS, Bench, record, settled
@@ -12,10 +12,11 @@ def expected(bits, pool):
     """The record as it should leave the stage."""
     meta = unpack(META, bits)
     outcome = MISS
-    walks = meta["own"] and meta["ipv4"] and meta["enable"]
+    walks = meta["own"] and (meta["ipv4"] or meta["ipv6"]) and meta["enable"]
     if walks and not (meta["injected"] or meta["group"] or meta["malformed"]):
-        outcome, _ = walk(pool.__getitem__, meta["destination"], base=meta["fib_base"], size=meta["fib_size"],
-                          words=len(pool), root=meta["ipv4_root"])
+        ipv6 = bool(meta["ipv6"])
+        outcome, _ = walk(pool.__getitem__, meta["ip_destination"], base=meta["fib_base"], size=meta["fib_size"],
+                          words=len(pool), root=meta["ipv6_root" if ipv6 else "ipv4_root"], ipv6=ipv6)
     return settled(bits, outcome)
 
 
@@ -24,8 +25,8 @@ def random_word(rng, size):
     if kind < 0.1:
         return rng.getrandbits(72)
     if kind < 0.3:
-        return pack(FIB_LEAF, {"leaf": 1, "length": rng.choice([0, 1, 3, 8, 33, 63]), "bits": rng.getrandbits(32),
-                               "result": rng.getrandbits(18), "reserved": rng.getrandbits(15)})
+        return pack(FIB_LEAF, {"leaf": 1, "length": rng.choice([0, 1, 3, 8, 46, 63]), "bits": rng.getrandbits(46),
+                               "result": rng.getrandbits(18), "reserved": rng.getrandbits(1)})
     return pack(FIB_BRANCH, {
         "internal": rng.getrandbits(15) & rng.getrandbits(15) if rng.random() < 0.8 else 0,
         "external": rng.getrandbits(16) | rng.getrandbits(16),
@@ -40,39 +41,69 @@ def test_random_words_against_the_specification(seed, i_duty, o_duty):
     for _ in range(250):
         base = rng.choice([0, 40, 88, WORDS - 1, (1 << 20) - 1])
         size = rng.choice([0, 1, 62, 62, 62, WORDS, (1 << 19) - 1])
-        odd = rng.choice([{}] * 12 + [{"injected": 1}, {"group": 1}, {"own": 0}, {"ipv4": 0}, {"malformed": 1},
-                                      {"enable": 0}])
+        odd = rng.choice([{}] * 12 + [{"injected": 1}, {"group": 1}, {"own": 0}, {"malformed": 1}, {"enable": 0}])
+        ipv6 = rng.random() < 0.5
         root = rng.randrange(60) if rng.random() < 0.95 else rng.getrandbits(18)
-        records.append(record(rng.getrandbits(32), base=base, size=size, root=root, length=rng.getrandbits(14),
-                              dmac=rng.getrandbits(48), fib=3, result=rng.getrandbits(18), **odd))
+        records.append(record(rng.getrandbits(128 if ipv6 else 32), base=base, size=size, root=root, ipv6=ipv6,
+                              length=rng.getrandbits(14), dmac=rng.getrandbits(48), fib=3, result=rng.getrandbits(18),
+                              **odd))
     want = [expected(bits, pool) for bits in records]
     kinds = {unpack(META, bits)["fib"] for bits in want}
     assert kinds == set(FibOutcome)
     assert Bench(pool, records, i_duty=i_duty, o_duty=o_duty, seed=seed).run() == want
 
 
-def chain(last_result):
-    """The longest walk there is: address 0 passes nine nodes, each with a prefix; the last one's is in row 10."""
+def chain(last_result, levels=FIB_LEVELS):
+    """The longest walk there is: address 0 passes all levels, each with a prefix; the last one's is in row 40."""
     pool = [0] * WORDS
-    for level in range(FIB_LEVELS):
-        pool[level] = pack(FIB_BRANCH, {"internal": 1, "external": 1 if level < FIB_LEVELS - 1 else 0,
-                                        "child": level + 1, "result": 40 if level == FIB_LEVELS - 1 else 400})
-    pool[10] = last_result
+    for level in range(levels):
+        pool[level] = pack(FIB_BRANCH, {"internal": 1, "external": 1 if level < levels - 1 else 0,
+                                        "child": level + 1, "result": 160 if level == levels - 1 else 400})
+    pool[40] = last_result
     return pool
 
 
-def test_one_longest_walk_in_at_most_12_cycles():
-    pool, count = chain(77), 100
-    assert len(walk(pool.__getitem__, 0, base=0, size=WORDS, words=WORDS)[1]) == FIB_LEVELS + 1
-    bench = Bench(pool, [record(0, length=k) for k in range(count)])
-    assert bench.run() == [settled(record(0, length=k), 77) for k in range(count)]
-    assert bench.cycles <= 10 * count + 100
+@pytest.mark.parametrize(("ipv6", "levels", "most"), [(False, FIB_LEVELS, 5), (True, FIB_LEVELS_IPV6, 17)])
+def test_longest_walks_follow_each_other(ipv6, levels, most):
+    pool, count = chain(77, levels), 100
+    assert len(walk(pool.__getitem__, 0, base=0, size=WORDS, words=WORDS, ipv6=ipv6)[1]) == levels + 1
+    bench = Bench(pool, [record(0, ipv6=ipv6, length=k) for k in range(count)])
+    assert bench.run() == [settled(record(0, ipv6=ipv6, length=k), 77) for k in range(count)]
+    # Two reads a cycle, and what the first and the last one take alone
+    assert bench.cycles <= most * count + 6 * (levels + 1) + 20
+
+
+def test_an_ipv4_route_s_depth_does_not_show():
+    pool = chain(77)
+    pool[50] = pack(FIB_LEAF, {"leaf": 1, "result": 3})
+    cycles = set()
+    for root in (0, 5, 50, WORDS):
+        bench = Bench(pool, [record(0, root=root)])
+        bench.run()
+        cycles.add(bench.cycles)
+    assert len(cycles) == 1 and max(cycles) <= 68
 
 
 def test_throughput_with_a_slow_neighbour_on_each_side():
     bench = Bench(chain(77), [record(0)] * 100, i_duty=0.2, o_duty=0.2)
     bench.run()
     assert bench.cycles <= 12 * 100 + 100
+
+
+def test_multicast_walks_the_source_trie_that_the_group_points_at():
+    pool = [0] * WORDS
+    pool[0] = pack(FIB_LEAF, {"leaf": 1, "length": 32, "bits": 0xE1020304 << 14, "result": 7})      # 225.2.3.4
+    pool[7] = pack(FIB_BRANCH, {"internal": 1, "external": 1, "child": 8, "result": 40})            # any source
+    pool[8] = pack(FIB_LEAF, {"leaf": 1, "length": 31, "bits": 0x0A000001 << 15 & (1 << 46) - 1, "result": 9})
+    pool[10] = 5
+
+    def sought(group, source):
+        return record(group, multicast=1, ip_source=source << 96)
+
+    records = [sought(0xE1020304, 0x0A000001), sought(0xE1020304, 0x0A000002), sought(0xE1020305, 0x0A000001),
+               record(0xE1020304, ip_source=0x0A000001 << 96)]
+    want = [settled(bits, outcome) for bits, outcome in zip(records, (9, 5, MISS, 7), strict=True)]
+    assert Bench(pool, records).run() == want
 
 
 def test_walk_that_never_ends_is_a_fault():
@@ -103,8 +134,8 @@ def test_records_are_right_while_the_table_is_written():
         value = 1
         while len(bench.out) < len(bench.records):
             value = 3 - value
-            await bench.write(ctx, 10, value)                       # the result that every walk ends at
-            await bench.write(ctx, 11 + bench.taken % 50, (1 << 72) - 1)    # rows of nobody
+            await bench.write(ctx, 40, value)                       # the result that every walk ends at
+            await bench.write(ctx, 50 + bench.taken % 50, (1 << 72) - 1)    # rows of nobody
 
     outcomes = {unpack(META, bits)["result"] for bits in bench.run(writer)}
     assert outcomes == {1, 2}

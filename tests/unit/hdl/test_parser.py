@@ -1,5 +1,6 @@
 import random
 import struct
+from ipaddress import IPv6Address
 from socket import inet_ntoa
 
 import pytest
@@ -11,12 +12,10 @@ from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.records import META, TAG
 from polyrouter.hdl.stream import packet_layout
 from scapy.layers.inet import IP, UDP, IPOption_NOP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from .bench import WIDTHS, packet_beats, packets, simulate, sink, source, until
-
-PARSED = ("port", "injected", "router", "egress", "length", "dmac", "smac", "group", "ipv4")
-PARSED_IPV4 = ("malformed", "options", "ttl", "checksum", "checksum_ok", "total_length", "destination")
 
 
 def reference(frame, tag):
@@ -24,8 +23,10 @@ def reference(frame, tag):
     fields = {
         **tag, "length": len(frame),
         "dmac": int.from_bytes(frame[:6], "big"), "smac": int.from_bytes(frame[6:12], "big"),
-        "group": frame[0] & 1, "ipv4": int(frame[12:14] == b"\x08\x00"),
+        "group": frame[0] & 1, "ipv4": int(frame[12:14] == b"\x08\x00"), "ipv6": int(frame[12:14] == b"\x86\xdd"),
     }
+    if fields["ipv6"]:
+        return fields | reference_ipv6(frame[14:])
     if not fields["ipv4"]:
         return fields | {"malformed": 0}
     header = frame[14:34]
@@ -39,7 +40,19 @@ def reference(frame, tag):
         "options": int(ihl > 5), "ttl": header[8], "checksum": int.from_bytes(header[10:12], "big"),
         # RFC 1071: the ones' complement sum of a correct header is all ones.
         "checksum_ok": int(sum(struct.unpack(">10H", header)) % 0xFFFF == 0 and any(header)),
-        "total_length": total_length, "destination": int.from_bytes(header[16:20], "big"),
+        "total_length": total_length, "ip_source": int.from_bytes(header[12:16], "big") << 96,
+        "ip_destination": int.from_bytes(header[16:20], "big") << 96,
+    }
+
+
+def reference_ipv6(packet):
+    total_length = 40 + int.from_bytes(packet[4:6], "big")
+    if len(packet) < 40 or packet[0] >> 4 != 6 or total_length > len(packet):
+        return {"malformed": 1}
+    return {
+        "malformed": 0, "options": int(packet[6] == 0), "ttl": packet[7], "checksum_ok": 1,
+        "total_length": total_length, "ip_source": int.from_bytes(packet[8:24], "big"),
+        "ip_destination": int.from_bytes(packet[24:40], "big"),
     }
 
 
@@ -48,17 +61,28 @@ def random_frame(rng):
     ether = Ether(dst=bytes([rng.choice([0, 1, 2, 255])]) + rng.randbytes(5), src=rng.randbytes(6))
     if rng.random() < 0.15:
         return bytes(ether / ARP())
+    if rng.random() < 0.4:
+        ip = IPv6(src=IPv6Address(rng.randbytes(16)), dst=IPv6Address(rng.randbytes(16)), hlim=rng.randrange(256),
+                  nh=rng.choice([0, 6, 17, 58]), tc=rng.randrange(256), fl=rng.getrandbits(20))
+        frame = bytes(ether / ip / rng.randbytes(rng.choice([0, 6, 20, 300])))
+        positions = [12, 13, 14, 18, 19, 20, 21]
+        return damaged(rng, frame, positions, 60)
     source_address, destination = (inet_ntoa(rng.randbytes(4)) for _ in range(2))
     ip = IP(src=source_address, dst=destination, ttl=rng.randrange(256), tos=rng.randrange(256), id=rng.getrandbits(16),
             options=[IPOption_NOP()] * rng.choice([0, 0, 0, 4, 8]))
     frame = bytes(ether / ip / UDP() / rng.randbytes(rng.choice([0, 10, 18, 100, 300])))
+    return damaged(rng, frame, [12, 13, 14, 16, 17, 20, 22, 24, 25, 30], 40)
+
+
+def damaged(rng, frame, positions, cut):
+    """The frame, sometimes padded, with a byte changed, or cut off within the headers."""
     if rng.random() < 0.3:
-        frame += bytes(rng.randint(1, 20))                          # padding
+        frame += bytes(rng.randint(1, 20))
     if rng.random() < 0.5:
-        position = rng.choice([12, 13, 14, 16, 17, 20, 22, 24, 25, 30])
+        position = rng.choice(positions)
         frame = frame[:position] + rng.randbytes(1) + frame[position + 1:]
     if rng.random() < 0.2:
-        frame = frame[:rng.randint(14, 40)]
+        frame = frame[:rng.randint(14, cut)]
     return frame
 
 
@@ -98,15 +122,15 @@ def run(config, frames, *, rates=(1.0, 1.0, 1.0), seed=0):
 @pytest.mark.parametrize("rates", [(1.0, 1.0, 1.0), (0.8, 0.2, 0.6)])
 def test_fields_of_random_frames(width, rates):
     rng = random.Random(width)
-    frames = [(random_frame(rng), random_tag(rng)) for _ in range(80)]
+    frames = [(random_frame(rng), random_tag(rng)) for _ in range(120)]
     records, body, *_ = run(CoreConfig(data_width=width), frames, rates=rates, seed=width)
     assert [frame for frame, _ in body] == [frame for frame, _ in frames]
     kinds = set()
     for (frame, tag), record in zip(frames, records, strict=True):
         wanted = reference(frame, tag)
         assert {name: record[name] for name in wanted} == wanted, frame.hex()
-        kinds.add((wanted["ipv4"], wanted["malformed"], wanted.get("checksum_ok")))
-    assert {(0, 0, None), (1, 1, None), (1, 0, 0), (1, 0, 1)} <= kinds
+        kinds.add((wanted["ipv4"], wanted["ipv6"], wanted["malformed"], wanted.get("checksum_ok")))
+    assert {(0, 0, 0, None), (1, 0, 1, None), (1, 0, 0, 0), (1, 0, 0, 1), (0, 1, 0, 1), (0, 1, 1, None)} <= kinds
 
 
 @pytest.mark.parametrize("checksum, correct", [(0xFFFF, True), (0x0000, True), (0x0001, False), (0xFFFE, False)])
@@ -127,12 +151,15 @@ def test_checksum_with_both_zeros(checksum, correct):
 def test_record_comes_four_cycles_after_the_header(width):
     """Not after the frame: a frame longer than the FIFO behind the parser must not wait for itself."""
     tag = {"port": 0, "injected": 0, "router": 0, "egress": 0}
-    frames = [(bytes(9014), tag), (bytes(14), tag)]
+    ipv6 = bytes(12) + b"\x86\xdd" + bytes(9000)
+    frames = [(bytes(9014), tag), (ipv6, tag), (bytes(14), tag)]
     config = CoreConfig(data_width=width, max_frame=9018)
-    beats = -(-9014 // (width // 8))
-    header_beats = -(-34 // (width // 8))
+
+    def beats(count):
+        return -(-count // (width // 8))
+
     _, _, taken, emitted, _ = run(config, frames)
-    assert emitted == [header_beats + 4, beats + -(-14 // (width // 8)) + 4]
+    assert emitted == [beats(34) + 4, beats(9014) + beats(54) + 4, 2 * beats(9014) + beats(14) + 4]
     assert taken == list(range(1, len(taken) + 1))
 
 
@@ -142,6 +169,13 @@ def test_shortest_ethernet_frames_at_full_rate(width):
     _, _, taken, _, given = run(CoreConfig(data_width=width), [(bytes(60), tag)] * 20)
     assert taken == list(range(1, len(taken) + 1))
     assert given == list(range(given[0], given[0] + len(given)))
+
+
+def test_shortest_ipv6_frames_in_ten_cycles():
+    tag = {"port": 0, "injected": 0, "router": 0, "egress": 0}
+    frame = bytes(12) + b"\x86\xdd" + bytes(46)
+    _, _, taken, *_ = run(CoreConfig(data_width=64), [(frame, tag)] * 20)
+    assert taken[-1] <= 20 * 10
 
 
 @pytest.mark.parametrize("width", [128, 256])

@@ -22,8 +22,11 @@ def random_verdict(rng, length, send):
 def rewritten(frame, verdict):
     if not verdict["rewrite"]:
         return frame
-    return (verdict["dmac"].to_bytes(6, "big") + verdict["smac"].to_bytes(6, "big") + frame[12:22]
-            + bytes([verdict["ttl"]]) + frame[23:24] + verdict["checksum"].to_bytes(2, "big") + frame[26:])
+    addresses = verdict["dmac"].to_bytes(6, "big") + verdict["smac"].to_bytes(6, "big")
+    if verdict["ipv6"]:
+        return addresses + frame[12:21] + bytes([verdict["ttl"]]) + frame[22:]
+    return (addresses + frame[12:22] + bytes([verdict["ttl"]]) + frame[23:24] + verdict["checksum"].to_bytes(2, "big")
+            + frame[26:])
 
 
 def run(config, frames, *, rates=(1.0, 1.0, 1.0, 1.0), seed=0):

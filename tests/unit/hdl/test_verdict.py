@@ -1,4 +1,5 @@
 import random
+from ipaddress import IPv6Address
 
 import pytest
 from amaranth.back import rtlil
@@ -26,12 +27,13 @@ def reason_of(config, f):
         return Reason.DROP_DISABLED
     if f["guarded"] and not (f["peer"] and f["peer_router"] == f["router"]):
         return Reason.DROP_SOURCE
-    if not f["ipv4"]:
+    if not (f["ipv4"] or f["ipv6"]):
         return Reason.PUNT_NOT_IP
     if f["malformed"]:
         return Reason.DROP_MALFORMED
     kind = f["adj_kind"] if f["fib"] == FibOutcome.HIT and not f["adj_fault"] else None
-    if kind == AdjacencyKind.LOCAL:
+    to_link, from_link = (f["ipv6"] and IPv6Address(f[name]).is_link_local for name in ("ip_destination", "ip_source"))
+    if kind == AdjacencyKind.LOCAL or to_link:
         return Reason.PUNT_LOCAL
     if f["options"]:
         return Reason.PUNT_OPTIONS
@@ -39,6 +41,9 @@ def reason_of(config, f):
         return Reason.PUNT_TTL
     if not f["checksum_ok"]:
         return Reason.DROP_CHECKSUM
+    valid = f["fib"] == FibOutcome.MISS or (kind is not None and kind in list(AdjacencyKind)[1:])
+    if from_link and valid:
+        return Reason.PUNT_NO_ROUTE
     if f["fib"] == FibOutcome.MISS or kind == AdjacencyKind.UNREACHABLE:
         return Reason.PUNT_NO_ROUTE
     if kind == AdjacencyKind.BLACKHOLE:
@@ -70,7 +75,7 @@ def expected(config, f):
         while checksum >> 16:
             checksum = (checksum & 0xFFFF) + (checksum >> 16)
         fields |= {"egress": f["adj_port"], "rewrite": 1, "dmac": f["adj_mac"], "smac": f["own_mac"],
-                   "ttl": f["ttl"] - 1, "checksum": checksum ^ 0xFFFF}
+                   "ipv6": f["ipv6"], "ttl": f["ttl"] - 1, "checksum": checksum ^ 0xFFFF}
     return fields
 
 
@@ -81,7 +86,8 @@ def random_record(rng, config, trouble):
     total_length = rng.randint(20, 1500)
     record |= {
         "injected": 0, "group": 0, "own": 1, "router": router, "port": port, "enable": 1,
-        "ports": 1 << port | 1 << egress | rng.getrandbits(8), "guarded": 0, "ipv4": 1, "malformed": 0, "options": 0,
+        "ports": 1 << port | 1 << egress | rng.getrandbits(8), "guarded": 0, "ipv4": 1, "ipv6": 0,
+        "malformed": 0, "options": 0,
         "ttl": rng.randint(2, 255), "checksum_ok": 1, "total_length": total_length, "fib": FibOutcome.HIT,
         "adj_fault": 0, "adj_kind": AdjacencyKind.FORWARD, "adj_port": egress, "egress": egress,
         "adj_mtu": total_length + rng.choice([0, 1, 100]),
@@ -97,6 +103,9 @@ def random_record(rng, config, trouble):
         lambda: {"guarded": 1, "peer": 0, "peer_router": router},
         lambda: {"guarded": 1, "peer": 1, "peer_router": router ^ 1},
         lambda: {"ipv4": 0},
+        lambda: {"ipv4": 0, "ipv6": 1},
+        lambda: {"ipv4": 0, "ipv6": 1, "ip_destination": 0x3FA << 118 | rng.getrandbits(118)},
+        lambda: {"ipv4": 0, "ipv6": 1, "ip_source": 0x3FA << 118 | rng.getrandbits(118)},
         lambda: {"malformed": 1},
         lambda: {"options": 1},
         lambda: {"ttl": rng.choice([0, 1, 2])},
@@ -120,7 +129,7 @@ def random_record(rng, config, trouble):
 def test_first_condition_that_holds_is_the_reason(ports, rates):
     config = CoreConfig(ports=ports)
     rng = random.Random(ports)
-    records = [random_record(rng, config, rng.choice([0, 1, 1, 1, 2, 2, 3, 5])) for _ in range(1200)]
+    records = [random_record(rng, config, rng.choice([0, 1, 1, 1, 2, 2, 3, 5])) for _ in range(2400)]
     out, *_ = run_stage(Decide(config), [pack(META, record) for record in records], rates=rates)
     seen = set()
     for record, verdict in zip(records, out, strict=True):

@@ -74,7 +74,7 @@ def random_case(rng, config, seeds, entries):
             dmac |= 1 << 40
         frames.append({"dmac": dmac, "smac": smac, "port": port, "injected": injected,
                        "group": dmac >> 40 & 1, "router": rng.randrange(config.routers) if injected else 0,
-                       "length": rng.randrange(1 << 14), "destination": rng.getrandbits(32)})
+                       "length": rng.randrange(1 << 14), "ip_destination": rng.getrandbits(128)})
     return rows, {k[:3]: k[3] for k in known if k[3] is not None}, frames
 
 

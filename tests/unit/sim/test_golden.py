@@ -33,8 +33,8 @@ from polyrouter.sim.tablegen import (
     requests,
     simple_scenario,
 )
-from scapy.layers.inet import ICMP, IP, UDP, IPOption_Router_Alert
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import IP, UDP, IPOption_Router_Alert
+from scapy.layers.inet6 import ICMPv6ND_NS, IPv6, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Ether
 
 CONFIG = CoreConfig(routers=2, fib_words=1024, adjacencies=64)
@@ -99,6 +99,14 @@ def test_checksum_after_decrement_is_right_for_every_header(model, ttl):
         assert given == IP(bytes(header)).chksum
 
 
+def test_forwards_ipv6_with_new_addresses_and_hop_limit(model):
+    packet6 = IPv6(src="2001:db8::1", dst="fd0d::7", hlim=64, fl=5) / UDP(sport=1, dport=2) / bytes(100)
+    outputs, key = receive(model, Ether(dst=OWN, src="0a:00:00:00:00:09") / packet6 / b"trailer")
+    assert key == (1, 2, Reason.FORWARDED)
+    packet6.hlim = 63
+    assert outputs == [(3, bytes(Ether(dst=NEIGHBOUR, src="02:00:00:00:01:03") / packet6 / b"trailer"), key)]
+
+
 def test_rfc_1624_example():
     # RFC 1624, section 4: equation 3 gives 0x0000 where RFC 1141 gave 0xFFFF
     assert update_checksum(0xDD2F, 0x5555, 0x3285) == 0x0000
@@ -112,7 +120,16 @@ def test_rfc_1624_example():
     (Ether(dst=OWN) / packet(dst="99.0.0.1"), Reason.PUNT_NO_ROUTE),
     (Ether(dst=OWN) / packet(ttl=1, dst="99.0.0.1", chksum=1), Reason.PUNT_TTL),
     (Ether(dst=OWN) / ARP(pdst="13.0.0.1"), Reason.PUNT_NOT_IP),
-    (Ether(dst=OWN) / IPv6(dst="2001:db8::1") / ICMP(), Reason.PUNT_NOT_IP),
+    (Ether(dst=OWN) / IPv6(dst="2001:db8::1") / UDP(), Reason.PUNT_NO_ROUTE),
+    (Ether(dst=OWN) / IPv6(dst="fd0d::1", hlim=1) / UDP(), Reason.PUNT_TTL),
+    (Ether(dst=OWN) / IPv6(dst="2001:db8::1", hlim=0) / UDP(), Reason.PUNT_TTL),
+    (Ether(dst=OWN) / IPv6(dst="fd0d::1", hlim=1) / IPv6ExtHdrHopByHop() / UDP(), Reason.PUNT_OPTIONS),
+    (Ether(dst=OWN) / IPv6(dst="fe80::1", hlim=255) / ICMPv6ND_NS(), Reason.PUNT_LOCAL),
+    (Ether(dst=OWN) / IPv6(dst="febf::1", hlim=1) / UDP(), Reason.PUNT_LOCAL),
+    (Ether(dst=OWN) / IPv6(src="fe80::1", dst="fd0d::1") / UDP(), Reason.PUNT_NO_ROUTE),
+    (Ether(dst=OWN) / IPv6(dst="fd0d::1", version=4) / UDP(), Reason.DROP_MALFORMED),
+    (Ether(dst=OWN) / IPv6(dst="fd0d::1", plen=9) / UDP(), Reason.DROP_MALFORMED),
+    (bytes(Ether(dst=OWN) / IPv6(dst="fd0d::1", plen=0))[:53], Reason.DROP_MALFORMED),
     (Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst="13.0.0.1"), None),
     (Ether(dst=OWN) / packet(chksum=1), Reason.DROP_CHECKSUM),
     (Ether(dst=OWN) / packet(chksum=1, dst="99.0.0.1"), Reason.DROP_CHECKSUM),

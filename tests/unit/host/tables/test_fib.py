@@ -48,7 +48,7 @@ class Pool:
         self.recent = self.live()       # what lookups could reach at some time since the last fence
 
     def lookup(self, address):
-        result, _ = walk(lambda row: self.rows.get(row, 0), address, base=0, size=self.size, words=self.size)
+        result, _ = walk(lambda row: self.rows.get(row, 0), address << 96, base=0, size=self.size, words=self.size)
         return None if result == MISS else result
 
     def live(self):
@@ -234,7 +234,7 @@ def test_first_fill_writes_each_row_once():
 def test_root_alone_holds_one_route():
     fib = FibCompiler(1)
     assert fib.image() == {ROOT_ROW: 0}
-    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 0x0A000000, "result": 5})
+    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 0x0A000000 << 14, "result": 5})
     assert fib.apply([(0x0A000000, 8, 5)]) == [FibWrite(ROOT_ROW, leaf)]
     assert (fib.lookup(0x0AFFFFFF), fib.lookup(0x0B000000)) == (5, None)
     with pytest.raises(FibFull):
