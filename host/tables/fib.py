@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_WORD_BITS, RESULTS_PER_WORD
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_WORD_BITS, RESULTS_PER_WORD
 
 from .fib_memory import BLOCK_WORDS, FENCE, Fence, FibFull, FibWrite, WindowMemory
-from .fib_tree import ADDRESS_BITS, RESULT_BITS, FibNode, FibTree, branch_word
+from .fib_tree import IPV4_BITS, IPV6_BITS, RESULT_BITS, FibNode, FibTree, branch_word
 
 __all__ = ["FENCE", "ROOT_ROW", "Fence", "FibCompiler", "FibFull", "FibStatistics", "FibWrite"]
 
@@ -16,7 +16,7 @@ ROOT_ROW = 0
 #: Rows that a window may have at most, from the width of a result's place.
 _LARGEST = (1 << FIB_BRANCH["result"].width) // RESULTS_PER_WORD
 
-_LENGTH_BITS = FIB_LEAF["length"].width
+_LENGTH_BITS = IPV6_BITS.bit_length()
 _LENGTH_MASK = (1 << _LENGTH_BITS) - 1
 #: Changes that a step makes when a transaction does not fit in one.
 _STEP = 64
@@ -58,7 +58,7 @@ class FibCompiler:
     size_words : int
         Words of the router's window, 1 to 2**18.
     address_bits : int
-        Bits of an address, at most 32.
+        Bits of an address, at most 128.
 
     Raises
     ------
@@ -66,21 +66,21 @@ class FibCompiler:
         If a parameter is out of range.
     """
 
-    def __init__(self, size_words: int, address_bits: int = ADDRESS_BITS) -> None:
+    def __init__(self, size_words: int, address_bits: int = IPV4_BITS) -> None:
         if not 1 <= size_words <= _LARGEST:
             raise ValueError(f"a FIB window has 1 to {_LARGEST} words, not {size_words}")
-        if not 1 <= address_bits <= ADDRESS_BITS:
-            raise ValueError(f"address_bits must be 1 to {ADDRESS_BITS}, not {address_bits}")
+        if not 1 <= address_bits <= IPV6_BITS:
+            raise ValueError(f"address_bits must be 1 to {IPV6_BITS}, not {address_bits}")
         self.address_bits = address_bits
-        self._shift = ADDRESS_BITS - address_bits
         self._routes: dict[_Key, int] = {}
         self._staged: dict[_Key, int | None] = {}
-        self._tree = FibTree()
+        self._tree = FibTree(address_bits)
+        self._shift = self._tree.width - address_bits
         self._memory = WindowMemory(size_words, [(ROOT_ROW, 1)])
         self._root_word = 0
 
     @classmethod
-    def from_image(cls, size_words: int, image: Mapping[int, int], address_bits: int = ADDRESS_BITS) -> "FibCompiler":
+    def from_image(cls, size_words: int, image: Mapping[int, int], address_bits: int = IPV4_BITS) -> "FibCompiler":
         """A compiler that goes on from what a window holds: ``image`` is as :meth:`image` gives it, or all rows.
 
         Nobody knows what was released before, so its first transaction begins with a fence.
@@ -91,7 +91,7 @@ class FibCompiler:
             If the words are not such that a compiler could have written them.
         """
         fib = cls(size_words, address_bits)
-        fib._tree = FibTree.from_image(image, ROOT_ROW)
+        fib._tree = FibTree.from_image(image, ROOT_ROW, address_bits)
         fib._root_word = _word(fib._tree.root)
         for bits, length, result in fib._tree.prefixes():
             fib._routes[fib._key(bits >> fib._shift, length)] = result
@@ -172,7 +172,7 @@ class FibCompiler:
         routes = self._routes
         changes = [(key, result) for key, result in self._staged.items() if routes.get(key) != result]
         self._staged.clear()
-        steps = _steps(changes)
+        steps = _steps(changes, self._tree.width)
         try:
             writes = self._run(steps)
         except FibFull:
@@ -342,7 +342,7 @@ def _word(slot: int | FibNode) -> int:
     return slot.word if isinstance(slot, FibNode) else slot
 
 
-def _steps(changes: _Changes) -> list[_Changes]:
+def _steps(changes: _Changes, width: int) -> list[_Changes]:
     """Changes in steps, such that no step withdraws a route together with a change of one that covers it.
 
     Within the first step, additions and changes come before withdrawals, longest first; a step may be cut at any place.
@@ -358,7 +358,7 @@ def _steps(changes: _Changes) -> list[_Changes]:
             for length in lengths:
                 if length >= key & _LENGTH_MASK:
                     break
-                low = ADDRESS_BITS - length + _LENGTH_BITS
+                low = width - length + _LENGTH_BITS
                 step = max(step, number.get(key >> low << low | length, -1) + 1)
             number[key] = step
             steps += [] if step < len(steps) else [[]]

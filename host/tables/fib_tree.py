@@ -1,25 +1,29 @@
 """The tree bitmap of a FIB as objects, with the leaf words of the pool in place of subtrees that hold one prefix.
 
+A leaf has room for 46 bits: nodes with one child lead to a prefix that is longer than that.
+
 The tree is changed by copy on write: a change copies the nodes on its path once for each :meth:`FibTree.begin`, so
 that the tree as it was stays whole, to be compared with and to be returned to.
 """
 
 from collections.abc import Iterator, Mapping
 
-from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_RESULTS, RESULTS_PER_WORD, unpack
+from polyrouter.hdl.layouts import ADDRESS_BITS, FIB_BRANCH, FIB_LEAF, FIB_RESULTS, RESULTS_PER_WORD, unpack
 
-__all__ = ["ADDRESS_BITS", "RESULT_BITS", "FibNode", "FibTree", "branch_word", "leaf_fields", "leaf_word"]
+__all__ = ["IPV4_BITS", "IPV6_BITS", "RESULT_BITS", "FibNode", "FibTree", "branch_word", "leaf_fields", "leaf_word"]
 
-ADDRESS_BITS = 32
+IPV4_BITS = 32
+IPV6_BITS = ADDRESS_BITS
 RESULT_BITS = FIB_LEAF["result"].width
 _ROOT_STRIDE = 1
 _STRIDE = 4
 
 # The layouts' offsets as plain integers: these run for every prefix of a full table.
-_MASK = (1 << ADDRESS_BITS) - 1
+_LEAF_BITS = FIB_LEAF["bits"].width
+_LEAF_MASK = (1 << _LEAF_BITS) - 1
 _LEAF = 1 << FIB_LEAF["leaf"].offset
 _LENGTH, _LENGTH_MASK = FIB_LEAF["length"].offset, (1 << FIB_LEAF["length"].width) - 1
-_BITS = FIB_LEAF["bits"].offset + FIB_LEAF["bits"].width - ADDRESS_BITS   # left-aligned in a longer field
+_BITS = FIB_LEAF["bits"].offset
 _RESULT, _RESULT_MASK = FIB_LEAF["result"].offset, (1 << RESULT_BITS) - 1
 _INTERNAL = FIB_BRANCH["internal"].offset
 _EXTERNAL = FIB_BRANCH["external"].offset
@@ -34,7 +38,7 @@ def leaf_word(bits: int, length: int, result: int) -> int:
 
 def leaf_fields(word: int) -> tuple[int, int, int]:
     """(bits, length, result) of a leaf."""
-    return word >> _BITS & _MASK, word >> _LENGTH & _LENGTH_MASK, word >> _RESULT & _RESULT_MASK
+    return word >> _BITS & _LEAF_MASK, word >> _LENGTH & _LENGTH_MASK, word >> _RESULT & _RESULT_MASK
 
 
 def branch_word(internal: int, external: int, child: int, where: int) -> int:
@@ -43,7 +47,7 @@ def branch_word(internal: int, external: int, child: int, where: int) -> int:
 
 
 class FibNode:
-    """A subtree with two prefixes or more.
+    """A subtree with two prefixes or more, or with one that is too long for a leaf.
 
     Attributes
     ----------
@@ -87,10 +91,18 @@ class FibNode:
 class FibTree:
     """Longest-prefix match by a tree bitmap.
 
-    Prefixes are left-aligned integers of 32 bits without bits set beyond their length.
+    Prefixes are left-aligned integers of ``width`` bits without bits set beyond their length.
+
+    Parameters
+    ----------
+    address_bits : int
+        Bits of an address, at most 128.
 
     Attributes
     ----------
+    width : int
+        Bits of an address as it is given to the methods: as many as a leaf has at least, so that the short addresses
+        of IPv4 need no shift.
     root : int or FibNode
         Zero if there is no prefix, a leaf word if there is one.
     owner : object
@@ -99,12 +111,16 @@ class FibTree:
         Nodes, as they were before the transaction, whose place is no longer that of a node.
     """
 
-    def __init__(self, root: int | FibNode = 0) -> None:
-        self.root = root
+    def __init__(self, address_bits: int = IPV4_BITS) -> None:
+        self.address_bits = address_bits
+        self.width = max(address_bits, _LEAF_BITS)
+        self._mask = (1 << self.width) - 1
+        self._excess = self.width - _LEAF_BITS      # bits of an address that a leaf has no room for
+        self.root: int | FibNode = 0
         self.begin()
 
     @classmethod
-    def from_image(cls, image: Mapping[int, int], root_row: int) -> "FibTree":
+    def from_image(cls, image: Mapping[int, int], root_row: int, address_bits: int = IPV4_BITS) -> "FibTree":
         """The tree that lookups find in the words of a pool.
 
         Raises
@@ -112,8 +128,8 @@ class FibTree:
         ValueError
             If it is not one that this module could have made.
         """
-        tree = cls()
-        tree.root = tree._read(image, root_row, _ROOT_STRIDE, ADDRESS_BITS, set())
+        tree = cls(address_bits)
+        tree.root = tree._read(image, root_row, _ROOT_STRIDE, address_bits, set())
         tree.begin()
         return tree
 
@@ -123,11 +139,12 @@ class FibTree:
         if row in seen:
             raise ValueError(f"row {row} is referred to twice")
         seen.add(row)
-        if not word and bits_left == ADDRESS_BITS:
+        if not word and bits_left == self.address_bits:
             return 0
         if word & _LEAF:
             bits, length, result = leaf_fields(word)
-            if length > bits_left or bits << length & _MASK or word != leaf_word(bits, length, result):
+            if (length > min(bits_left, _LEAF_BITS) or bits << length & _LEAF_MASK
+                    or word != leaf_word(bits, length, result)):
                 raise ValueError(f"row {row}: {word:#x} is not a leaf")
             return word
         node = FibNode(self.owner)
@@ -137,14 +154,14 @@ class FibTree:
         longest = (node.internal.bit_length() or 1).bit_length() - 1
         if longest >= min(stride, bits_left + 1) or (
                 node.external and (bits_left < stride or node.external.bit_length() > 1 << stride)):
-            raise ValueError(f"row {row}: {word:#x} is not a node {ADDRESS_BITS - bits_left} bits below the root")
+            raise ValueError(f"row {row}: {word:#x} is not a node {self.address_bits - bits_left} bits below the root")
         for place in range(node.where, node.where + node.internal.bit_count()):
             results = _fetch(image, place // RESULTS_PER_WORD)
             node.results.append(results >> FIB_RESULTS[place % RESULTS_PER_WORD].offset & _RESULT_MASK)
         for kid in range(node.block, node.block + node.external.bit_count()):
             node.kids.append(self._read(image, kid, _STRIDE, bits_left - stride, seen))
         if not (node.results or node.kids) or _single(node, stride) is not None:
-            raise ValueError(f"row {row}: {word:#x} is a node with less than two prefixes")
+            raise ValueError(f"row {row}: {word:#x} is a node that should be a leaf")
         return node
 
     def prefixes(self) -> Iterator[tuple[int, int, int]]:
@@ -155,17 +172,17 @@ class FibTree:
             if isinstance(slot, int):
                 if slot:
                     bits, length, result = leaf_fields(slot)
-                    yield head | bits >> depth, depth + length, result
+                    yield head | bits << self._excess >> depth, depth + length, result
                 continue
             results, kids = iter(slot.results), iter(slot.kids)
             for length in range(stride):
                 for value in range(1 << length):
                     if slot.internal >> (1 << length) - 1 + value & 1:
-                        yield head | value << ADDRESS_BITS - depth - length, depth + length, next(results)
+                        yield head | value << self.width - depth - length, depth + length, next(results)
             for value in range(1 << stride):
                 if slot.external >> value & 1:
                     below = depth + stride
-                    waiting.append((next(kids), _STRIDE, head | value << ADDRESS_BITS - below, below))
+                    waiting.append((next(kids), _STRIDE, head | value << self.width - below, below))
 
     def begin(self) -> None:
         """Start a transaction: from now on nodes are copied before they are changed."""
@@ -174,53 +191,54 @@ class FibTree:
 
     def lookup(self, address: int) -> int | None:
         """Result of the longest prefix that matches."""
+        width = self.width
         slot, stride = self.root, _ROOT_STRIDE
         best: int | None = None
         while not isinstance(slot, int):
             for length in range(stride - 1, -1, -1):
-                below = (1 << (1 << length) - 1 + (address >> ADDRESS_BITS - length)) - 1
+                below = (1 << (1 << length) - 1 + (address >> width - length)) - 1
                 if slot.internal & below + 1:
                     best = slot.results[(slot.internal & below).bit_count()]
                     break
-            below = (1 << (address >> ADDRESS_BITS - stride)) - 1
+            below = (1 << (address >> width - stride)) - 1
             if not slot.external & below + 1:
                 return best
             slot = slot.kids[(slot.external & below).bit_count()]
-            address, stride = address << stride & _MASK, _STRIDE
+            address, stride = address << stride & self._mask, _STRIDE
         bits, length, result = leaf_fields(slot)
-        return result if slot and not (address ^ bits) >> ADDRESS_BITS - length else best
+        return result if slot and not (address >> self._excess ^ bits) >> _LEAF_BITS - length else best
 
     def put(self, bits: int, length: int, result: int) -> None:
         """Add a prefix, or give it another result."""
-        owner, stride = self.owner, _ROOT_STRIDE
+        owner, stride, width, mask, excess = self.owner, _ROOT_STRIDE, self.width, self._mask, self._excess
         node = self.root
         if isinstance(node, int):
-            if not node or leaf_fields(node)[:2] == (bits, length):
-                self.root = leaf_word(bits, length, result)
+            if not node or leaf_fields(node)[:2] == (bits >> excess, length):
+                self.root = self._subtree(bits, length, result, stride)
                 return
             self.root = node = self._split(node, stride)
         elif node.owner is not owner:
             self.root = node = node.copy(owner)
         while length >= stride:
-            number = bits >> ADDRESS_BITS - stride
-            bits, length, stride = bits << stride & _MASK, length - stride, _STRIDE
+            number = bits >> width - stride
+            bits, length, stride = bits << stride & mask, length - stride, _STRIDE
             bit = 1 << number
             external = node.external
             index = (external & bit - 1).bit_count()
             if not external & bit:
                 node.external = external | bit
-                node.kids.insert(index, _LEAF | length << _LENGTH | bits << _BITS | result << _RESULT)
+                node.kids.insert(index, self._subtree(bits, length, result, stride))
                 return
             kid = node.kids[index]
             if isinstance(kid, int):
-                if kid >> _LENGTH & _LENGTH_MASK == length and kid >> _BITS & _MASK == bits:
-                    node.kids[index] = leaf_word(bits, length, result)
+                if kid >> _LENGTH & _LENGTH_MASK == length and kid >> _BITS & _LEAF_MASK == bits >> excess:
+                    node.kids[index] = leaf_word(bits >> excess, length, result)
                     return
                 node.kids[index] = kid = self._split(kid, stride)
             elif kid.owner is not owner:
                 node.kids[index] = kid = kid.copy(owner)
             node = kid
-        bit = 1 << (1 << length) - 1 + (bits >> ADDRESS_BITS - length)
+        bit = 1 << (1 << length) - 1 + (bits >> width - length)
         internal = node.internal
         index = (internal & bit - 1).bit_count()
         if internal & bit:
@@ -229,31 +247,40 @@ class FibTree:
             node.internal = internal | bit
             node.results.insert(index, result)
 
+    def _subtree(self, bits: int, length: int, result: int, stride: int) -> int | FibNode:
+        """What holds a prefix alone: a leaf, or nodes that lead to it."""
+        if length <= _LEAF_BITS:
+            return _LEAF | length << _LENGTH | bits >> self._excess << _BITS | result << _RESULT
+        node = FibNode(self.owner)
+        node.external = 1 << (bits >> self.width - stride)
+        node.kids = [self._subtree(bits << stride & self._mask, length - stride, result, _STRIDE)]
+        return node
+
     def _split(self, leaf: int, stride: int) -> FibNode:
         """A node with what the leaf holds; a second prefix is to follow."""
         node = FibNode(self.owner)
         bits, length, result = leaf_fields(leaf)
         if length < stride:
-            node.internal = 1 << (1 << length) - 1 + (bits >> ADDRESS_BITS - length)
+            node.internal = 1 << (1 << length) - 1 + (bits >> _LEAF_BITS - length)
             node.results = [result]
         else:
-            node.external = 1 << (bits >> ADDRESS_BITS - stride)
-            node.kids = [leaf_word(bits << stride & _MASK, length - stride, result)]
+            node.external = 1 << (bits >> _LEAF_BITS - stride)
+            node.kids = [leaf_word(bits << stride & _LEAF_MASK, length - stride, result)]
         return node
 
     def remove(self, bits: int, length: int) -> None:
         """Take out a prefix that is there; a subtree that is left with one becomes a leaf."""
-        owner, stride = self.owner, _ROOT_STRIDE
+        owner, stride, width, mask = self.owner, _ROOT_STRIDE, self.width, self._mask
         node = self.root
         if isinstance(node, int):
             self.root = 0
             return
         if node.owner is not owner:
             self.root = node = node.copy(owner)
-        path: list[tuple[FibNode, int]] = []
+        path: list[tuple[FibNode, int, int]] = []   # node, bit and index of its child
         while length >= stride:
-            bit = 1 << (bits >> ADDRESS_BITS - stride)
-            bits, length, stride = bits << stride & _MASK, length - stride, _STRIDE
+            bit = 1 << (bits >> width - stride)
+            bits, length, stride = bits << stride & mask, length - stride, _STRIDE
             index = (node.external & bit - 1).bit_count()
             kid = node.kids[index]
             if isinstance(kid, int):
@@ -262,10 +289,10 @@ class FibTree:
                 break
             if kid.owner is not owner:
                 node.kids[index] = kid = kid.copy(owner)
-            path.append((node, index))
+            path.append((node, bit, index))
             node = kid
         else:
-            bit = 1 << (1 << length) - 1 + (bits >> ADDRESS_BITS - length)
+            bit = 1 << (1 << length) - 1 + (bits >> width - length)
             del node.results[(node.internal & bit - 1).bit_count()]
             node.internal ^= bit
         while (leaf := _single(node, _STRIDE if path else _ROOT_STRIDE)) is not None:
@@ -274,24 +301,32 @@ class FibTree:
             if not path:
                 self.root = leaf
                 return
-            node, index = path.pop()
-            node.kids[index] = leaf
+            node, bit, index = path.pop()
+            if leaf:
+                node.kids[index] = leaf
+            else:
+                node.external ^= bit
+                del node.kids[index]
 
 
 def _single(node: FibNode, stride: int) -> int | None:
-    """The leaf that says the same as a node, if that holds one prefix."""
+    """The leaf that says the same as a node, if that holds one prefix; zero if it holds none."""
+    if not (node.results or node.kids):
+        return 0
     if len(node.results) + len(node.kids) != 1:
         return None
     if node.results:
         position = node.internal.bit_length()           # 2**length + value
         length = position.bit_length() - 1
-        return leaf_word(position - (1 << length) << ADDRESS_BITS - length, length, node.results[0])
+        return leaf_word(position - (1 << length) << _LEAF_BITS - length, length, node.results[0])
     kid = node.kids[0]
     if not isinstance(kid, int):
         return None
     bits, length, result = leaf_fields(kid)
     number = node.external.bit_length() - 1
-    return leaf_word(number << ADDRESS_BITS - stride | bits >> stride, length + stride, result)
+    if length + stride > _LEAF_BITS:
+        return None
+    return leaf_word(number << _LEAF_BITS - stride | bits >> stride, length + stride, result)
 
 
 def _fetch(image: Mapping[int, int], row: int) -> int:

@@ -11,12 +11,13 @@ from tests.fib_bench import Bench, record
 BASE, SIZE = 41, 1000
 
 
-def mask(address, length):
-    return address >> 32 - length << 32 - length
+def mask(address, length, bits=32):
+    return address >> bits - length << bits - length
 
 
-def longest_match(routes, address):
-    return next((routes[mask(address, n), n] for n in range(32, -1, -1) if (mask(address, n), n) in routes), None)
+def longest_match(routes, address, bits=32):
+    return next((routes[mask(address, n, bits), n] for n in range(bits, -1, -1)
+                 if (mask(address, n, bits), n) in routes), None)
 
 
 def result(bits):
@@ -25,28 +26,28 @@ def result(bits):
     return meta["result"] if meta["fib"] == FibOutcome.HIT else None
 
 
-def random_routes(rng, count):
+def random_routes(rng, count, bits=32):
     """Prefixes of all lengths, most of them close to others."""
-    bases = [rng.getrandbits(32) for _ in range(4)]
+    bases = [rng.getrandbits(bits) for _ in range(4)]
     routes = {}
     while len(routes) < count:
-        length = rng.choice([*range(33), 16, 22, 24, 24])
-        address = rng.choice(bases) ^ (rng.getrandbits(32) >> rng.randrange(33))
-        routes[mask(address, length), length] = rng.getrandbits(18)
+        length = rng.choice([*range(bits + 1), *([16, 22, 24, 24] if bits == 32 else [32, 48, 48, 64] * 9)])
+        address = rng.choice(bases) ^ (rng.getrandbits(bits) >> rng.randrange(bits + 1))
+        routes[mask(address, length, bits), length] = rng.getrandbits(18)
     return routes
 
 
-def addresses(rng, routes, count):
+def addresses(rng, routes, count, bits=32):
     """Half of them near the ends of prefixes."""
     near = sorted(routes)
     for _ in range(count):
         prefix, length = rng.choice(near)
-        yield rng.choice([rng.getrandbits(32), prefix | rng.getrandbits(32) & (1 << 32 - length) - 1, prefix,
+        yield rng.choice([rng.getrandbits(bits), prefix | rng.getrandbits(bits) & (1 << bits - length) - 1, prefix,
                           max(0, prefix - 1)])
 
 
-def pool_of(writes):
-    pool = [0] * (BASE + SIZE)
+def pool_of(writes, size=SIZE):
+    pool = [0] * (BASE + size)
     for row, word in (write for write in writes if write != FENCE):
         pool[BASE + row] = word
     return pool
@@ -64,6 +65,16 @@ def test_lookups_agree_with_longest_prefix_match():
     out = Bench(pool_of(writes), records(sought)).run()
     assert [result(bits) for bits in out] == [longest_match(routes, address) for address in sought]
     assert len({result(bits) for bits in out}) > 100
+
+
+def test_ipv6_lookups_agree_with_longest_prefix_match():
+    rng = random.Random(13)
+    routes, size = random_routes(rng, 300, 128), 6000
+    writes = FibCompiler(size, 128).apply((prefix, length, value) for (prefix, length), value in routes.items())
+    sought = list(addresses(rng, routes, 300, 128))
+    out = Bench(pool_of(writes, size), [record(address, base=BASE, size=size, ipv6=True) for address in sought]).run()
+    assert [result(bits) for bits in out] == [longest_match(routes, address, 128) for address in sought]
+    assert len({result(bits) for bits in out}) > 80
 
 
 def test_lookups_under_way_see_a_change_whole_or_not_at_all():

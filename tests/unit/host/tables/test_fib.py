@@ -11,13 +11,14 @@ from tests.fib_reference import MISS, walk
 ALL = (1 << 32) - 1
 
 
-def mask(address, length):
-    return address >> 32 - length << 32 - length
+def mask(address, length, bits=32):
+    return address >> bits - length << bits - length
 
 
-def longest_match(routes, address):
+def longest_match(routes, address, bits=32):
     """By trying every length."""
-    return next((routes[mask(address, n), n] for n in range(32, -1, -1) if (mask(address, n), n) in routes), None)
+    return next((routes[mask(address, n, bits), n] for n in range(bits, -1, -1)
+                 if (mask(address, n, bits), n) in routes), None)
 
 
 def changed(routes, changes):
@@ -30,25 +31,28 @@ def changed(routes, changes):
     return after
 
 
-def borders(*tables):
+def borders(*tables, bits=32):
     """Every address at which the result of a lookup can change, and its neighbours."""
-    found = {0, ALL}
+    most = (1 << bits) - 1
+    found = {0, most}
     for prefix, length in set().union(*tables):
-        last = prefix | (1 << 32 - length) - 1
-        found |= {prefix, last, max(0, prefix - 1), min(ALL, last + 1)}
+        last = prefix | (1 << bits - length) - 1
+        found |= {prefix, last, max(0, prefix - 1), min(most, last + 1)}
     return found
 
 
 class Pool:
     """A window of the hardware's pool; checks that what lookups under way may still read is left alone."""
 
-    def __init__(self, size):
+    def __init__(self, size, bits=32):
         self.size = size
+        self.bits = bits
         self.rows = {}
         self.recent = self.live()       # what lookups could reach at some time since the last fence
 
     def lookup(self, address):
-        result, _ = walk(lambda row: self.rows.get(row, 0), address << 96, base=0, size=self.size, words=self.size)
+        result, _ = walk(lambda row: self.rows.get(row, 0), address << 128 - self.bits, base=0, size=self.size,
+                         words=self.size, ipv6=self.bits == 128)
         return None if result == MISS else result
 
     def live(self):
@@ -83,13 +87,24 @@ class Pool:
 
 def check_hitless(pool, writes, old, new):
     """Every address has its old or its new result all the time, and at the end its new one."""
-    sought = {address: {longest_match(old, address), longest_match(new, address)} for address in borders(old, new)}
+    bits = pool.bits
+    sought = {address: {longest_match(old, address, bits), longest_match(new, address, bits)}
+              for address in borders(old, new, bits=bits)}
     for write in writes:
         pool.carry_out(write)
         for address, results in sought.items():
             assert pool.lookup(address) in results, f"{address:#x} after {write}"
     for address in sought:
-        assert pool.lookup(address) == longest_match(new, address)
+        assert pool.lookup(address) == longest_match(new, address, bits)
+
+
+@st.composite
+def ipv6_prefixes(draw):
+    """The same for IPv6; of many, more follows than a leaf has room for."""
+    near = draw(st.sampled_from([0, 0xFD00 << 112, 0x20010DB8 << 96, 0x20010DB8 << 96 | 1, (1 << 128) - 1]))
+    far = draw(st.sampled_from([0, 0, 0, 1, 1 << 64, 0x30000 << 64, 1 << 79, 1 << 80, 1 << 127, 0xF0 << 112]))
+    length = draw(st.one_of(st.integers(0, 128), st.sampled_from([0, 1, 32, 46, 47, 48, 50, 51, 64, 127, 128])))
+    return mask(near ^ far, length, 128), length
 
 
 @st.composite
@@ -101,8 +116,12 @@ def prefixes(draw):
     return mask(near ^ far, length), length
 
 
-TRANSACTIONS = st.lists(st.lists(st.tuples(prefixes(), st.one_of(st.none(), st.integers(0, 5))), max_size=12),
-                        min_size=1, max_size=6)
+def transactions_of(kind):
+    return st.lists(st.lists(st.tuples(kind, st.one_of(st.none(), st.integers(0, 5))), max_size=12),
+                    min_size=1, max_size=6)
+
+
+TRANSACTIONS = transactions_of(prefixes())
 
 
 def flat(transaction):
@@ -112,7 +131,17 @@ def flat(transaction):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TRANSACTIONS, st.sampled_from([12, 40, 200]))
 def test_every_single_write_leaves_old_or_new_results(transactions, size):
-    fib, pool, routes = FibCompiler(size), Pool(size), {}
+    check_transactions(transactions, FibCompiler(size), Pool(size))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(transactions_of(ipv6_prefixes()), st.sampled_from([40, 200, 800]))
+def test_every_single_write_of_ipv6_routes_leaves_old_or_new_results(transactions, size):
+    check_transactions(transactions, FibCompiler(size, 128), Pool(size, 128))
+
+
+def check_transactions(transactions, fib, pool):
+    routes, bits = {}, pool.bits
     for transaction in transactions:
         new = changed(routes, flat(transaction))
         try:
@@ -122,10 +151,12 @@ def test_every_single_write_leaves_old_or_new_results(transactions, size):
         check_hitless(pool, writes, routes, new)
         routes = new
         assert {(prefix, length): result for prefix, length, result in fib.routes()} == routes
-        assert all(fib.lookup(address) == longest_match(routes, address) for address in borders(routes))
+        assert all(fib.lookup(address) == longest_match(routes, address, bits)
+                   for address in borders(routes, bits=bits))
         image = fib.image()
         assert image == {row: pool.rows.get(row, 0) for row in image}
         assert {row for row, _ in pool.live()} == set(image)
+        assert set(FibCompiler.from_image(fib.size_words, image, bits).routes()) == set(fib.routes())
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -274,7 +305,7 @@ def test_values_out_of_range(prefix, length, result, message):
         FibCompiler(10).insert(prefix, length, result)
 
 
-@pytest.mark.parametrize(("size", "address_bits"), [(0, 32), ((1 << 18) + 1, 32), (10, 33), (10, 0)])
+@pytest.mark.parametrize(("size", "address_bits"), [(0, 32), ((1 << 18) + 1, 32), (10, 129), (10, 0)])
 def test_parameters_out_of_range(size, address_bits):
     with pytest.raises(ValueError, match="not"):
         FibCompiler(size, address_bits)
