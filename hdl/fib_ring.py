@@ -137,8 +137,9 @@ class FibRing(wiring.Component):
         #: The slots, by stage; slot ``turn`` is in stage 0, where it is collected or dealt out anew.
         self.stages = [Signal(_WALK, name=f"stage{k}") for k in range(RING)]
         self.turn = Signal(range(RING))
-        #: A request is dealt out in this cycle.
+        #: A request is dealt out in this cycle, a walk's outcome is collected.
         self.deal = Signal()
+        self.collect = Signal()
         #: The request that is dealt out next, as it waits.
         self.waiting = Signal(_WAITING)
         self.entrance = RegisterSlice(_WAITING)
@@ -174,7 +175,7 @@ class FibRing(wiring.Component):
         ]
         collected, dealt = Signal(range(RING)), Signal(range(RING))
         held = Signal(range(RING + 1))          # slots taken
-        collect, vacant = Signal(), Signal()
+        collect, vacant = self.collect, Signal()
         outcome = data.View(OUTCOME, outcomes.w_data)
         m.d.comb += [
             collect.eq(walk.busy & ~walk.active & walk.settled & (self.turn == collected) & outcomes.w_rdy),
