@@ -6,11 +6,12 @@ the root of stride 1 and the leaf words that ``docs/dataplane.md``, "FIB walk", 
 
 from enum import IntEnum
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
-from amaranth.lib import data, fifo, memory, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
+from .fib_pool import PoolReadSignature
 from .layouts import (
     ADDRESS_BITS,
     FIB_BRANCH,
@@ -50,9 +51,7 @@ class _Best(IntEnum):
 REQUEST = data.StructLayout({
     "walk": 1,              # if not set, the outcome is MISS and nothing is read
     "ipv6": 1,              # up to 33 levels, else 9
-    "multicast": 1,         # the result is the root of a second trie, for ``source``
     "address": ADDRESS_BITS,    # left-aligned
-    "source": ADDRESS_BITS,
     "base": META["fib_base"].width,
     "size": META["fib_size"].width,
     "root": META["ipv4_root"].width,
@@ -69,7 +68,6 @@ _WALK = data.StructLayout({
     "missed": 1,            # the pool was not to be had in this turn: the same again in the next
     "ipv6": 1,
     "settled": 1,           # the outcome may be given out
-    "again": 1,             # what is found is the root of a second trie
     "level": range(FIB_LEVELS_IPV6),
     "turns": range(SETTLED_TURNS + 1),
     "base": REQUEST["base"].width,
@@ -104,10 +102,11 @@ class FibRing(wiring.Component):
 
     Latency: an IPv4 walk is given out 63 cycles after its request was accepted by an idle ring, however long it took
     (nine nodes and a result are 10 turns), so that a frame's way does not depend on its route; an IPv6 walk takes
-    6 cycles for each word that is read (34 at most) and 3 more; a request that is not to be walked 4. In a busy ring a
+    6 cycles for each word that is read (34 at most) and 3 more; a request that is not to be walked 9. In a busy ring a
     request waits for its slot. Sustained, one walk ends every 10 cycles (IPv4), or for each word read one cycle (IPv6).
 
-    The window is checked ahead of every read, and ``read_en`` is low unless the row is in it.
+    The window is checked ahead of every read, and ``read.en`` is low unless the row is in it. A walk whose read misses
+    tries again, a turn later.
 
     Parameters
     ----------
@@ -118,10 +117,8 @@ class FibRing(wiring.Component):
     ----------
     i : stream of REQUEST
     o : stream of OUTCOME
-    read_en, read_addr, read_data
-        Port of the pool, with a latency of one cycle.
-    read_miss : Signal, in
-        The read of this cycle is not carried out: its walk tries again, a turn later.
+    read : PoolReadSignature
+        Port of the pool.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -129,10 +126,7 @@ class FibRing(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(REQUEST)),
             "o": Out(stream.Signature(OUTCOME)),
-            "read_en": Out(1),
-            "read_addr": Out(unsigned(table_addr_bits(config.fib_words))),
-            "read_data": In(unsigned(FIB_WORD_BITS)),
-            "read_miss": In(1),
+            "read": Out(PoolReadSignature(config)),
         })
         #: The slots, by stage; slot ``turn`` is in stage 0, where it is collected or dealt out anew.
         self.stages = [Signal(_WALK, name=f"stage{k}") for k in range(RING)]
@@ -209,7 +203,6 @@ class FibRing(wiring.Component):
                 after.fault.eq(request.walk & ~self.waiting.inside),
                 after.ipv6.eq(request.ipv6),
                 after.settled.eq(~request.walk | request.ipv6),
-                after.again.eq(request.multicast),
                 after.first.eq(1),
                 after.base.eq(request.base),
                 after.size.eq(request.size),
@@ -219,22 +212,11 @@ class FibRing(wiring.Component):
             with m.If(held == 0):
                 m.d.sync += collected.eq(self.turn)
 
-        # Sources for the second tries, by slot: read when a slot leaves stage 4, to be there in stage 5.
-        m.submodules.sources = sources = memory.Memory(shape=unsigned(ADDRESS_BITS), depth=RING, init=[])
-        source_write, source_read = sources.write_port(), sources.read_port()
-        m.d.comb += [
-            source_write.addr.eq(self.turn),
-            source_write.data.eq(self.waiting.request.source),
-            source_write.en.eq(self.deal),
-            source_read.addr.eq(Mux(self.turn >= RING - 2, self.turn - (RING - 2), self.turn + 2)),
-            source_read.en.eq(1),
-        ]
-
         # Stages 1 and 2: the read. Block RAM is slow to deliver, so its output goes straight to a register.
-        m.d.comb += [self.read_addr.eq(pool_addr), self.read_en.eq(stages[1].active)]
-        m.d.sync += stages[2].missed.eq(self.read_miss)
+        m.d.comb += [self.read.addr.eq(pool_addr), self.read.en.eq(stages[1].active)]
+        m.d.sync += stages[2].missed.eq(self.read.miss)
         word = Signal(FIB_WORD_BITS)
-        m.d.sync += word.eq(self.read_data)
+        m.d.sync += word.eq(self.read.data)
 
         # Stage 3: which bits are set.
         walk = stages[3]
@@ -301,17 +283,7 @@ class FibRing(wiring.Component):
             m.d.sync += [after.turns.eq(walk.turns + 1), after.settled.eq(walk.turns == SETTLED_TURNS - 1)]
         with m.If(walk.active & ~walk.missed):
             m.d.sync += [after.value.eq(value), after.best.eq(best), after.first.eq(0)]
-            with m.If(stop & walk.again & (best == _Best.DIRECT)):
-                m.d.sync += [
-                    after.again.eq(0),
-                    after.first.eq(1),
-                    after.fetch.eq(0),
-                    after.level.eq(0),
-                    after.row.eq(value),
-                    after.address.eq(source_read.data),
-                    after.best.eq(_Best.NONE),
-                ]
-            with m.Elif(stop):
+            with m.If(stop):
                 m.d.sync += [
                     after.active.eq(best == _Best.INDIRECT),
                     after.fetch.eq(1),

@@ -101,9 +101,10 @@ class Parser(wiring.Component):
                                 | (self.i.payload.last & ~complete_before))),
         ]
         with m.If(fire):
-            m.d.sync += complete_before.eq(~self.i.payload.last & (complete_before | complete))
-        with m.If(fire):
-            m.d.sync += position.eq(position + (position != header_beats))
+            m.d.sync += [
+                complete_before.eq(~self.i.payload.last & (complete_before | complete)),
+                position.eq(position + (position != header_beats)),
+            ]
             with m.Switch(position):
                 for k in range(header_beats):
                     with m.Case(k):

@@ -58,7 +58,6 @@ META = data.StructLayout({
     "total_length": 17,         # of the IP packet
     "ip_source": ADDRESS_BITS,          # left-aligned
     "ip_destination": ADDRESS_BITS,
-    "multicast": 1,             # destination is a multicast group that is forwarded by (source, group)
     # VMAC-VE
     "own": 1,                   # an OWN entry matched: ``router`` is set
     "peer": 1,                  # a PEER entry matched: ``peer_router`` is set

@@ -115,8 +115,8 @@ def _kernel() -> Iterator[Check]:
     tun = Path("/dev/net/tun")
     usable = tun.exists() and os.access(tun, os.R_OK | os.W_OK)
     yield Check("/dev/net/tun", usable, "usable" if usable else "not usable",
-                "mkdir -p /dev/net; mknod /dev/net/tun c 10 200, or give the container that device" if root else
-                _AS_ROOT)
+                _AS_ROOT if tun.exists() and not root else
+                "mkdir -p /dev/net; mknod /dev/net/tun c 10 200, or give the container that device")
 
 
 def _cgroups() -> Iterator[Check]:

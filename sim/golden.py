@@ -251,7 +251,7 @@ class GoldenModel:
             return self._punt(router, port, Reason.PUNT_MTU, frame)
         return self._send(router, port, Reason.FORWARDED, adjacency.port, self._rewrite(router, adjacency, frame))
 
-    def _adjacency(self, context: Context, packet: "_Packet") -> Adjacency | None:
+    def _adjacency(self, context: Context, packet: _Packet) -> Adjacency | None:
         row = self.tables.route(context, packet.destination, ipv6=packet.ipv6)
         return None if row is None else self.tables.adjacency(context, row)
 

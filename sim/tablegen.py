@@ -180,9 +180,7 @@ def fib_image(routes: Iterable[Route], rng: Random | None = None) -> FibImage:
             nodes.append({})
     words = []
     for node in nodes:
-        if not node.get("leaf") and not node["internal"] and not node["external"]:
-            words.append(0)
-        elif node.get("leaf"):
+        if node.get("leaf"):
             words.append(pack(FIB_LEAF, node))
         else:
             words.append(pack(FIB_BRANCH, {**node, "result": node["result"] + len(nodes) * RESULTS_PER_WORD}))

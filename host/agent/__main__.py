@@ -33,8 +33,12 @@ def main(network: str, node: str) -> int:
         print(f"the agent of {node} runs already: {error}", file=sys.stderr)
         return 1
     # All its processes are in the fabric's namespace, where 'down' finds them whatever happened.
-    # The default flags would create a namespace that is missing.
-    netns.setns(str(namespace_path(fabric_namespace(network))), flags=0)
+    namespace = fabric_namespace(network)
+    try:
+        netns.setns(str(namespace_path(namespace)), flags=0)    # the default flags would create it
+    except FileNotFoundError:
+        print(f"there is no network namespace {namespace}: bring the network up with polyrouter up", file=sys.stderr)
+        return 1
     agent = Agent(node_dir(network, node), RuncRuntime(state_dir(), run_dir()), live_board)
     path = socket_path(network, node)
     path.unlink(missing_ok=True)

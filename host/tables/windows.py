@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from polyrouter.hdl.config import CoreConfig
 
-__all__ = ["Window", "WindowAllocator", "WindowPool", "WindowsFull"]
+__all__ = ["LEAST_FIB_WORDS", "Window", "WindowAllocator", "WindowPool", "WindowsFull"]
 
 #: Rows that a window may have at most, from the width of a FIB result.
 _LARGEST = 1 << 18
+#: A root for each of IPv4 and IPv6.
+LEAST_FIB_WORDS = 2
 
 
 class WindowsFull(Exception):
@@ -126,6 +128,9 @@ class WindowPool:
             raise ValueError(f"router must be 0 to {self.config.routers - 1}, not {router}")
         fib_size = fib_words or min(_LARGEST, self.config.fib_words // self.config.routers)
         adj_size = adjacencies or min(_LARGEST, self.config.adjacencies // self.config.routers)
+        if 0 <= fib_size < LEAST_FIB_WORDS:
+            raise WindowsFull(f"router {router} would have {fib_size} FIB words, and needs {LEAST_FIB_WORDS} at least: "
+                              "ask for more, or build a core with more FIB words or fewer routers")
         fib_base = self.fib.allocate(router, fib_size)
         try:
             adj_base = self.adjacencies.allocate(router, adj_size)

@@ -249,7 +249,7 @@ def hitless_changes(scenario: Scenario) -> list[list[RowWrite]]:
     """Updates that each move something of router 0 without a gap: its route, its neighbour, its VMAC-VE entry."""
     router = scenario.routers[0]
     cfg = scenario.config
-    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 10 << 38, "result": 1})
+    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 10 << FIB_LEAF["bits"].width - 8, "result": 1})
     changes = [[RowWrite(Table.FIB, 0, 0, leaf)],
                [RowWrite(Table.ADJACENCY, 0, 0, adjacency_row(AdjacencyKind.FORWARD, 2, 0x060000009999, 1500))]]
     seeds = tuple(write.value for write in scenario.writes if write.table == Table.REGISTER)
@@ -278,7 +278,7 @@ async def updates_under_traffic(dut):
     # Router 0 has one route only, in a leaf, so that it is moved by a single word
     scenario.routers[0].context["ipv4_root"] = 0
     await board.write(scenario.writes)
-    first_leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 10 << 38, "result": 0})
+    first_leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 10 << FIB_LEAF["bits"].width - 8, "result": 0})
     await board.write([RowWrite(Table.FIB, 0, 0, first_leaf)])
 
     seen: dict[int, tuple[int, bytes]] = {}

@@ -20,9 +20,9 @@ def window_harness() -> Module:
         ring.i.valid.eq(AnySeq(1)),
         ring.i.payload.as_value().eq(AnySeq(ring.i.payload.shape().size)),
         ring.o.ready.eq(AnySeq(1)),
-        ring.read_data.eq(AnySeq(len(ring.read_data))),
+        ring.read.data.eq(AnySeq(len(ring.read.data))),
+        ring.read.miss.eq(AnySeq(1)),
     ]
-    m.d.comb += ring.read_miss.eq(AnySeq(1))
     slot = Signal(range(RING))
     m.d.comb += [slot.eq(AnyConst(len(slot))), Assume(slot < RING)]
     request = ring.waiting.request
@@ -35,13 +35,13 @@ def window_harness() -> Module:
     def in_stage(stage: int) -> Value:
         return (ring.turn == slot + stage) | (ring.turn + RING == slot + stage)
 
-    with m.If(ring.read_en & in_stage(1)):
+    with m.If(ring.read.en & in_stage(1)):
         m.d.comb += [
             Assert(walking),
-            Assert(ring.read_addr >= base),
-            Assert(ring.read_addr < base + size),
-            Assert(ring.read_addr < CONFIG.fib_words),
-            Cover(ring.read_addr == CONFIG.fib_words - 1),
+            Assert(ring.read.addr >= base),
+            Assert(ring.read.addr < base + size),
+            Assert(ring.read.addr < CONFIG.fib_words),
+            Cover(ring.read.addr == CONFIG.fib_words - 1),
         ]
 
     # What makes it inductive: the walk in the slot is the one that was given, and what waits was checked.

@@ -33,6 +33,13 @@ def test_what_does_not_fit_is_refused_and_nothing_is_taken():
     assert pool.allocate(1, 400, 90) == Window(600, 400, 10, 90)
 
 
+def test_a_share_without_room_for_both_roots_is_refused():
+    pool = WindowPool(CoreConfig(routers=64, fib_words=64))
+    with pytest.raises(WindowsFull, match="router 3 would have 1 FIB words, and needs 2 at least"):
+        pool.allocate(3)
+    assert pool.fib.free == 64
+
+
 def test_message_tells_of_fragments():
     pool = WindowPool(CONFIG)
     for router in range(4):
