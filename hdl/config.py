@@ -51,6 +51,14 @@ class CoreConfig:
         0 picks the smallest power of two that does.
     max_frame : int
         Longest frame accepted, in bytes with FCS: 1518 to 9018.
+    filter_rules : int
+        Rules of the filter table, shared by all routers, 0 to 2048.
+    filter_banks : int
+        Rules that are compared at once: 1, 2, 4 or 8. A router's rules take ``rules / filter_banks`` cycles a frame.
+    policers : int
+        Token buckets that drop, shared by all routers, 1 to 4095; 0 picks two a router.
+    mac_rows : int
+        Rows of the bridges' MAC table, shared by all routers, a power of two, 16 to 2**18.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -71,6 +79,10 @@ class CoreConfig:
     queue_frames: int = 64
     ingress_bytes: int = 0
     max_frame: int = MAX_FRAME_STANDARD
+    filter_rules: int = 64
+    filter_banks: int = 1
+    policers: int = 0
+    mac_rows: int = 1024
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -79,6 +91,8 @@ class CoreConfig:
         if self.ingress_bytes == 0 and isinstance(self.max_frame, int):
             least = 2 * (self.max_frame + HOST_HEADER_BYTES)
             object.__setattr__(self, "ingress_bytes", _power_of_two_at_least(least))
+        if self.policers == 0 and isinstance(self.routers, int):
+            object.__setattr__(self, "policers", 2 * self.routers)
         for entry in fields(self):
             value = getattr(self, entry.name)
             if entry.name != "clock_hz" and (not isinstance(value, int) or isinstance(value, bool)):
@@ -94,6 +108,10 @@ class CoreConfig:
         self._between("queue_frames", 4, 1024, power_of_two=True)
         self._between("max_frame", MAX_FRAME_STANDARD, MAX_FRAME_JUMBO)
         self._between("ingress_bytes", 2 * (self.max_frame + HOST_HEADER_BYTES), 1 << 20, power_of_two=True)
+        self._between("filter_rules", 0, 2048)
+        self._between("filter_banks", 1, 8, power_of_two=True)
+        self._between("policers", 1, 4095)
+        self._between("mac_rows", 16, 1 << 18, power_of_two=True)
         if self.buffer_bytes % self.cell_bytes:
             raise ConfigError(
                 f"buffer_bytes must be a multiple of cell_bytes ({self.cell_bytes}), not {self.buffer_bytes}")

@@ -10,12 +10,14 @@ from enum import IntEnum
 from amaranth.lib import data
 
 __all__ = [
-    "Reason", "RxError", "RouterMode", "AdjacencyKind", "Table", "Opcode", "OpStatus", "HostFrameType", "HostStatus",
-    "Role", "Info", "Register", "QueueStat",
+    "Reason", "RxError", "RouterMode", "AdjacencyKind", "FilterAction", "Table", "Opcode", "OpStatus", "HostFrameType",
+    "HostStatus", "Role", "Info", "Register", "QueueStat", "HitStat", "TrafficClass",
     "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
     "ADDRESS_BITS", "RESULTS_PER_WORD", "FIB_LEVELS", "FIB_LEVELS_IPV6", "INFO_MAGIC",
     "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
-    "FIB_WORD_BITS", "ADJACENCY_ROW", "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
+    "FIB_WORD_BITS", "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
+    "POLICER_ROW", "SHAPER_ROW", "QUOTA_ROW", "MAC_ROW", "ECMP_KEY_BITS", "ECMP_HASH_BITS", "RATE_FRACTION", "MAC_AGES",
+    "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
 ]
 
 #: Local experimental EtherType 1 (IEEE 802, clause 9.2.4) of all frames on the host port.
@@ -58,6 +60,14 @@ class Reason(IntEnum):
     DROP_PUNT_QUEUE = 21    # the host port's queue or the frame buffer was full
     DROP_INJECT = 22        # the host injected for a router that is disabled or not on that port
     DROP_HOST = 23          # malformed frame from the host
+    BRIDGED = 24            # by a bridged router to a data port, found or flooded
+    SWITCHED = 25           # to the port of a filter rule
+    PUNT_FILTER = 26        # by a filter rule
+    PUNT_MIRROR = 27        # copy for capture
+    DROP_FILTER = 28        # by a filter rule, or none matched in a flow-switched router
+    DROP_POLICER = 29       # more than the router's or the rule's policer lets through
+    DROP_RPF = 30           # multicast that came in on another port than the one towards its source
+    DROP_NO_PORT = 31       # no port is left to send it to
 
 
 #: Counters a router has for each port; reasons not in :class:`Reason` stay zero.
@@ -76,7 +86,16 @@ class RxError(IntEnum):
 class RouterMode(IntEnum):
     """What a router does with a frame."""
 
-    ROUTED = 0
+    ROUTED = 0              # IP forwarding; everything else is punted
+    BRIDGED = 1             # IEEE 802.1D: forwarded by learned MAC addresses, whatever is inside
+    SWITCHED = 2            # only the filter table decides
+
+
+class TrafficClass(IntEnum):
+    """Queues that a router has at each port; the higher one is served first."""
+
+    NORMAL = 0
+    CONTROL = 1
 
 
 class Role(IntEnum):
@@ -84,6 +103,7 @@ class Role(IntEnum):
 
     OWN = 0                 # it is the router's: matched against a frame's destination
     PEER = 1                # it is a neighbour's: matched against a frame's source
+    SEGMENT = 2             # MAC address zero: the router owns this VLAN of this port
 
 
 class AdjacencyKind(IntEnum):
@@ -95,6 +115,17 @@ class AdjacencyKind(IntEnum):
     UNRESOLVED = 3          # punt: the next hop's MAC address is not known yet
     BLACKHOLE = 4           # drop
     UNREACHABLE = 5         # punt, for an ICMP error
+    ECMP = 6                # one of several adjacencies, by flow: see ADJACENCY_ECMP
+    MULTICAST = 7           # a set of ports: see ADJACENCY_MULTICAST
+
+
+class FilterAction(IntEnum):
+    """What a filter rule does with a frame, besides its rewrites."""
+
+    PERMIT = 0              # go on as if there were no filter
+    DROP = 1
+    PUNT = 2
+    SEND = 3                # to ``ports``, without asking FIB or MAC table
 
 
 class Table(IntEnum):
@@ -109,6 +140,13 @@ class Table(IntEnum):
     ADJACENCY = 6
     COUNTER = 7
     QUEUE = 8
+    FILTER = 9
+    ACTION = 10
+    HIT = 11
+    POLICER = 12
+    MAC = 13
+    SHAPER = 14
+    QUOTA = 15
 
 
 class Info(IntEnum):
@@ -126,25 +164,43 @@ class Info(IntEnum):
     QUEUE_FRAMES = 9
     MAX_FRAME = 10
     HAS_MACS = 11
+    FILTER_RULES = 12
+    POLICERS = 13
+    MAC_ROWS = 14
+    CLOCK_HZ = 15           # core clock
+    POLICER_CYCLES = 16     # core cycles from one refill of a policer to the next
+    SHAPER_CYCLES = 17      # core cycles from one refill of a shaper to the next, on average
 
 
 class Register(IntEnum):
-    """Rows of the register table; 64 bits each, all zero after reset."""
+    """Rows of the register table; 64 bits each. Zero after reset, but for SHARED_CELLS."""
 
     HASH_SEED_0 = 0
     HASH_SEED_1 = 1
     EPOCH = 2               # free for the host: tells whether the board was reset since it was written
+    MAC_AGE_CYCLES = 3      # core cycles after which learned MAC addresses are one step older; 0: they don't age
+    SHARED_CELLS = 4        # cells beyond what quotas reserve; all cells after reset
 
 
 class QueueStat(IntEnum):
-    """Rows of the queue table are ``port * 8 + stat`` (read only)."""
+    """Rows of the queue table are ``port * 8 + stat`` of a router (read only).
+
+    Both traffic classes together. FREE_CELLS and UNDERFLOW are those of the board, whatever the router.
+    """
 
     DEPTH = 0               # frames waiting now
     HIGH_WATER = 1          # most frames that ever waited
     ENQUEUED = 2            # frames accepted since reset, copies counted each
     DROPPED = 3             # frames refused since reset
     FREE_CELLS = 4          # cells free now, the same for every port
-    UNDERFLOW = 5           # frames that the MAC aborted because data came too late
+    UNDERFLOW = 5           # frames that the port's MAC aborted because data came too late
+
+
+class HitStat(IntEnum):
+    """Rows of the hit table are ``rule * 2 + stat``, relative to the router's filter window."""
+
+    FRAMES = 0
+    BYTES = 1               # without FCS, as received
 
 
 class Opcode(IntEnum):
@@ -198,7 +254,7 @@ HOST_HEADER = data.StructLayout({
     "reason": 8,            # PUNT: Reason; REQUEST and RESPONSE: HostStatus
     "length": 16,           # bytes after the header that count, without padding
     "expected": 32,         # RESPONSE: sequence number of the next request
-    "reserved": 16,
+    "tci": 16,              # PUNT: the 802.1Q tag that was taken off the frame, or zero
 })
 
 #: One access in a REQUEST, and its answer in the RESPONSE; 16 bytes, little-endian.
@@ -208,7 +264,7 @@ CONTROL_OP = data.StructLayout({
     "table": 8,             # Table
     "word": 4,              # 64-bit word of the row; a WRITE of the last word commits the row
     "router": 12,
-    "row": 32,              # relative to the router's window for FIB and ADJACENCY
+    "row": 32,              # relative to the router's window, for tables that have windows
     "data": 64,
 })
 
@@ -216,12 +272,13 @@ CONTROL_OP = data.StructLayout({
 VMAC_ROW = data.StructLayout({
     "mac": 48,
     "port": 4,
-    "role": 1,
+    "vid": 12,              # VLAN id; 0 for untagged and priority-tagged frames
+    "role": 2,              # Role
     "valid": 1,
     "router": 10,
 })
-#: Key of the VMAC-VE hashes: the low bits of the row, mac, port and role.
-VMAC_KEY_BITS = 53
+#: Key of the VMAC-VE hashes: the low bits of the row, mac, port, vid and role.
+VMAC_KEY_BITS = 66
 
 #: A router's context registers.
 CONTEXT_ROW = data.StructLayout({
@@ -236,20 +293,36 @@ CONTEXT_ROW = data.StructLayout({
     "adj_base": 18,         # first row of its adjacency window
     "adj_size": 19,         # rows of the window
     "ipv6_root": 18,        # root word for IPv6, relative to the FIB window
+    "multicast": 1,         # IP multicast is looked up in the FIB; else it is delivered as a group frame
+    "mirror": 1,            # a copy of every frame to the host
+    "learn": 1,             # bridged: MAC addresses are learned
+    "filter_base": 12,      # first row of its window of the filter, action and hit tables
+    "filter_size": 12,      # rules of the window
+    "policer_base": 12,     # first row of its window of the policer table
+    "policer_size": 12,     # rows of the window; the first one polices all that comes in for the router
+    "mac_base": 18,         # first row of its window of the MAC table
+    "mac_size": 19,         # rows of the window: zero, or a power of two, at least 4
+    "ecmp_seed": 112,       # key of the flow hash
 })
+#: Bits of the key of the flow hash, and of the hash.
+ECMP_KEY_BITS = 96
+ECMP_HASH_BITS = 16
 
-#: A router's own MAC address on a port.
-PORT_ROW = data.StructLayout({"mac": 48})
+#: What a router is on a port.
+PORT_ROW = data.StructLayout({
+    "mac": 48,              # its own MAC address
+    "vid": 12,              # VLAN of its frames there; 0: untagged
+})
 
 FIB_WORD_BITS = 72
 #: Results of 18 bits in a word of the FIB pool.
 RESULTS_PER_WORD = 4
 #: Bits of an address in a walk; shorter ones are left-aligned.
 ADDRESS_BITS = 128
-#: Nodes on the longest walk for IPv4: a root of stride 1 and eight of stride 4.
-FIB_LEVELS = 9
-#: The same for IPv6: a root of stride 1 and 32 of stride 4.
-FIB_LEVELS_IPV6 = 33
+#: Nodes of stride 4 on the longest walk for IPv4, behind a root of one bit that is no node.
+FIB_LEVELS = 8
+#: The same for IPv6.
+FIB_LEVELS_IPV6 = 32
 
 #: A node of the tree bitmap (Eatherton, Varghese & Dittia 2004). ``internal`` bit ``2**l - 1 + v`` is the prefix of
 #: ``l`` further bits with value ``v``; ``external`` bit ``v`` the child for the next stride's value ``v``.
@@ -279,6 +352,109 @@ ADJACENCY_ROW = data.StructLayout({
     "mtu": 14,              # longest IP packet, in bytes
 })
 
+#: The same row of kind ECMP: the flow's adjacency is ``first + (hash * count >> 16)``.
+ADJACENCY_ECMP = data.StructLayout({
+    "kind": 3,
+    "port": 4,              # not used
+    "first": 18,            # first of the adjacencies, relative to the router's window
+    "count": 12,            # how many, next to each other
+    "reserved": 32,
+})
+#: The same row of kind MULTICAST.
+ADJACENCY_MULTICAST = data.StructLayout({
+    "kind": 3,
+    "port": 4,              # the only ingress port that is right: reverse path forwarding check
+    "ports": 8,             # egress ports, one bit each
+    "host": 1,              # a copy to the host as well
+    "reserved": 39,
+    "mtu": 14,              # longest IP packet, in bytes
+})
+
+#: What a filter rule looks at: OpenFlow 1.0's twelve fields (with the VLAN's presence as one more). Fields that a frame
+#: does not have are zero.
+FILTER_KEY = data.StructLayout({
+    "port": 4,              # ingress port
+    "tagged": 1,            # has an 802.1Q tag
+    "vid": 12,
+    "pcp": 3,
+    "dmac": 48,
+    "smac": 48,
+    "ethertype": 16,        # behind the tag
+    "ip_source": 32,        # IPv4; of an IPv6 address the upper 32 bits
+    "ip_destination": 32,
+    "protocol": 8,          # or next header
+    "tos": 8,               # or traffic class
+    "l4_source": 16,        # TCP and UDP; ICMP: type
+    "l4_destination": 16,   # ICMP: code
+})
+#: A rule matches if all bits of the key with a one in ``mask`` are as in ``value``. The lowest row that matches counts.
+FILTER_ROW = data.StructLayout({
+    "value": FILTER_KEY.size,
+    "mask": FILTER_KEY.size,
+    "valid": 1,
+})
+#: What the filter rule of the same row does.
+ACTION_ROW = data.StructLayout({
+    "action": 2,            # FilterAction
+    "ports": 8,             # SEND: egress ports
+    "mirror": 1,            # a copy to the host as well
+    "set_class": 1,         # use traffic class ``traffic_class``
+    "traffic_class": 1,
+    "police": 1,            # by row ``policer`` of the router's window of policers
+    "policer": 12,
+    "set_dmac": 1,
+    "set_smac": 1,
+    "strip_vlan": 1,
+    "set_vid": 1,
+    "set_pcp": 1,
+    "set_ip_source": 1,     # these five: IPv4 only
+    "set_ip_destination": 1,
+    "set_tos": 1,
+    "set_l4_source": 1,
+    "set_l4_destination": 1,
+    "dmac": 48,
+    "smac": 48,
+    "vid": 12,
+    "pcp": 3,
+    "ip_source": 32,
+    "ip_destination": 32,
+    "tos": 8,
+    "l4_source": 16,
+    "l4_destination": 16,
+})
+
+#: Fractional bits of a rate in bytes a refill.
+RATE_FRACTION = 16
+#: A token bucket that drops. A row of zeros lets everything through.
+POLICER_ROW = data.StructLayout({
+    "rate": 32,             # bytes a refill, times 2**RATE_FRACTION
+    "burst": 18,            # size of the bucket, in bytes
+    "limit": 1,             # the row polices
+})
+#: A token bucket that delays, and the router's weight. A row of zeros is not shaped, and has the least weight.
+SHAPER_ROW = data.StructLayout({
+    "rate": 32,             # bytes a refill, times 2**RATE_FRACTION
+    "burst": 18,            # size of the bucket, in bytes
+    "limit": 1,             # the row shapes
+    "quantum": 16,          # bytes a round of deficit round robin; less than the longest frame counts as that
+})
+#: A router's share of the frame buffer.
+QUOTA_ROW = data.StructLayout({
+    "reserved": 16,         # cells that nobody else can have
+    "limited": 1,           # ``limit`` counts
+    "limit": 16,            # most cells that it may have
+})
+
+#: Age of a MAC address that was just seen; an entry whose age is 0 is empty.
+MAC_AGES = 7
+#: An entry of a bridged router's MAC table.
+MAC_ROW = data.StructLayout({
+    "mac": 48,
+    "port": 4,
+    "static": 1,            # does not age, and is not learned anew
+    "age": 3,               # MAC_AGES when it was seen last, one less each MAC_AGE_CYCLES; 0: no entry
+})
+
 #: Bits of a row of each table.
 ROWS: dict[Table, int] = {
     Table.INFO: 64,
@@ -290,6 +466,13 @@ ROWS: dict[Table, int] = {
     Table.ADJACENCY: ADJACENCY_ROW.size,
     Table.COUNTER: 64,
     Table.QUEUE: 64,
+    Table.FILTER: FILTER_ROW.size,
+    Table.ACTION: ACTION_ROW.size,
+    Table.HIT: 64,
+    Table.POLICER: POLICER_ROW.size,
+    Table.MAC: MAC_ROW.size,
+    Table.SHAPER: SHAPER_ROW.size,
+    Table.QUOTA: QUOTA_ROW.size,
 }
 
 

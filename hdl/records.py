@@ -12,13 +12,15 @@ from amaranth.lib.wiring import In, Out
 from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
-__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "queued_layout", "punted_layout", "TableSignature",
-           "ROUTER_BITS", "PORT_BITS"]
+__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "queued_layout", "egress_layout", "punted_layout",
+           "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS", "ROUTER_BITS"]
 
 #: A router number, the number for "none" included.
 ROUTER_BITS = 11
 #: A port number, the host port included.
 PORT_BITS = 4
+#: The least length of a frame that an IP header asks for, which may be more than there is.
+LEAST_LENGTH_BITS = 17
 
 
 class FibOutcome(IntEnum):
@@ -38,33 +40,47 @@ TAG = data.StructLayout({
 })
 
 META = data.StructLayout({
-    # tag and length, from the arbiter
+    # tag, from the arbiter
     "port": PORT_BITS,
     "injected": 1,
     "router": ROUTER_BITS,      # injected: given; else set by the VMAC-VE stage (no_router if there is none)
     "egress": PORT_BITS,
-    "length": LENGTH_BITS,      # of the whole frame
     # parser
     "dmac": 48,
     "smac": 48,
     "group": 1,                 # destination is a broadcast or multicast address
+    "reserved_group": 1,        # destination is 01:80:c2:00:00:00 to :0f
+    "tagged": 1,                # an 802.1Q tag was taken off
+    "tci": 16,                  # what it said; zero if there was none
+    "ethertype": 16,            # behind the tag
     "ipv4": 1,                  # EtherType 0x0800
     "ipv6": 1,                  # EtherType 0x86DD
-    "malformed": 1,
+    "good_header": 1,           # of IPv4 or IPv6, as far as the header alone tells
+    "least_length": LEAST_LENGTH_BITS,  # bytes, tag included, that the frame must have for the packet to be whole; 0: not IP
+    "multicast": 1,             # IP multicast to be looked up, if the router wants it
     "options": 1,               # IHL > 5, or hop-by-hop options
     "ttl": 8,                   # or hop limit
+    "tos": 8,                   # or traffic class
+    "protocol": 8,              # or next header
     "checksum": 16,
     "checksum_ok": 1,           # also for IPv6, which has none
     "total_length": 17,         # of the IP packet
     "ip_source": ADDRESS_BITS,          # left-aligned
     "ip_destination": ADDRESS_BITS,
+    "l4_source": 16,            # zero if they are not taken
+    "l4_destination": 16,
+    "l4_ports": 1,              # TCP or UDP, and they are taken
     # VMAC-VE
-    "own": 1,                   # an OWN entry matched: ``router`` is set
+    "own": 1,                   # an OWN entry matched
     "peer": 1,                  # a PEER entry matched: ``peer_router`` is set
     "peer_router": 10,
+    "segment": 1,               # a SEGMENT entry matched: ``segment_router`` is set
+    "segment_router": 10,
     # context
-    "enable": 1,                # enabled, and mode is ROUTED
+    "enable": 1,                # enabled, and the mode is a known one
+    "mode": 2,
     "guarded": 1,               # ingress port is in ``guard``
+    "asks": 1,                  # ingress port is in ``group``
     "ports": 8,
     "fib_base": 20,
     "fib_size": 19,
@@ -72,34 +88,88 @@ META = data.StructLayout({
     "ipv6_root": 18,
     "adj_base": 18,
     "adj_size": 19,
+    "takes_multicast": 1,
+    "mirror": 1,
+    "learn": 1,
+    "filter_base": 12,
+    "filter_size": 12,
+    "policer_base": 12,
+    "policer_size": 12,
+    "mac_base": 18,
+    "mac_size": 19,
+    "flow_hash": 16,
+    # filter
+    "rule_hit": 1,
+    "rule": 12,                 # row, absolute
+    "action": 2,                # of the rule, zero if there is none; likewise the following
+    "rule_ports": 8,
+    "rule_mirror": 1,
+    "set_class": 1,
+    "traffic_class": 1,
+    "police": 1,
+    "rule_policer": 12,         # relative to the router's window
+    "rule_changes": 1,          # any of the rewrites
+    "rule_smac": 1,             # it sets the source MAC address
+    "rule_tag": 1,              # it sets the VLAN id, or strips the tag
+    # bridge
+    "mac_hit": 1,
+    "mac_port": PORT_BITS,
     # FIB
     "fib": 2,                   # FibOutcome
     "result": 18,               # adjacency, relative to adj_base
     # adjacency
-    "adj_fault": 1,             # row outside the router's window or the table
+    "adj_fault": 1,             # row outside the router's window or the table, or ECMP without an end
     "adj_kind": 3,
     "adj_port": PORT_BITS,
-    "adj_mac": 48,
+    "adj_mac": 48,              # MULTICAST: the fields of ADJACENCY_MULTICAST in its place
     "adj_mtu": 14,
-    "own_mac": 48,              # the router's own address on ``adj_port``
 })
 
-#: What is to be done with a frame.
+#: What is to be done with a frame, once it is whole.
 VERDICT = data.StructLayout({
-    "send": 1,                  # to a queue; else dropped
     "router": ROUTER_BITS,
     "port": PORT_BITS,          # ingress port
-    "reason": 5,
-    "egress": PORT_BITS,        # queue; the host port for punts
+    "copies": 8,                # data ports, one bit each; no copy at all: drop
+    "reason": 5,                # of the copies to data ports; without any: of the drop
+    "host": 1,                  # copy to the host, besides
+    "host_reason": 5,
+    "count_drop": 1,            # mirrored, but dropped: count ``reason`` besides
+    "least_length": LEAST_LENGTH_BITS,  # a shorter frame is DROP_MALFORMED instead
+    "traffic_class": 1,         # of the copies to data ports
+    "host_class": 1,
     "group": 1,                 # to every router that asks for it, by the replicator
     "peer": 1,
     "peer_router": 10,
-    "rewrite": 1,               # put the following in place
+    "segment": 1,
+    "segment_router": 10,
+    # the tag that the frame came with; it is not in the frame that is stored
+    "tagged": 1,
+    "tci": 16,
+    "keep_tag": 1,              # copies to data ports have that tag, else the one of PORT[router, egress]
+    "own_source": 1,            # copies to data ports have PORT[router, egress].mac as their source
+    # changes
+    "set_dmac": 1,
     "dmac": 48,
-    "smac": 48,
-    "ipv6": 1,                  # ``ttl`` is a hop limit, and there is no checksum
+    "set_ttl": 1,               # ``ttl``, and for IPv4 ``checksum``, take the place of those in the frame
+    "ipv4": 1,                  # IPv4 with a good header
+    "ipv6": 1,
     "ttl": 8,                   # already decremented
     "checksum": 16,             # already updated
+    "l4_ports": 1,              # TCP or UDP behind a header of 20 bytes (IPv4), not a fragment
+    "udp": 1,
+    "total_length": 17,
+    # effects, if the frame is whole and good
+    "rule_hit": 1,              # count it for ``rule``
+    "rule": 12,
+    "rule_changes": 1,          # ACTION[rule] says what else to change
+    "police_router": 1,         # policer rows, absolute; inside of window and table
+    "router_policer": 12,
+    "police_rule": 1,
+    "rule_policer": 12,
+    "learn": 1,                 # put (smac, port) into the MAC table's window
+    "smac": 48,
+    "mac_base": 18,
+    "mac_size": 19,
 })
 
 #: One increment of a counter.
@@ -107,18 +177,31 @@ EVENT = data.StructLayout({"router": ROUTER_BITS, "port": PORT_BITS, "reason": 5
 
 
 def queued_layout(width: int) -> data.StructLayout:
-    """A beat on its way into the frame buffer; all but ``data`` and ``last`` hold for every beat of the frame."""
+    """A beat on its way into the frame buffer; all but ``data`` and ``last`` hold for every beat of the frame.
+
+    The fields of :data:`VERDICT` mean the same here; ``length`` is that of the frame as it is stored, without a tag.
+    """
     return data.StructLayout({
         "data": width, "last": 1, "length": LENGTH_BITS,
-        "router": ROUTER_BITS, "port": PORT_BITS, "reason": 5, "egress": PORT_BITS,
-        "group": 1, "peer": 1, "peer_router": 10,
+        **{name: VERDICT[name].shape for name in (
+            "router", "port", "copies", "reason", "host", "host_reason", "traffic_class", "host_class",
+            "group", "peer", "peer_router", "segment", "segment_router", "tagged", "tci", "keep_tag", "own_source")},
+    })
+
+
+def egress_layout(width: int) -> data.StructLayout:
+    """A beat from a data port's queues to the port; all but ``data`` and ``last`` hold for the whole frame."""
+    return data.StructLayout({
+        "data": width, "last": 1, "length": LENGTH_BITS, "router": ROUTER_BITS,
+        **{name: VERDICT[name].shape for name in ("tagged", "tci", "keep_tag", "own_source")},
     })
 
 
 def punted_layout(width: int) -> data.StructLayout:
-    """A beat from the host port's queue to the enframer; all but ``data`` and ``last`` hold for the whole frame."""
+    """A beat from the host port's queues to the enframer; all but ``data`` and ``last`` hold for the whole frame."""
     return data.StructLayout({
         "data": width, "last": 1, "length": LENGTH_BITS, "router": ROUTER_BITS, "port": PORT_BITS, "reason": 5,
+        "tci": 16,
     })
 
 
