@@ -56,7 +56,7 @@ META = data.StructLayout({
     "ipv4": 1,                  # EtherType 0x0800
     "ipv6": 1,                  # EtherType 0x86DD
     "good_header": 1,           # of IPv4 or IPv6, as far as the header alone tells
-    "least_length": LEAST_LENGTH_BITS,  # bytes, tag included, that the frame must have for the packet to be whole; 0: not IP
+    "least_length": LEAST_LENGTH_BITS,  # bytes that a whole packet needs, 14 and total length, tag included
     "multicast": 1,             # IP multicast to be looked up, if the router wants it
     "options": 1,               # IHL > 5, or hop-by-hop options
     "ttl": 8,                   # or hop limit
