@@ -1,7 +1,7 @@
 """Control engine: executes the host's table accesses."""
 
 from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
@@ -9,17 +9,15 @@ from .config import CoreConfig
 from .counters import counter_rows
 from .hostframe import REQUEST, response_layout
 from .layouts import (
-    ADJACENCY_ROW,
     CONTEXT_ROW,
     CONTROL_OP,
-    FIB_WORD_BITS,
     INFO_MAGIC,
     MAX_OPS,
     PORT_ROW,
     QUEUE_STATS,
     REASONS,
     ROWS,
-    VMAC_ROW,
+    HitStat,
     HostStatus,
     Info,
     Opcode,
@@ -29,8 +27,10 @@ from .layouts import (
     Table,
     row_words,
 )
-from .membership import MemberWrite
+from .membership import MemberWrite, PortWrite
+from .policers import policer_cycles
 from .records import TableSignature
+from .shapers import shaper_cycles
 from .stream import PacketSignature
 from .table import port_index_bits, port_table_rows, table_addr_bits
 from .words import WORD_BITS, WordJoiner, WordSplitter
@@ -42,6 +42,17 @@ _OP_WORDS = 2
 _ROW_BITS = WORD_BITS * max(row_words(table) for table in Table)
 #: Lookups that can be under way at once.
 _LOOKUP_BITS = 8
+#: Fields of the context row that say where a router's window of a table begins and how long it is.
+_WINDOWS = {
+    Table.FIB: ("fib_base", "fib_size"),
+    Table.ADJACENCY: ("adj_base", "adj_size"),
+    Table.FILTER: ("filter_base", "filter_size"),
+    Table.ACTION: ("filter_base", "filter_size"),
+    Table.HIT: ("filter_base", "filter_size"),
+    Table.POLICER: ("policer_base", "policer_size"),
+    Table.MAC: ("mac_base", "mac_size"),
+}
+_HIT_BITS = exact_log2(len(HitStat))
 
 
 class ControlEngine(wiring.Component):
@@ -65,17 +76,18 @@ class ControlEngine(wiring.Component):
         Header of the request; stable while ``i`` offers it.
     o : stream of response_layout
         Operations with their answers.
-    vmac, context, port, fib, adjacency, counter, queue : TableSignature
-        The tables, by row: ``context`` by router, ``port`` by ``router << port_index_bits | port``, ``counter`` as in
-        :class:`.counters.Counters`, ``queue`` by ``port * 8 + stat``, ``fib`` and ``adjacency`` absolute.
+    vmac, context, port, fib, ... : TableSignature
+        A port for each table that is not in here, in lower case. By row: ``context`` and ``quota`` by router, ``port`` by ``router << port_index_bits | port``,
+        ``shaper`` by ``router * (ports + 1) + port``, ``counter`` as in :class:`.counters.Counters`, ``queue`` by
+        ``(router * (ports + 1) + port) * 8 + stat``, those with windows absolute.
     member_write : MemberWrite
         Writes of context rows.
+    port_write : PortWrite
+        Writes of PORT rows.
     lookup_enter, lookup_leave : Signal, in
-        A frame enters the look-up stages, or leaves the last one; one a cycle at most.
-    seed0, seed1 : Signal(64), out
-        Hash seeds.
-    busy : Signal, out
-        A request is under way: its last beat was accepted, the last one of its response was not.
+        A frame's look-up begins, or the frame has been paired with its verdict; one a cycle at most.
+    registers : array of Signal(64), out
+        By :class:`.layouts.Register`.
     busy : Signal, out
         A request is being worked on.
     """
@@ -83,6 +95,7 @@ class ControlEngine(wiring.Component):
     def __init__(self, config: CoreConfig, has_macs: bool = False) -> None:
         self._config = config
         self._has_macs = has_macs
+        #: Rows of the tables that are elsewhere, as their ports number them.
         self._rows = {
             Table.VMAC: config.vmac_slots,
             Table.CONTEXT: config.routers,
@@ -90,25 +103,26 @@ class ControlEngine(wiring.Component):
             Table.FIB: config.fib_words,
             Table.ADJACENCY: config.adjacencies,
             Table.COUNTER: counter_rows(config),
-            Table.QUEUE: config.all_ports * QUEUE_STATS,
+            Table.QUEUE: (config.routers + 1) * config.all_ports * QUEUE_STATS,
+            Table.FILTER: config.filter_rules,
+            Table.ACTION: config.filter_rules,
+            Table.HIT: config.filter_rules * len(HitStat),
+            Table.POLICER: config.policers,
+            Table.MAC: config.mac_rows,
+            Table.SHAPER: config.routers * config.all_ports,
+            Table.QUOTA: config.routers + 1,
         }
-        bits = {table: table_addr_bits(rows) for table, rows in self._rows.items()}
         super().__init__({
             "i": In(PacketSignature(config)),
             "request": In(REQUEST),
             "o": Out(stream.Signature(response_layout(config.data_width))),
-            "vmac": Out(TableSignature(bits[Table.VMAC], VMAC_ROW.size)),
-            "context": Out(TableSignature(bits[Table.CONTEXT], CONTEXT_ROW.size)),
-            "port": Out(TableSignature(bits[Table.PORT], PORT_ROW.size)),
-            "fib": Out(TableSignature(bits[Table.FIB], FIB_WORD_BITS)),
-            "adjacency": Out(TableSignature(bits[Table.ADJACENCY], ADJACENCY_ROW.size)),
-            "counter": Out(TableSignature(bits[Table.COUNTER], 64)),
-            "queue": Out(TableSignature(bits[Table.QUEUE], 64)),
+            **{table.name.lower(): Out(TableSignature(table_addr_bits(rows), ROWS[table]))
+               for table, rows in self._rows.items()},
             "member_write": Out(MemberWrite(config)),
+            "port_write": Out(PortWrite(config)),
             "lookup_enter": In(1),
             "lookup_leave": In(1),
-            "seed0": Out(64),
-            "seed1": Out(64),
+            "registers": Out(64).array(len(Register)),
             "busy": Out(1),
         })
         #: The operation under way.
@@ -118,10 +132,7 @@ class ControlEngine(wiring.Component):
         m = Module()
         config = self._config
         op = self.op
-        ports = {
-            Table.VMAC: self.vmac, Table.CONTEXT: self.context, Table.PORT: self.port, Table.FIB: self.fib,
-            Table.ADJACENCY: self.adjacency, Table.COUNTER: self.counter, Table.QUEUE: self.queue,
-        }
+        ports = {table: getattr(self, table.name.lower()) for table in self._rows}
 
         # Request in, response out.
         m.submodules.splitter = splitter = WordSplitter(config.data_width)
@@ -164,25 +175,25 @@ class ControlEngine(wiring.Component):
         m.d.comb += lookups_now.eq(lookups + self.lookup_enter - self.lookup_leave)
         m.d.sync += lookups.eq(lookups_now)
 
-        registers = Array(Signal(64, name=f"register_{row.name.lower()}") for row in Register)
-        m.d.comb += [
-            self.seed0.eq(registers[Register.HASH_SEED_0]),
-            self.seed1.eq(registers[Register.HASH_SEED_1]),
-        ]
+        registers = Array(Signal(64, name=f"register_{row.name.lower()}",
+                                 init=config.cells if row == Register.SHARED_CELLS else 0) for row in Register)
+        m.d.comb += [self.registers[row].eq(registers[row]) for row in Register]
+        register = op.row[:ceil_log2(len(Register))]
 
         status = Signal(OpStatus)
         row = Signal(_ROW_BITS)             # the row that was read
         shadow = Signal(_ROW_BITS)
-        addr = Signal(max(len(self.fib.addr), len(self.adjacency.addr), len(self.counter.addr), 20) + 1)
-        base = Signal(20)
-        size = Signal(19)
+        base = Signal(max(CONTEXT_ROW[name].width for name, _ in _WINDOWS.values()))
+        size = Signal(max(CONTEXT_ROW[name].width for _, name in _WINDOWS.values()))
+        addr = Signal(max(len(base), *(len(port.addr) for port in ports.values())) + 1)
+        window_row = Signal(32)             # row in the window, in the unit of its size
         windowed = Signal()
         writing = Signal()
         last_word = Signal()
         words = Signal(range(max(row_words(table) for table in Table) + 1))
         acked = Signal()
         m.d.comb += [
-            windowed.eq((op.table == Table.FIB) | (op.table == Table.ADJACENCY)),
+            window_row.eq(op.row),
             writing.eq(op.opcode == Opcode.WRITE),
             words.eq(1),
             last_word.eq(op.word == words - 1),
@@ -193,6 +204,14 @@ class ControlEngine(wiring.Component):
                     m.d.comb += words.eq(row_words(table))
                     if table in ports:
                         m.d.comb += acked.eq(ports[table].ack)
+        table_rows = Signal(range(max(self._rows.values()) + 1))
+        with m.Switch(op.table):
+            for table in _WINDOWS:
+                with m.Case(table):
+                    rows = self._rows[table] // (len(HitStat) if table is Table.HIT else 1)
+                    m.d.comb += [windowed.eq(1), table_rows.eq(rows)]
+                    if table is Table.HIT:
+                        m.d.comb += window_row.eq(op.row >> _HIT_BITS)
         for table, port in ports.items():
             m.d.comb += [
                 port.addr.eq(op.router if table is Table.CONTEXT else addr),
@@ -206,6 +225,9 @@ class ControlEngine(wiring.Component):
         m.d.comb += [
             self.member_write.addr.eq(op.router),
             self.member_write.data.eq(shadow),
+            self.port_write.router.eq(op.router),
+            self.port_write.port.eq(op.row),
+            self.port_write.vid.eq(data.View(PORT_ROW, shadow[:PORT_ROW.size]).vid),
         ]
 
         with m.FSM() as fsm:
@@ -256,26 +278,35 @@ class ControlEngine(wiring.Component):
                 context = Signal(CONTEXT_ROW)
                 m.d.comb += [window_read.eq(1), context.eq(self.context.r_data)]
                 with m.If(self.context.ack):
-                    m.d.sync += [
-                        base.eq(Mux(op.table == Table.FIB, context.fib_base, context.adj_base)),
-                        size.eq(Mux(op.table == Table.FIB, context.fib_size, context.adj_size)),
-                    ]
+                    with m.Switch(op.table):
+                        for table, (first, length) in _WINDOWS.items():
+                            with m.Case(table):
+                                m.d.sync += [base.eq(context[first]), size.eq(context[length])]
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
+                m.d.sync += addr.eq(op.row)
                 with m.Switch(op.table):
-                    with m.Case(Table.FIB, Table.ADJACENCY):
-                        m.d.sync += addr.eq(base + op.row[:19])
+                    for table in _WINDOWS:
+                        with m.Case(table):
+                            if table is Table.HIT:
+                                m.d.sync += addr.eq((base << _HIT_BITS) + op.row[:len(size) + _HIT_BITS])
+                            else:
+                                m.d.sync += addr.eq(base + op.row[:len(size)])
                     with m.Case(Table.PORT):
                         m.d.sync += addr.eq(op.router << port_index_bits(config) | op.row[:8])
                     with m.Case(Table.COUNTER):
                         m.d.sync += addr.eq(op.router * (config.all_ports * REASONS) + op.row[:9])
-                    with m.Default():
-                        m.d.sync += addr.eq(op.row)
+                    with m.Case(Table.QUEUE):
+                        m.d.sync += addr.eq(op.router * (config.all_ports * QUEUE_STATS) + op.row[:7])
+                    with m.Case(Table.SHAPER):
+                        m.d.sync += addr.eq(op.router * config.all_ports + op.row[:4])
+                    with m.Case(Table.QUOTA):
+                        m.d.sync += addr.eq(op.router)
                 m.next = "ALLOW"
             with m.State("ALLOW"):
-                table_rows = Mux(op.table == Table.FIB, config.fib_words, config.adjacencies)
                 m.next = "ANSWER"
-                with m.If(windowed & ((op.row >= size) | (addr >= table_rows))):
+                last_row = Mux(op.table == Table.HIT, addr >> _HIT_BITS, addr)
+                with m.If(windowed & ((window_row >= size) | (last_row >= table_rows))):
                     m.d.sync += status.eq(OpStatus.WINDOW)
                 with m.Elif(op.word >= words):
                     m.d.sync += status.eq(OpStatus.BAD_WORD)
@@ -292,16 +323,19 @@ class ControlEngine(wiring.Component):
                         m.d.sync += row.eq(self._info(op.row))
                         m.next = "ANSWER"
                     with m.Case(Table.REGISTER):
-                        m.d.sync += row.eq(registers[op.row[:2]])
+                        m.d.sync += row.eq(registers[register])
                         with m.If(writing):
-                            m.d.sync += registers[op.row[:2]].eq(shadow)
+                            m.d.sync += registers[register].eq(shadow)
                         m.next = "ANSWER"
                     for table, port in ports.items():
                         with m.Case(table):
                             m.d.comb += port.stb.eq(1)
                             m.d.sync += row.eq(port.r_data)
                 with m.If(acked):
-                    m.d.comb += self.member_write.en.eq(writing & (op.table == Table.CONTEXT))
+                    m.d.comb += [
+                        self.member_write.en.eq(writing & (op.table == Table.CONTEXT)),
+                        self.port_write.en.eq(writing & (op.table == Table.PORT)),
+                    ]
                     m.next = "ANSWER"
             with m.State("FENCE"):
                 m.d.sync += older.eq(older - self.lookup_leave)
@@ -357,6 +391,8 @@ class ControlEngine(wiring.Component):
             Table.PORT: config.ports,
             Table.COUNTER: config.all_ports * REASONS,
             Table.QUEUE: config.all_ports * QUEUE_STATS,
+            Table.SHAPER: config.all_ports,
+            Table.QUOTA: 1,
         }
         bad_opcode, bad_table, bad_router, bad_row = Signal(), Signal(), Signal(), Signal()
         m.d.comb += bad_opcode.eq(1)
@@ -367,10 +403,10 @@ class ControlEngine(wiring.Component):
             for table in ROWS:
                 with m.Case(table):
                     m.d.comb += bad_table.eq(0)
-                    if table in (Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY):
-                        m.d.comb += bad_router.eq(op.router >= config.routers)
-                    elif table is Table.COUNTER:
+                    if table in (Table.COUNTER, Table.QUEUE, Table.QUOTA):
                         m.d.comb += bad_router.eq(op.router > config.routers)
+                    elif table not in (Table.INFO, Table.REGISTER, Table.VMAC):
+                        m.d.comb += bad_router.eq(op.router >= config.routers)
                     if table is Table.QUEUE:
                         m.d.comb += bad_row.eq((op.row >= rows[table]) | (op.row[:3] >= len(QueueStat)))
                     elif table in rows:
@@ -405,5 +441,11 @@ class ControlEngine(wiring.Component):
             Info.QUEUE_FRAMES: config.queue_frames,
             Info.MAX_FRAME: config.max_frame,
             Info.HAS_MACS: int(self._has_macs),
+            Info.FILTER_RULES: config.filter_rules,
+            Info.POLICERS: config.policers,
+            Info.MAC_ROWS: config.mac_rows,
+            Info.CLOCK_HZ: round(config.clock_hz),
+            Info.POLICER_CYCLES: policer_cycles(config),
+            Info.SHAPER_CYCLES: shaper_cycles(config),
         }
-        return Array(Const(values[item], 64) for item in Info)[row[:4]]
+        return Array(Const(values[item], 64) for item in Info)[row[:ceil_log2(len(Info))]]

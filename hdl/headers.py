@@ -6,11 +6,12 @@ big-endian.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from amaranth.hdl import Cat, Value, ValueLike
 
 __all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "HOP_BY_HOP", "IPV4_BYTES", "IPV6_BYTES", "Ethernet",
-           "Field", "Ipv4", "Ipv6", "frame_bytes"]
+           "Field", "Ipv4", "Ipv6", "Protocol", "frame_bytes"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,15 @@ class Ipv6:
 IPV6_BYTES = 40
 #: Next header: options that every router on the way has to look at (RFC 8200, section 4.3).
 HOP_BY_HOP = 0
+
+
+class Protocol(IntEnum):
+    """IP protocol numbers, also of an IPv6 next header (IANA, Assigned Internet Protocol Numbers)."""
+
+    ICMP = 1
+    TCP = 6
+    UDP = 17
+    ICMPV6 = 58
 
 
 def frame_bytes(bits: Value) -> list[Value]:

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Value
 
 from .config import CoreConfig
 
-__all__ = ["includes"]
+__all__ = ["existing", "includes", "only"]
 
 
 def includes(config: CoreConfig, ports: Value, port: Value) -> Value:
@@ -13,3 +13,13 @@ def includes(config: CoreConfig, ports: Value, port: Value) -> Value:
     Ports that the core does not have, the host port among them, are in no set, whatever its bits say.
     """
     return Cat(ports[k] & (port == k) for k in range(config.ports)).any()
+
+
+def existing(config: CoreConfig, ports: Value) -> Value:
+    """The set without ports that the core does not have."""
+    return ports[:config.ports]
+
+
+def only(config: CoreConfig, port: Value) -> Value:
+    """The set of one data port; empty if the core does not have it."""
+    return Cat(port == k for k in range(config.ports))
