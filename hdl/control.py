@@ -77,9 +77,10 @@ class ControlEngine(wiring.Component):
     o : stream of response_layout
         Operations with their answers.
     vmac, context, port, fib, ... : TableSignature
-        A port for each table that is not in here, in lower case. By row: ``context`` and ``quota`` by router, ``port`` by ``router << port_index_bits | port``,
-        ``shaper`` by ``router * (ports + 1) + port``, ``counter`` as in :class:`.counters.Counters`, ``queue`` by
-        ``(router * (ports + 1) + port) * 8 + stat``, those with windows absolute.
+        A port for each table that is not in here, in lower case. Rows: ``context`` and ``quota`` by router, ``port`` by
+        ``router << port_index_bits | port``, ``shaper`` by ``router * (ports + 1) + port``, ``counter`` as in
+        :class:`.counters.Counters`, ``queue`` by ``(router * (ports + 1) + port) * 8 + stat``; of tables with windows
+        the absolute row.
     member_write : MemberWrite
         Writes of context rows.
     port_write : PortWrite

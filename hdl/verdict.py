@@ -33,6 +33,7 @@ _TESTS = data.StructLayout({
     "not_ip": 1,
     "ttl_ends": 1,
     "fault": 1,             # of the walk or the adjacency's row
+    "misfit": 1,            # an adjacency of a kind that a unicast packet can't have
     "no_route": 1,
     "adj_port_ok": 1,
     "rpf_ok": 1,
@@ -129,6 +130,9 @@ class Decide(wiring.Component):
             tests.ttl_ends.eq(meta.ttl <= 1),
             tests.no_route.eq(meta.fib == FibOutcome.MISS),
             tests.fault.eq((meta.fib == FibOutcome.FAULT) | meta.adj_fault),
+            tests.misfit.eq((meta.fib != FibOutcome.MISS) & (
+                (meta.adj_kind == AdjacencyKind.INVALID) | (meta.adj_kind == AdjacencyKind.ECMP)
+                | (meta.adj_kind == AdjacencyKind.MULTICAST))),
             tests.adj_port_ok.eq(includes(config, meta.ports, meta.adj_port)),
             tests.rpf_ok.eq(multicast.port == meta.port),
             tests.adj_host.eq(multicast.host),
@@ -202,8 +206,9 @@ class Decide(wiring.Component):
             return [choice.copies.eq(ports), choice.reason.eq(Mux(ports.any(), reason, Reason.DROP_NO_PORT))]
 
         def forward(ports):
-            return [*send(Reason.FORWARDED, ports), verdict.own_source.eq(~meta.rule_smac),
-                    verdict.set_ttl.eq(1), verdict.keep_tag.eq(meta.rule_tag)]
+            # Without any port, a copy to the host is that of the unchanged frame.
+            return [*send(Reason.FORWARDED, ports), verdict.own_source.eq(ports.any() & ~meta.rule_smac),
+                    verdict.set_ttl.eq(ports.any()), verdict.keep_tag.eq(meta.rule_tag)]
 
         with m.If(meta.injected & ~(meta.enable & tests.egress_ok)):
             m.d.comb += drop(Reason.DROP_INJECT)
@@ -273,13 +278,15 @@ class Decide(wiring.Component):
                         m.d.comb += forward(tests.multicast)
                         with m.If(tests.adj_host):
                             m.d.comb += punt(Reason.PUNT_GROUP)
+                with m.Elif(tests.misfit):
+                    m.d.comb += drop(Reason.DROP_FAULT)
                 with m.Elif(tests.from_link | tests.no_route | (kind == AdjacencyKind.UNREACHABLE)):
                     m.d.comb += punt(Reason.PUNT_NO_ROUTE)
                 with m.Elif(kind == AdjacencyKind.BLACKHOLE):
                     m.d.comb += drop(Reason.DROP_BLACKHOLE)
                 with m.Elif(kind == AdjacencyKind.UNRESOLVED):
                     m.d.comb += punt(Reason.PUNT_UNRESOLVED)
-                with m.Elif((kind != AdjacencyKind.FORWARD) | ~tests.adj_port_ok):
+                with m.Elif(~tests.adj_port_ok):
                     m.d.comb += drop(Reason.DROP_FAULT)
                 with m.Elif(tests.too_long):
                     m.d.comb += punt(Reason.PUNT_MTU)
