@@ -8,16 +8,19 @@ Fan, Andersen and Kaminsky 2013).
 
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import VMAC_ROW, Role, pack, unpack
 
-__all__ = ["VmacEntry", "VmacFull", "VmacTable", "VmacTaken", "choose_seeds"]
+__all__ = ["VmacEntry", "VmacFull", "VmacKey", "VmacTable", "VmacTaken", "choose_seeds"]
 
 _HASHES = 2
+_SEED_BITS = 64
+#: IEEE 802.1Q, 9.6: 0xFFF is reserved.
+_VIDS = 4095
 _WAYS = 2
 
 
@@ -36,18 +39,25 @@ class VmacEntry(NamedTuple):
     port: int
     role: Role
     router: int
+    vid: int = 0            # VLAN id, 0 for untagged frames
+
+    @property
+    def key(self) -> "VmacKey":
+        """What it is looked up by."""
+        return self.mac, self.port, self.role, self.vid
 
 
+#: MAC address, port, role and VLAN id.
+VmacKey = tuple[int, int, Role, int]
 Write = tuple[int, int]
 
 
-def _key(mac: int, port: int, role: Role) -> int:
-    return mac | port << 48 | int(role) << 52
+def _key(mac: int, port: int, role: Role, vid: int) -> int:
+    return pack(VMAC_ROW, {"mac": mac, "port": port, "vid": vid, "role": int(role)})
 
 
 def _bits(entry: VmacEntry) -> int:
-    return pack(VMAC_ROW, {"mac": entry.mac, "port": entry.port, "role": int(entry.role), "valid": 1,
-                           "router": entry.router})
+    return _key(*entry.key) | pack(VMAC_ROW, {"valid": 1, "router": entry.router})
 
 
 class VmacTable:
@@ -74,23 +84,24 @@ class VmacTable:
     def __iter__(self) -> Iterator[VmacEntry]:
         return (entry for row in self._rows.values() if (entry := self._slots[row]) is not None)
 
-    def hash(self, k: int, mac: int, port: int, role: Role) -> int:
+    def hash(self, k: int, mac: int, port: int, role: Role, vid: int = 0) -> int:
         """Hash ``k`` of a key."""
-        return _toeplitz(self.seeds[k], _key(mac, port, role)) & (1 << self.config.vmac_index_bits) - 1
+        seed = self.seeds[k] | self.seeds[1 - k] << _SEED_BITS
+        return _toeplitz(seed, _key(mac, port, role, vid)) & (1 << self.config.vmac_index_bits) - 1
 
-    def candidates(self, mac: int, port: int, role: Role) -> list[int]:
+    def candidates(self, mac: int, port: int, role: Role, vid: int = 0) -> list[int]:
         """The four rows in which a key may be."""
         index_bits = self.config.vmac_index_bits
-        return [(k * _WAYS + way) << index_bits | self.hash(k, mac, port, role)
+        return [(k * _WAYS + way) << index_bits | self.hash(k, mac, port, role, vid)
                 for k in range(_HASHES) for way in range(_WAYS)]
 
-    def lookup(self, mac: int, port: int, role: Role) -> int | None:
+    def lookup(self, mac: int, port: int, role: Role, vid: int = 0) -> int | None:
         """Router of an entry, if there is one."""
-        row = self._rows.get(_key(mac, port, role))
+        row = self._rows.get(_key(mac, port, role, vid))
         entry = None if row is None else self._slots[row]
         return None if entry is None else entry.router
 
-    def insert(self, mac: int, port: int, role: Role, router: int) -> list[Write]:
+    def insert(self, mac: int, port: int, role: Role, router: int, vid: int = 0) -> list[Write]:
         """Add an entry.
 
         Returns
@@ -105,8 +116,8 @@ class VmacTable:
         VmacFull
             If there is no room for it.
         """
-        entry = self._checked(mac, port, role, router)
-        owner = self.lookup(mac, port, role)
+        entry = self._checked(mac, port, role, router, vid)
+        owner = self.lookup(*entry.key)
         if owner == router:
             return []
         if owner is not None:
@@ -126,7 +137,7 @@ class VmacTable:
         writes.append(self._put(path[0], entry))
         return writes
 
-    def assign(self, mac: int, port: int, role: Role, router: int) -> list[Write]:
+    def assign(self, mac: int, port: int, role: Role, router: int, vid: int = 0) -> list[Write]:
         """Give an entry that is there to another router: one atomic write.
 
         Raises
@@ -134,13 +145,13 @@ class VmacTable:
         KeyError
             If there is no such entry.
         """
-        entry = self._checked(mac, port, role, router)
-        row = self._rows[_key(mac, port, role)]
+        entry = self._checked(mac, port, role, router, vid)
+        row = self._rows[_key(*entry.key)]
         return [] if self._slots[row] == entry else [self._put(row, entry)]
 
-    def remove(self, mac: int, port: int, role: Role) -> list[Write]:
+    def remove(self, mac: int, port: int, role: Role, vid: int = 0) -> list[Write]:
         """Remove an entry, if it is there; returns the writes."""
-        row = self._rows.pop(_key(mac, port, role), None)
+        row = self._rows.pop(_key(mac, port, role, vid), None)
         if row is None:
             return []
         self._slots[row] = None
@@ -150,7 +161,7 @@ class VmacTable:
         """Remove all entries of a router; returns the writes."""
         writes = []
         for entry in [entry for entry in self._slots if entry is not None and entry.router == router]:
-            writes += self.remove(entry.mac, entry.port, entry.role)
+            writes += self.remove(*entry.key)
         return writes
 
     def image(self) -> list[int]:
@@ -180,34 +191,43 @@ class VmacTable:
             fields = unpack(VMAC_ROW, bits)
             if not fields["valid"]:
                 continue
-            entry = VmacEntry(fields["mac"], fields["port"], Role(fields["role"]), fields["router"])
-            known = entry.router < self.config.routers and entry.port < self.config.ports
-            key = _key(*entry[:3])
-            if not known or row not in self.candidates(*entry[:3]) or key in self._rows:
+            known = (fields["router"] < self.config.routers and fields["port"] < self.config.ports
+                     and fields["role"] in list(Role))
+            if not known:
+                writes.append((row, 0))
+                continue
+            entry = VmacEntry(fields["mac"], fields["port"], Role(fields["role"]), fields["router"], fields["vid"])
+            key = _key(*entry.key)
+            if row not in self.candidates(*entry.key) or key in self._rows:
                 writes.append((row, 0))
                 continue
             self._slots[row] = entry
             self._rows[key] = row
         return writes
 
-    def _checked(self, mac: int, port: int, role: Role, router: int) -> VmacEntry:
-        if not 0 <= mac < 1 << 48 or mac >> 40 & 1 or not mac:
+    def _checked(self, mac: int, port: int, role: Role, router: int, vid: int) -> VmacEntry:
+        if role == Role.SEGMENT:
+            if mac:
+                raise ValueError(f"a segment has no MAC address, it must be 0, not {mac:#x}")
+        elif not 0 <= mac < 1 << 48 or mac >> 40 & 1 or not mac:
             raise ValueError(f"a router's or peer's address must be a unicast MAC address, not {mac:#x}")
         if not 0 <= port < self.config.ports:
             raise ValueError(f"port must be 0 to {self.config.ports - 1}, not {port}")
         if not 0 <= router < self.config.routers:
             raise ValueError(f"router must be 0 to {self.config.routers - 1}, not {router}")
-        return VmacEntry(mac, port, Role(role), router)
+        if not 0 <= vid < _VIDS:
+            raise ValueError(f"VLAN id must be 0 (untagged) to {_VIDS - 1}, not {vid}")
+        return VmacEntry(mac, port, Role(role), router, vid)
 
     def _put(self, row: int, entry: VmacEntry) -> Write:
         self._slots[row] = entry
-        self._rows[_key(*entry[:3])] = row
+        self._rows[_key(*entry.key)] = row
         return row, _bits(entry)
 
     def _find_path(self, entry: VmacEntry) -> list[int] | None:
         came_from: dict[int, int | None] = {}
         queue: deque[int] = deque()
-        for row in self.candidates(*entry[:3]):
+        for row in self.candidates(*entry.key):
             if row not in came_from:
                 came_from[row] = None
                 queue.append(row)
@@ -221,14 +241,14 @@ class VmacTable:
                     path.append(step)
                     step = came_from[step]
                 return path[::-1]
-            for other in self.candidates(*occupant[:3]):
+            for other in self.candidates(*occupant.key):
                 if other not in came_from:
                     came_from[other] = row
                     queue.append(other)
         return None
 
 
-def choose_seeds(config: CoreConfig, entries: Iterable[tuple[int, int, Role]] = (), *,
+def choose_seeds(config: CoreConfig, entries: Iterable[tuple[int, int, Role] | VmacKey] = (), *,
                  source: random.Random | None = None) -> tuple[int, int]:
     """Seeds for a board that has just started.
 
@@ -239,7 +259,7 @@ def choose_seeds(config: CoreConfig, entries: Iterable[tuple[int, int, Role]] = 
     ----------
     config : CoreConfig
         Parameters of the board.
-    entries : iterable of (mac, port, role)
+    entries : iterable of (mac, port, role), and the VLAN id if there is one
         Entries that are known already; all of them will fit.
     source : random.Random
         Where random numbers come from; the operating system by default.
@@ -273,16 +293,16 @@ def _toeplitz(seed: int, key: int) -> int:
 
 def _neighbouring(config: CoreConfig, first: int) -> list[tuple[int, int, Role]]:
     """Consecutive addresses on all ports in both roles, for three quarters of the slots."""
-    kinds = [(port, role) for port in range(config.ports) for role in Role]
+    kinds = [(port, role) for port in range(config.ports) for role in (Role.OWN, Role.PEER)]
     return [(first + index // len(kinds), *kinds[index % len(kinds)])
             for index in range(config.vmac_slots * 3 // 4)]
 
 
-def _fits(config: CoreConfig, seeds: tuple[int, int], entries: list[tuple[int, int, Role]]) -> bool:
+def _fits(config: CoreConfig, seeds: tuple[int, int], entries: Sequence[tuple[int, int, Role] | VmacKey]) -> bool:
     table = VmacTable(config, seeds)
     try:
-        for mac, port, role in entries:
-            table.insert(mac, port, role, 0)
+        for mac, port, role, *vid in entries:
+            table.insert(mac, port, role, 0, *vid)
     except VmacFull:
         return False
     return True
@@ -290,4 +310,7 @@ def _fits(config: CoreConfig, seeds: tuple[int, int], entries: list[tuple[int, i
 
 def _describe(entry: VmacEntry) -> str:
     text = ":".join(f"{byte:02x}" for byte in entry.mac.to_bytes(6, "big"))
-    return f"{'own' if entry.role == Role.OWN else 'peer'} address {text} on port {entry.port}"
+    where = f"on port {entry.port}" + (f", VLAN {entry.vid}" if entry.vid else "")
+    if entry.role == Role.SEGMENT:
+        return f"the segment {where}"
+    return f"{entry.role.name.lower()} address {text} {where}"

@@ -11,7 +11,9 @@ from polyrouter.hdl.layouts import (
     CONTEXT_ROW,
     CONTROL_OP,
     INFO_MAGIC,
+    PORT_ROW,
     ROWS,
+    HitStat,
     HostStatus,
     Info,
     Opcode,
@@ -23,13 +25,20 @@ from polyrouter.hdl.layouts import (
     row_words,
     unpack,
 )
+from polyrouter.hdl.policers import policer_cycles
+from polyrouter.hdl.shapers import shaper_cycles
 from polyrouter.hdl.stream import packet_layout
 from polyrouter.hdl.words import WORD_BITS, WordJoiner, WordSplitter, beat_layout
 
 from .bench import WIDTHS, packet_beats, packets, simulate, sink, source
 
 MAC = 0x0A0B0C0D0E0F
-PORTS = ("vmac", "context", "port", "fib", "adjacency", "counter", "queue")
+#: Tables that are not in the engine.
+PORTS = [table.name.lower() for table in Table if table not in (Table.INFO, Table.REGISTER)]
+#: Window of a router in a table: fields of the context, and rows of the table for each row of the window.
+WINDOWS = {Table.FIB: ("fib", 1), Table.ADJACENCY: ("adj", 1), Table.FILTER: ("filter", 1),
+           Table.ACTION: ("filter", 1), Table.HIT: ("filter", len(HitStat)), Table.POLICER: ("policer", 1),
+           Table.MAC: ("mac", 1)}
 
 
 def op(opcode, table=0, row=0, *, router=0, word=0, data=0):
@@ -50,8 +59,10 @@ class Model:
         self.tables = {table: defaultdict(int) for table in Table}
         values = [INFO_MAGIC, config.ports, config.routers, config.data_width, config.vmac_slots, config.fib_words,
                   config.adjacencies, config.buffer_bytes, config.cell_bytes, config.queue_frames, config.max_frame,
-                  int(has_macs)]
+                  int(has_macs), config.filter_rules, config.policers, config.mac_rows, config.clock_hz,
+                  policer_cycles(config), shaper_cycles(config)]
         self.tables[Table.INFO].update(enumerate(values))
+        self.tables[Table.REGISTER][Register.SHARED_CELLS] = config.cells
         self.shadow = [0] * max(row_words(table) for table in Table)
 
     def request(self, sequence, ops, sync=False):
@@ -66,24 +77,33 @@ class Model:
             return OpStatus.BAD_OPCODE
         if table not in list(Table):
             return OpStatus.BAD_TABLE
-        limit = {Table.CONTEXT: config.routers, Table.PORT: config.routers, Table.FIB: config.routers,
-                 Table.ADJACENCY: config.routers, Table.COUNTER: config.routers + 1}.get(table, 1 << 12)
+        if table in (Table.COUNTER, Table.QUEUE, Table.QUOTA):
+            limit = config.routers + 1
+        else:
+            limit = 1 << 12 if table in (Table.INFO, Table.REGISTER, Table.VMAC) else config.routers
         if router >= limit:
             return OpStatus.BAD_ROUTER
         rows = {Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: config.vmac_slots, Table.CONTEXT: 1,
-                Table.PORT: config.ports, Table.COUNTER: config.all_ports * 32, Table.QUEUE: config.all_ports * 8}
+                Table.PORT: config.ports, Table.COUNTER: config.all_ports * 32, Table.QUEUE: config.all_ports * 8,
+                Table.SHAPER: config.all_ports, Table.QUOTA: 1}
         if row >= rows.get(table, 1 << 32) or (table == Table.QUEUE and row % 8 not in list(QueueStat)):
             return OpStatus.BAD_ROW
         context = unpack(CONTEXT_ROW, self.tables[Table.CONTEXT][router])
         port_bits = (config.ports - 1).bit_length()
+        if table in WINDOWS:
+            name, step = WINDOWS[table]
+            total = {"fib": config.fib_words, "adj": config.adjacencies, "filter": config.filter_rules,
+                     "policer": config.policers, "mac": config.mac_rows}[name]
+            base, size = context[f"{name}_base"], context[f"{name}_size"]
+            inside = row // step < size and base + row // step < total
+            return base * step + row if inside else OpStatus.WINDOW
         return {
             Table.CONTEXT: router,
+            Table.QUOTA: router,
             Table.PORT: router << port_bits | row,
             Table.COUNTER: router * config.all_ports * 32 + row,
-            Table.FIB: context["fib_base"] + row
-            if row < context["fib_size"] and context["fib_base"] + row < config.fib_words else OpStatus.WINDOW,
-            Table.ADJACENCY: context["adj_base"] + row
-            if row < context["adj_size"] and context["adj_base"] + row < config.adjacencies else OpStatus.WINDOW,
+            Table.QUEUE: router * config.all_ports * 8 + row,
+            Table.SHAPER: router * config.all_ports + row,
         }.get(table, row)
 
     def execute(self, o):
@@ -113,6 +133,7 @@ class Bench:
         self.dut = ControlEngine(config, has_macs)
         self.stored = {name: defaultdict(int) for name in PORTS}
         self.member_writes = []
+        self.port_writes = {}
         self.out = []
         self.sequence = 0
 
@@ -145,9 +166,15 @@ class Bench:
             if en:
                 self.member_writes.append((addr, data))
 
+    async def vids(self, ctx):
+        port = self.dut.port_write
+        async for _, _, en, router, number, vid in ctx.tick().sample(port.en, port.router, port.port, port.vid):
+            if en:
+                self.port_writes[router, number] = vid
+
     def run(self, process, limit=40_000):
         simulate(self.dut, [process], [
-            *(self.memory(name) for name in PORTS), self.members,
+            *(self.memory(name) for name in PORTS), self.members, self.vids,
             sink(self.dut.o, self.out, rng=self.rng, rate=0.8)], limit=limit)
 
     async def feed(self, ctx, ops, sequence, sync=False, padding=b""):
@@ -178,9 +205,11 @@ class Bench:
 
 
 def random_op(rng, config):
-    table = rng.choice([*Table, Table.FIB, Table.FIB, Table.ADJACENCY, Table.CONTEXT, 9, 200])
-    rows = {Table.INFO: 14, Table.REGISTER: 4, Table.VMAC: config.vmac_slots + 2, Table.CONTEXT: 2,
-            Table.PORT: config.ports + 1, Table.FIB: 40, Table.ADJACENCY: 12, Table.COUNTER: config.all_ports * 33,
+    table = rng.choice([*Table, *WINDOWS, Table.CONTEXT, 99, 200])
+    rows = {Table.INFO: len(Info) + 2, Table.REGISTER: len(Register) + 1, Table.VMAC: config.vmac_slots + 2, Table.CONTEXT: 2,
+            Table.PORT: config.ports + 1, Table.FIB: 40, Table.ADJACENCY: 12, Table.FILTER: 9,
+            Table.ACTION: 9, Table.HIT: 18, Table.POLICER: 5, Table.MAC: 20, Table.SHAPER: config.all_ports + 1,
+            Table.QUOTA: 2, Table.COUNTER: config.all_ports * 33,
             Table.QUEUE: config.all_ports * 8 + 4}
     row = rng.randrange(rows.get(table, 4))
     if rng.random() < 0.05:
@@ -188,28 +217,32 @@ def random_op(rng, config):
     words = row_words(Table(table)) if table in list(Table) else 2
     return op(rng.choice([1, 1, 2, 2, 2, 3, rng.randrange(16)]), table, row,
               router=rng.choice([0, 1, config.routers - 1, config.routers, config.routers + 1, rng.randrange(4096)]),
-              word=rng.choice([*range(words), words - 1, 3]), data=rng.getrandbits(64))
+              word=rng.choice([*range(words), words - 1, words - 1, 9]), data=rng.getrandbits(64))
 
 
 def window(rng, config, router):
     """Writes of a context row with a window that reaches beyond the tables sometimes."""
     row = {"enable": 1,
            "fib_base": rng.choice([0, 20, config.fib_words - 9]), "fib_size": rng.choice([0, 1, 20, 1 << 18]),
-           "adj_base": rng.choice([0, 7, config.adjacencies - 3, (1 << 18) - 1]), "adj_size": rng.choice([0, 2, 9])}
+           "adj_base": rng.choice([0, 7, config.adjacencies - 3, (1 << 18) - 1]), "adj_size": rng.choice([0, 2, 9]),
+           "filter_base": rng.choice([0, 3, config.filter_rules - 2, 4095]), "filter_size": rng.choice([0, 1, 6, 4095]),
+           "policer_base": rng.choice([0, 1, 4095]), "policer_size": rng.choice([0, 1, 3, 4095]),
+           "mac_base": rng.choice([0, 16, (1 << 18) - 1]), "mac_size": rng.choice([0, 4, 16, 1 << 18])}
     return write_row(Table.CONTEXT, 0, pack(CONTEXT_ROW, row), router=router)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("ports", "routers"), [(1, 1), (4, 8), (3, 5)])
 def test_random_requests(width, ports, routers):
-    config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64)
+    config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64,
+                        filter_rules=8, mac_rows=32)
     bench = Bench(config, seed=width + ports, has_macs=ports == 4)
     model = Model(config, has_macs=ports == 4)
     rng = random.Random(f"{width} {ports}")
     seen = set()
 
     async def main(ctx):
-        for _ in range(14):
+        for _ in range(20):
             ops = []
             for _ in range(rng.choice([1, 2, 3, 9])):
                 ops += window(rng, config, rng.randrange(routers)) if rng.random() < 0.3 else [random_op(rng, config)]
@@ -222,11 +255,15 @@ def test_random_requests(width, ports, routers):
             answer = await bench.request(ctx, ops, sequence, sync, padding)
             assert answer == expected
             seen.update(o["status"] for o in answer[0])
-        for table in (Table.VMAC, Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY, Table.COUNTER):
+        for table in set(Table) - {Table.INFO, Table.REGISTER, Table.QUEUE}:
             stored = {k: v for k, v in bench.stored[table.name.lower()].items() if v}
             assert stored == {k: v for k, v in model.tables[table].items() if v}
-        assert ctx.get(bench.dut.seed0) == model.tables[Table.REGISTER][Register.HASH_SEED_0]
-        assert ctx.get(bench.dut.seed1) == model.tables[Table.REGISTER][Register.HASH_SEED_1]
+        for register in Register:
+            assert ctx.get(bench.dut.registers[register]) == model.tables[Table.REGISTER][register]
+        port_bits = (ports - 1).bit_length()
+        for (router, port), vid in bench.port_writes.items():
+            row = model.tables[Table.PORT][router << port_bits | port]
+            assert vid == unpack(PORT_ROW, row)["vid"]
         assert dict(bench.member_writes) == {
             k: v for k, v in model.tables[Table.CONTEXT].items() if k in dict(bench.member_writes)}
         assert {k for k, v in model.tables[Table.CONTEXT].items() if v} <= set(dict(bench.member_writes))
@@ -238,8 +275,8 @@ def test_random_requests(width, ports, routers):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_most_operations_that_a_request_can_carry(width):
     bench = Bench(CoreConfig(data_width=width))
-    ops = [op(Opcode.WRITE, Table.VMAC, row, data=row * 77 + 1) for row in range(32)]
-    ops += [op(Opcode.READ, Table.VMAC, row) for row in range(32)]
+    ops = [op(Opcode.WRITE, Table.COUNTER, row, data=row * 77 + 1) for row in range(32)]
+    ops += [op(Opcode.READ, Table.COUNTER, row) for row in range(32)]
 
     async def main(ctx):
         answer, reason, expected = await bench.request(ctx, ops, 0)
