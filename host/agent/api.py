@@ -74,10 +74,7 @@ def make_app(agent: Agent) -> FastAPI:
 
     @app.get("/queues")
     def queues() -> list[dict[str, Any]]:
-        rows: dict[int, dict[str, Any]] = {}
-        for (port, stat), value in plane().driver.read_queues().items():
-            rows.setdefault(port, {"port": plane().port_name(port)})[QueueStat(stat).name.lower()] = value
-        return list(rows.values())
+        return plane().queues()
 
     @app.get("/exec/{router}")
     def exec_command(router: str, request: Request) -> list[str]:

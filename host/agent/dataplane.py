@@ -287,10 +287,23 @@ class DataPlane:
 
     def counters(self, number: int | None) -> list[dict[str, Any]]:
         """Frames by router, ingress port and reason; of all routers and of none if no number is given."""
-        names = {router.number: name for name, router in self._specs.items()} | {self.config.no_router: "none"}
         return [{"router": name, "port": self.port_name(port), "reason": reason.name.lower(), "frames": value}
-                for router, name in sorted(names.items()) if number in (None, router)
+                for router, name in self._names().items() if number in (None, router)
                 for (port, reason), value in self.driver.read_counters(router).items()]
+
+    def queues(self) -> list[dict[str, Any]]:
+        """Output queues of each router and port."""
+        rows: dict[tuple[int, int], dict[str, Any]] = {}
+        for router, name in self._names().items():
+            for (port, stat), value in self.driver.read_queues(router).items():
+                row = rows.setdefault((router, port), {"router": name, "port": self.port_name(port)})
+                row[stat.name.lower()] = value
+        return list(rows.values())
+
+    def _names(self) -> dict[int, str]:
+        """Routers that are there by their numbers, and "none"."""
+        names = {router.number: name for name, router in self._specs.items()} | {self.config.no_router: "none"}
+        return dict(sorted(names.items()))
 
     def vmac(self) -> list[dict[str, Any]]:
         """Entries of the VMAC-VE table, read from the board."""

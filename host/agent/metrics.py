@@ -25,10 +25,9 @@ class _NodeCollector(Collector):
         for row in plane.counters(None):
             frames.add_metric([row["router"], row["port"], row["reason"]], row["frames"])
         yield frames
-        depth = GaugeMetricFamily("polyrouter_queue_depth", "Frames that wait in an output queue", labels=["port"])
-        for (port, stat), value in plane.driver.read_queues().items():
-            if stat.name == "DEPTH":
-                depth.add_metric([plane.port_name(port)], value)
+        depth = GaugeMetricFamily("polyrouter_queue_depth", "Frames that wait in an output queue", labels=["router", "port"])
+        for row in plane.queues():
+            depth.add_metric([row["router"], row["port"]], row["depth"])
         yield depth
         yield from self._containers()
 

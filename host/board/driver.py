@@ -193,10 +193,13 @@ class Driver:
         self.write_rows((Table.COUNTER, router, port * REASONS + reason, 0)
                         for port in range(self.info().config.all_ports) for reason in Reason)
 
-    def read_queues(self) -> dict[tuple[int, QueueStat], int]:
-        """State of the output queues by port and statistic; the host port is ``ports``."""
+    def read_queues(self, router: int) -> dict[tuple[int, QueueStat], int]:
+        """State of a router's output queues by port and statistic; the host port is ``ports``.
+
+        ``routers`` is "none": group frames that wait for their copies. Free cells and underflows are the board's.
+        """
         keys = [(port, stat) for port in range(self.info().config.all_ports) for stat in QueueStat]
-        values = self.read_rows((Table.QUEUE, 0, port * QUEUE_STATS + stat) for port, stat in keys)
+        values = self.read_rows((Table.QUEUE, router, port * QUEUE_STATS + stat) for port, stat in keys)
         return dict(zip(keys, values, strict=True))
 
     @property

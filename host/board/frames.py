@@ -43,7 +43,7 @@ class Header(NamedTuple):
     reason: int
     length: int
     expected: int
-    reserved: int
+    tci: int
 
 
 def _header_struct() -> struct.Struct:

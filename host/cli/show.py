@@ -37,7 +37,7 @@ def context(network: NetworkName = None, node: Node = None, as_json: Json = Fals
 
 @app.command()
 def queues(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
-    """Output queues of each port."""
+    """Output queues of each virtual router at each port."""
     _of_nodes("/queues", "Output queues", network, node, as_json)
 
 

@@ -71,9 +71,9 @@ def test_forwards_like_the_model(sockets):
         counted = {key: value for key, value in sockets.driver.read_counters(router).items() if value}
         assert counted == {(port, Reason(reason)): value
                            for (number, port, reason), value in model.counters.items() if number == router}
-    queues = sockets.driver.read_queues()
-    assert sum(queues[port, QueueStat.ENQUEUED] for port in range(CONFIG.ports)) == 100
-    assert queues[0, QueueStat.FREE_CELLS] == CONFIG.cells
+    queues = [sockets.driver.read_queues(router) for router in range(CONFIG.routers)]
+    assert sum(queue[port, QueueStat.ENQUEUED] for queue in queues for port in range(CONFIG.ports)) == 100
+    assert queues[0][0, QueueStat.FREE_CELLS] == CONFIG.cells
 
 
 def test_says_what_it_was_built_with(sockets):
@@ -220,5 +220,5 @@ def test_forwards_through_its_macs(tmp_path):
         start = SCENARIO.routers[3].own[0].to_bytes(6, "big") + next(forwarding_frames(SCENARIO, 1)).frame[6:]
         forwards(sockets, model, [RxFrame(0, start + Random(length).randbytes(length - len(start)))
                                   for length in range(60, 1515, 97)])
-        queues = sockets.driver.read_queues()
+        queues = sockets.driver.read_queues(0)
         assert not any(queues[port, QueueStat.UNDERFLOW] for port in range(CONFIG.ports))

@@ -90,7 +90,7 @@ def test_counters_and_queues(driver, model):
     assert driver.read_counters(CONFIG.no_router)[0, Reason.DROP_NO_ROUTER] == 1
     driver.clear_counters(2)
     assert sum(driver.read_counters(2).values()) == 0
-    queues = driver.read_queues()
+    queues = driver.read_queues(2)
     assert queues[0, QueueStat.FREE_CELLS] == CONFIG.cells
     assert set(queues) == {(port, stat) for port in range(CONFIG.all_ports) for stat in QueueStat}
 
