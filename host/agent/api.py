@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from polyrouter.hdl.layouts import QueueStat
 
 from ..spec import NodeSpec
 from .agent import Agent
