@@ -25,7 +25,8 @@ class _NodeCollector(Collector):
         for row in plane.counters(None):
             frames.add_metric([row["router"], row["port"], row["reason"]], row["frames"])
         yield frames
-        depth = GaugeMetricFamily("polyrouter_queue_depth", "Frames that wait in an output queue", labels=["router", "port"])
+        depth = GaugeMetricFamily("polyrouter_queue_depth", "Frames that wait in an output queue",
+                                  labels=["router", "port"])
         for row in plane.queues():
             depth.add_metric([row["router"], row["port"]], row["depth"])
         yield depth
