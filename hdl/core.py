@@ -5,19 +5,30 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .adjacency import AdjacencyLookup
-from .arbiter import Arbiter
+from .arbiter import HeaderArbiter
 from .buffer import FrameBuffer
 from .config import CoreConfig
 from .context import ContextLookup
 from .control import ControlEngine
 from .counters import Counters
 from .deframer import HostDeframer
+from .egress import Egress
 from .enframer import HostEnframer
 from .fib import FibLookup
+from .filter import FilterLookup
+from .flowhash import FlowHash
+from .headertap import HeaderTap
+from .hits import HitCounters
 from .ingress import Ingress
+from .layouts import Register
+from .lookup import Lookup
+from .mactable import MacTable
+from .pairing import Pairing
 from .parser import Parser
+from .policers import Policers
 from .rewrite import Rewriter
 from .stream import FrameSignature
+from .table import port_index_bits
 from .verdict import Decide
 from .vmac import VmacLookup
 
@@ -80,76 +91,132 @@ class Core(wiring.Component):
                 source.ready.eq(sink.ready),
             ]
 
-        m.submodules.arbiter = arbiter = Arbiter(config)
+        # From the ports: headers go ahead, bodies wait for their verdicts.
+        m.submodules.arbiter = arbiter = HeaderArbiter(config)
+        m.submodules.pairing = pairing = Pairing(config)
         for port in range(config.ports):
             m.submodules[f"ingress{port}"] = ingress = Ingress(config)
             connect(m, flipped(self.rx[port]), ingress.i)
-            connect(m, ingress.o, arbiter.i[port])
+            connect(m, ingress.o_header, arbiter.i[port])
+            connect(m, ingress.o_fate, pairing.fate[port])
+            connect(m, ingress.o, pairing.body[port])
             count_unrouted(ingress.event, port)
         m.submodules.host_ingress = host_ingress = Ingress(config, host=True)
         m.submodules.deframer = deframer = HostDeframer(config)
+        m.submodules.injected = injected = HeaderTap(config)
         connect(m, flipped(self.host_rx), host_ingress.i)
         connect(m, host_ingress.o, deframer.i)
-        connect(m, deframer.o_inject, arbiter.i_host)
+        connect(m, deframer.o_inject, injected.i)
+        connect(m, injected.o_header, arbiter.i_host)
+        connect(m, injected.o_fate, pairing.fate[config.host_port])
+        connect(m, injected.o, pairing.body[config.host_port])
         m.d.comb += [
-            arbiter.inject_router.eq(deframer.inject_router),
-            arbiter.inject_port.eq(deframer.inject_port),
+            injected.i_router.eq(deframer.inject_router),
+            injected.i_port.eq(deframer.inject_port),
+            arbiter.inject_router.eq(injected.router),
+            arbiter.inject_port.eq(injected.port),
+            arbiter.released.eq(pairing.released),
         ]
         count_unrouted(host_ingress.event, config.host_port)
         count_unrouted(deframer.event, config.host_port)
 
+        # Look-ups, which change nothing.
         m.submodules.parser = parser = Parser(config)
         m.submodules.vmac = vmac = VmacLookup(config)
         m.submodules.context = context = ContextLookup(config)
+        m.submodules.lookup = lookup = Lookup(config)
         m.submodules.fib = fib = FibLookup(config)
+        m.submodules.filter = filter_ = FilterLookup(config)
+        m.submodules.mac_table = mac_table = MacTable(config)
+        m.submodules.flow_hash = flow_hash = FlowHash(config)
         m.submodules.adjacency = adjacency = AdjacencyLookup(config)
         m.submodules.decide = decide = Decide(config)
-        m.submodules.rewriter = rewriter = Rewriter(config)
-        m.submodules.buffer = buffer = FrameBuffer(config)
         connect(m, arbiter.o, parser.i)
-        m.d.comb += parser.i_tag.eq(arbiter.tag)
         connect(m, parser.o, vmac.i)
         connect(m, vmac.o, context.i)
-        connect(m, context.o, fib.i)
-        connect(m, fib.o, adjacency.i)
+        connect(m, context.o, lookup.i)
+        m.d.comb += lookup.i_seed.eq(context.o_seed)
+        for engine, request, outcome in (
+                (fib, lookup.fib_i, lookup.fib_o), (filter_, lookup.filter_i, lookup.filter_o),
+                (mac_table, lookup.mac_i, lookup.mac_o), (flow_hash, lookup.hash_i, lookup.hash_o)):
+            connect(m, request, engine.i)
+            connect(m, engine.o, outcome)
+        connect(m, lookup.o, adjacency.i)
         connect(m, adjacency.o, decide.i)
-        connect(m, decide.o, rewriter.verdict)
-        connect(m, parser.body, rewriter.body)
+        connect(m, decide.o, pairing.i)
+
+        # Effects, and the frames' way out.
+        m.submodules.hits = hits = HitCounters(config)
+        m.submodules.policers = policers = Policers(config)
+        m.submodules.rewriter = rewriter = Rewriter(config)
+        m.submodules.buffer = buffer = FrameBuffer(config)
+        m.submodules.enframer = enframer = HostEnframer(config)
+        connect(m, pairing.hit, hits.i)
+        connect(m, pairing.police, policers.i)
+        connect(m, policers.o, pairing.passed)
+        connect(m, pairing.learn, mac_table.learn)
+        connect(m, pairing.event, next(event_inputs))
+        connect(m, pairing.o, rewriter.i)
+        m.d.comb += [
+            filter_.changes_addr.eq(rewriter.changes_addr),
+            filter_.changes_en.eq(rewriter.changes_en),
+            rewriter.changes.eq(filter_.changes),
+        ]
         connect(m, rewriter.o, buffer.i)
-        connect(m, rewriter.event, next(event_inputs))
         connect(m, buffer.event, next(event_inputs))
         m.d.comb += buffer.underflow.eq(self.underflow)
+        egress = [Egress(config) for _ in range(config.ports)]
+        for port in range(config.ports):
+            m.submodules[f"egress{port}"] = egress[port]
+            connect(m, buffer.o[port], egress[port].i)
+            connect(m, egress[port].o, flipped(self.tx[port]))
 
+        # Control.
         m.submodules.control = control = ControlEngine(config, has_macs=self.has_macs)
-        m.submodules.enframer = enframer = HostEnframer(config)
         connect(m, deframer.o_request, control.i)
         connect(m, buffer.o_host, enframer.i_punt)
         connect(m, control.o, enframer.i_response)
         connect(m, enframer.o, flipped(self.host_tx))
-        connect(m, control.vmac, vmac.table)
-        connect(m, control.context, context.table)
-        connect(m, control.port, adjacency.port_table)
-        connect(m, control.fib, fib.table)
-        connect(m, control.adjacency, adjacency.table)
-        connect(m, control.counter, counters.table)
-        connect(m, control.queue, buffer.stats)
+        for table, where in (
+                (control.vmac, vmac.table), (control.context, context.table), (control.fib, fib.table),
+                (control.adjacency, adjacency.table), (control.counter, counters.table), (control.queue, buffer.stats),
+                (control.filter, filter_.filter_table), (control.action, filter_.action_table),
+                (control.hit, hits.table), (control.policer, policers.table), (control.mac, mac_table.table),
+                (control.shaper, buffer.shaper), (control.quota, buffer.quota)):
+            connect(m, table, where)
+        self._connect_ports(m, control.port, [stage.table for stage in egress])
         connect(m, control.member_write, buffer.member_write)
+        connect(m, control.port_write, buffer.port_write)
         m.d.comb += [
             enframer.host_mac.eq(deframer.host_mac),
             control.request.eq(deframer.request),
-            vmac.seed0.eq(control.seed0),
-            vmac.seed1.eq(control.seed1),
-            control.lookup_enter.eq(parser.o.valid & parser.o.ready),
-            control.lookup_leave.eq(adjacency.o.valid & adjacency.o.ready),
+            vmac.seed0.eq(control.registers[Register.HASH_SEED_0]),
+            vmac.seed1.eq(control.registers[Register.HASH_SEED_1]),
+            mac_table.age_cycles.eq(control.registers[Register.MAC_AGE_CYCLES]),
+            buffer.shared_cells.eq(control.registers[Register.SHARED_CELLS]),
+            control.lookup_enter.eq(arbiter.o.valid & arbiter.o.ready),
+            control.lookup_leave.eq(pairing.released.any()),
         ]
-
-        for port in range(config.ports):
-            connect(m, buffer.o[port], flipped(self.tx[port]))
 
         moving = [
-            *self.rx, self.host_rx, *self.tx, self.host_tx, arbiter.o, parser.o, parser.body, vmac.o, context.o, fib.o,
-            adjacency.o, decide.o, rewriter.o, buffer.o_host, deframer.o_inject, deframer.o_request, control.o,
+            *self.rx, self.host_rx, *self.tx, self.host_tx, arbiter.o, parser.o, vmac.o, context.o, lookup.o,
+            adjacency.o, decide.o, pairing.o, rewriter.o, *buffer.o, buffer.o_host, deframer.o_inject,
+            deframer.o_request, control.o, *pairing.body,
         ]
-        busy = Cat(stream.valid for stream in moving) | control.busy | buffer.busy
-        m.d.sync += self.idle.eq(busy == 0)
+        busy = Cat(stream.valid for stream in moving).any() | control.busy | buffer.busy
+        m.d.sync += self.idle.eq(~busy)
         return m
+
+    def _connect_ports(self, m: Module, table, rows) -> None:
+        """The PORT table, of which each data port's egress has its own rows: row ``router << port_index_bits | port``."""
+        bits = port_index_bits(self.config)
+        for port, own in enumerate(rows):
+            mine = table.addr[:bits] == port
+            m.d.comb += [
+                own.stb.eq(table.stb & mine),
+                own.write.eq(table.write),
+                own.addr.eq(table.addr[bits:]),
+                own.w_data.eq(table.w_data),
+            ]
+            with m.If(mine):
+                m.d.comb += [table.ack.eq(own.ack), table.r_data.eq(own.r_data)]
