@@ -208,7 +208,7 @@ class Core(wiring.Component):
         return m
 
     def _connect_ports(self, m: Module, table, rows) -> None:
-        """The PORT table, of which each data port's egress has its own rows: row ``router << port_index_bits | port``."""
+        """The PORT table: row ``router << port_index_bits | port`` is in the egress of that port."""
         bits = port_index_bits(self.config)
         for port, own in enumerate(rows):
             mine = table.addr[:bits] == port
