@@ -327,7 +327,6 @@ def test_latency(width, first, latency):
     async def main(ctx):
         await ctx.tick().repeat(3)
         ctx.set(dut.o.ready, 1)
-        await source(dut.body[2], [])(ctx)
         ctx.set(other.valid, 1)
         ctx.set(Value.cast(other.payload), values[first])
         ready = 0
