@@ -1,23 +1,30 @@
-"""Takes one frame at a time from the ports, in turn."""
+"""Takes one header at a time from the ports, in turn."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
+from .capture import HEADER, VERDICTS
 from .config import CoreConfig
 from .records import PORT_BITS, ROUTER_BITS, TAG
 from .roundrobin import RoundRobin
 from .slice import RegisterSlice
-from .stream import PacketSignature, packet_layout
 
-__all__ = ["Arbiter"]
+__all__ = ["TAGGED_HEADER", "HeaderArbiter"]
+
+#: A header, and where it came from.
+TAGGED_HEADER = data.StructLayout({
+    "data": HEADER["data"].shape,
+    "length": HEADER["length"].shape,
+    "tag": TAG,
+})
 
 
-class Arbiter(wiring.Component):
-    """Round-robin arbiter over the data ports and the host's injected frames, frame by frame.
+class HeaderArbiter(wiring.Component):
+    """Round-robin arbiter over the headers of the data ports and of the host's injected frames.
 
-    A frame's first beat comes out two cycles after it was offered. Frames of different ports follow each other without
-    a gap, frames of the same port with one idle cycle.
+    At most ``VERDICTS`` headers of a port are on their way at once; a port that has as many is passed over until a
+    verdict of it was paired. A header a cycle, latency 1 cycle.
 
     Parameters
     ----------
@@ -25,72 +32,62 @@ class Arbiter(wiring.Component):
 
     Attributes
     ----------
-    i : array of PacketSignature
-        Frames of the data ports.
-    i_host : PacketSignature
-        Frames that the host injects.
-    inject_router, inject_port
+    i : array of streams of HEADER
+        Headers of the data ports.
+    i_host : stream of HEADER
+        Headers of the frames that the host injects.
+    inject_router, inject_port : Signal, in
         For whom, and for which egress port, ``i_host`` is; stable while it is valid.
-    o : PacketSignature
-        The frames in turn.
-    tag : TAG
-        Where the frame on ``o`` came from; holds for each of its beats.
+    released : Signal, in
+        One bit a port, the host port included: high for a cycle for each header that is not on its way any more.
+    o : stream of TAGGED_HEADER
+        The headers in turn.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         super().__init__({
-            "i": In(PacketSignature(config)).array(config.ports),
-            "i_host": In(PacketSignature(config)),
+            "i": In(stream.Signature(HEADER)).array(config.ports),
+            "i_host": In(stream.Signature(HEADER)),
             "inject_router": In(ROUTER_BITS),
             "inject_port": In(PORT_BITS),
-            "o": Out(PacketSignature(config)),
-            "tag": Out(TAG),
+            "released": In(config.all_ports),
+            "o": Out(stream.Signature(TAGGED_HEADER)),
         })
 
     def elaborate(self, platform):
         m = Module()
         sources = [*self.i, self.i_host]
-        count = len(sources)
-        m.submodules.slice = register = RegisterSlice(
-            data.StructLayout({"beat": packet_layout(self.config.data_width), "tag": TAG}))
+        m.submodules.slice = register = RegisterSlice(TAGGED_HEADER)
+        m.submodules.turn = turn = RoundRobin(len(sources))
+        connect(m, register.o, flipped(self.o))
 
-        grant = Signal(range(count))
-        busy = Signal()
-        done = Signal()
-        with m.Switch(grant):
-            for index, source in enumerate(sources):
-                with m.Case(index):
-                    m.d.comb += [
-                        register.i.valid.eq(busy & source.valid),
-                        register.i.payload.beat.eq(source.payload),
-                        source.ready.eq(busy & register.i.ready),
-                    ]
+        may = Signal(len(sources))
         tag = register.i.payload.tag
-        m.d.comb += tag.port.eq(grant)
-        with m.If(grant == self.config.host_port):
+        m.d.comb += [
+            turn.requests.eq(Cat(source.valid for source in sources) & may),
+            turn.advance.eq(register.i.ready),
+            register.i.valid.eq(turn.valid),
+            tag.port.eq(turn.grant),
+        ]
+        for index, source in enumerate(sources):
+            underway = Signal(range(VERDICTS + 1), name=f"underway_{index}")
+            taken = Signal(name=f"taken_{index}")
+            m.d.comb += [
+                may[index].eq(underway != VERDICTS),
+                taken.eq(source.valid & source.ready),
+            ]
+            m.d.sync += underway.eq(underway + taken - self.released[index])
+            with m.If(turn.grant == index):
+                m.d.comb += [
+                    register.i.payload.data.eq(source.payload.data),
+                    register.i.payload.length.eq(source.payload.length),
+                    source.ready.eq(register.i.ready & may[index]),
+                ]
+        with m.If(turn.grant == self.config.host_port):
             m.d.comb += [
                 tag.injected.eq(1),
                 tag.router.eq(self.inject_router),
                 tag.egress.eq(self.inject_port),
             ]
-
-        # In the cycle of a frame's last beat, its source's ``valid`` says nothing of a next frame yet.
-        m.submodules.turn = turn = RoundRobin(count)
-        m.d.comb += [
-            done.eq(register.i.valid & register.i.ready & register.i.payload.beat.last),
-            turn.requests.eq(Cat(source.valid & ~(done & (grant == k)) for k, source in enumerate(sources))),
-            turn.advance.eq(~busy | done),
-        ]
-        with m.If(turn.advance):
-            m.d.sync += busy.eq(turn.valid)
-            with m.If(turn.valid):
-                m.d.sync += grant.eq(turn.grant)
-
-        m.d.comb += [
-            self.o.valid.eq(register.o.valid),
-            self.o.payload.eq(register.o.payload.beat),
-            self.tag.eq(register.o.payload.tag),
-            register.o.ready.eq(self.o.ready),
-        ]
         return m

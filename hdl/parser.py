@@ -1,42 +1,62 @@
-"""Reads the Ethernet and IP headers out of the frames."""
+"""Reads the Ethernet and IP headers of a frame."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
+from .arbiter import TAGGED_HEADER
+from .capture import HEADER_BYTES
 from .config import CoreConfig
 from .headers import (
     ETHERNET_BYTES,
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
+    ETHERTYPE_VLAN,
     HOP_BY_HOP,
     IPV4_BYTES,
     IPV6_BYTES,
+    L4_PORTS_BYTES,
+    TAG_BYTES,
     Ethernet,
     Ipv4,
     Ipv6,
+    Protocol,
+    VlanTag,
     frame_bytes,
 )
 from .layouts import ADDRESS_BITS
-from .records import META, TAG
-from .slice import RegisterSlice
-from .stream import LENGTH_BITS, PacketSignature, packet_layout
+from .records import META
 
-__all__ = ["BODY_BEATS", "Parser"]
+__all__ = ["Parser"]
 
-#: Beats of frames that can wait for their verdict, a block RAM's worth; more than the look-ups' latency in cycles.
-BODY_BEATS = 512
 _IPV4_END = ETHERNET_BYTES + IPV4_BYTES
 _IPV6_END = ETHERNET_BYTES + IPV6_BYTES
+_IPV4_WORDS = IPV4_BYTES // 4       # IHL of a header without options
+#: 01:80:c2:00:00:00 to :0f, for bridges and other stations of the link alone (IEEE 802.1Q, table 8-1).
+_RESERVED_GROUP = 0x0180C2000000
+_RESERVED_BITS = 4
+#: 224.0.0.0/4 (RFC 5771, section 3).
+_MULTICAST_IPV4 = 0xE
+#: 224.0.0.0/24, the local network control block (RFC 5771, section 4).
+_MULTICAST_LINK = 0xE00000
+#: ff00::/8, and the scopes that stay on the link (RFC 4291, section 2.7).
+_MULTICAST_IPV6 = 0xFF
+_SCOPE_LINK = 2
+_MORE_FRAGMENTS = 13        # bit of Ipv4.FRAGMENT
+_OFFSET_BITS = 13
 
 
 class Parser(wiring.Component):
-    """Makes one record of each frame's headers, and delays the frames while the record is looked up.
+    """Makes the record of a frame out of its header.
 
-    The record comes out four cycles after the beat that completes the first 34 bytes (IPv6: 54), or that ends a shorter
-    frame. The next frame's first beat has to wait until it has been made, which costs nothing unless less than three
-    beats of the frame follow, or ``o`` is blocked. Checksum: RFC 1071, over the first 20 bytes of the IPv4 header.
+    Takes a header every 3 cycles; the record can be taken 3 cycles after its header was offered (and not sooner than
+    one cycle after the previous record). The header stays at ``i`` meanwhile, where it is in registers already.
+
+    Whether there is an 802.1Q tag (IEEE 802.1Q, 9.6) is found out in the first cycle; in the others it is out of the
+    way. The IPv4 checksum (RFC 1071) is over 20 bytes: in the first cycle partial sums, those that are needed with a
+    tag and those without, in the second all of it, in the third the carries.
+
+    Only those bytes are looked at that are there according to the header's EtherType and ``length``.
 
     Parameters
     ----------
@@ -44,155 +64,182 @@ class Parser(wiring.Component):
 
     Attributes
     ----------
-    i : PacketSignature
-        Whole frames of at least 14 bytes.
-    i_tag : TAG
-        Where the frame came from; read at its first beat.
+    i : stream of TAGGED_HEADER
+        Headers of frames of at least 14 bytes.
     o : stream of META
-        A record for each frame.
-    body : PacketSignature
-        The frames, unchanged, through a FIFO of ``BODY_BEATS`` beats.
+        A record for each, with zeros in what later stages find out, and in IP and layer-4 fields that are not there.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(PacketSignature(config)),
-            "i_tag": In(TAG),
-            "o": Out(stream.Signature(META)),
-            "body": Out(PacketSignature(config)),
-        })
+        super().__init__({"i": In(stream.Signature(TAGGED_HEADER)), "o": Out(stream.Signature(META))})
 
     def elaborate(self, platform):
         m = Module()
-        width = self.config.data_width
-        ipv4_beats, header_beats = (-(-end // self.config.beat_bytes) for end in (_IPV4_END, _IPV6_END))
-        layout = packet_layout(width)
+        raw = frame_bytes(self.i.payload.data)
+        length = self.i.payload.length
 
-        # The FIFO keeps one entry in its output register, hence one more than the block RAM holds. The slice keeps the
-        # block RAM's access time out of the path through the rewriter.
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=layout.size, depth=BODY_BEATS + 1)
-        m.submodules.slice = register = RegisterSlice(layout)
-        connect(m, register.o, flipped(self.body))
-        m.d.comb += [
-            register.i.valid.eq(fifo.r_rdy),
-            register.i.payload.eq(fifo.r_data),
-            fifo.r_en.eq(register.i.ready),
-        ]
+        # First cycle: the tag, and sums over 16-bit words for both cases.
+        tagged = Signal()
+        is_ipv4 = Signal(2)         # without and with a tag
+        is_ipv6 = Signal(2)
+        both = [Signal(18, name=f"both_{k}") for k in range(2)]     # words that are in the header in any case
+        ends = [Signal(17, name=f"ends_{k}") for k in range(2)]     # the other two, without and with a tag
+        at = [field.of(raw) for field in Ipv4.WORDS]
+        behind = [_later(field, TAG_BYTES).of(raw) for field in Ipv4.WORDS[-2:]]
+        middle = at[TAG_BYTES // 2:]
 
-        header = Signal(header_beats * width)
-        tag = Signal(TAG)
-        length = Signal(LENGTH_BITS)
-        position = Signal(range(header_beats + 1))      # beat of the frame; stops behind the header
-        fire = Signal()
-        complete = Signal()
-        complete_before = Signal()      # in an earlier beat of this frame
-        octets = frame_bytes(header)
-        ethertype = Ethernet.ETHERTYPE.of(octets)
-        idle = Signal()
-        m.d.comb += [
-            # A record that is being made still needs the header.
-            self.i.ready.eq(fifo.w_rdy & (idle | (position != 0))),
-            fire.eq(self.i.valid & self.i.ready),
-            fifo.w_data.eq(self.i.payload),
-            fifo.w_en.eq(fire),
-            # The EtherType came with an earlier beat.
-            complete.eq(fire & ((position == Mux(ethertype == ETHERTYPE_IPV6, header_beats, ipv4_beats) - 1)
-                                | (self.i.payload.last & ~complete_before))),
-        ]
-        with m.If(fire):
-            m.d.sync += [
-                complete_before.eq(~self.i.payload.last & (complete_before | complete)),
-                position.eq(position + (position != header_beats)),
+        def first_cycle():
+            outer, inner = Ethernet.ETHERTYPE.of(raw), VlanTag.ETHERTYPE.of(raw)
+            return [
+                tagged.eq((outer == ETHERTYPE_VLAN) & (length >= ETHERNET_BYTES + TAG_BYTES)),
+                is_ipv4.eq(Cat(outer == ETHERTYPE_IPV4, inner == ETHERTYPE_IPV4)),
+                is_ipv6.eq(Cat(outer == ETHERTYPE_IPV6, inner == ETHERTYPE_IPV6)),
+                both[0].eq((middle[0] + middle[1]) + (middle[2] + middle[3])),
+                both[1].eq((middle[4] + middle[5]) + (middle[6] + middle[7])),
+                ends[0].eq(at[0] + at[1]),
+                ends[1].eq(behind[0] + behind[1]),
             ]
-            with m.Switch(position):
-                for k in range(header_beats):
-                    with m.Case(k):
-                        m.d.sync += header.word_select(k, width).eq(self.i.payload.data)
-            with m.If(position == 0):
-                m.d.sync += [tag.eq(self.i_tag), length.eq(self.i.payload.length)]
-            with m.If(self.i.payload.last):
-                m.d.sync += position.eq(0)
 
-        version_ihl = Ipv4.VERSION_IHL.of(octets)
-        ihl = version_ihl[:4]
-        words = [field.of(octets) for field in Ipv4.WORDS]
+        # What follows sees the frame without its tag.
+        addresses = 2 * Ethernet.DESTINATION.size
+        octets = raw[:addresses] + [
+            _named(m, Mux(tagged, raw[k + TAG_BYTES], raw[k]), f"octet_{k}")
+            for k in range(addresses, HEADER_BYTES - TAG_BYTES)]
 
+        def has(count: int) -> Value:
+            """The frame without its tag has ``count`` bytes."""
+            return length >= Mux(tagged, count + TAG_BYTES, count)
+
+        # Second cycle: what each condition needs, by itself.
         ipv4, ipv6 = Signal(), Signal()
-        bad_header = Signal()
-        behind_ethernet = Signal(LENGTH_BITS)
-        total_length = Signal(META["total_length"].shape)
-        malformed = Signal()
-        partial = [Signal(18, name=f"partial_{k}") for k in range(3)]
         total = Signal(20)
+        total_length = Signal(META["total_length"].shape)
+        good = Signal()             # all but the comparison of lengths
+        fits = Signal()             # the header in the total length
+        simple = Signal()           # no fragment, no options; the frame and the packet reach over the ports
+        options = Signal()
+        protocol = Signal(8)
+        multicast = Signal()
+        reserved = Signal()
+        ethertype = Ethernet.ETHERTYPE.of(octets)
+        version_ihl = Ipv4.VERSION_IHL.of(octets)
+        version, ihl = version_ihl[4:], version_ihl[:4]
+        fragment = Ipv4.FRAGMENT.of(octets)
+        next_header = Ipv6.NEXT_HEADER.of(octets)
+        ipv4_length = Ipv4.TOTAL_LENGTH.of(octets)
+        payload_length = Ipv6.PAYLOAD_LENGTH.of(octets)
+        ipv4_destination = Ipv4.DESTINATION.of(octets)
+        ipv6_destination = Ipv6.DESTINATION.of(octets)
+        destination = Ethernet.DESTINATION.of(raw)
+
+        def second_cycle():
+            family = is_ipv6.bit_select(tagged, 1)
+            return [
+                ipv4.eq(is_ipv4.bit_select(tagged, 1)),
+                ipv6.eq(family),
+                total.eq((both[0] + both[1]) + Mux(tagged, ends[1], ends[0])),
+                total_length.eq(Mux(family, payload_length + IPV6_BYTES, ipv4_length)),
+                good.eq(Mux(family, (version == 6) & has(_IPV6_END),
+                            (version == 4) & (ihl >= _IPV4_WORDS) & has(_IPV4_END))),
+                fits.eq(family | ((ihl << 2) <= ipv4_length)),
+                simple.eq(Mux(
+                    family,
+                    has(_IPV6_END + L4_PORTS_BYTES) & (payload_length >= L4_PORTS_BYTES),
+                    has(_IPV4_END + L4_PORTS_BYTES) & (ipv4_length >= IPV4_BYTES + L4_PORTS_BYTES)
+                    & (ihl == _IPV4_WORDS) & ~fragment[_MORE_FRAGMENTS] & (fragment[:_OFFSET_BITS] == 0))),
+                options.eq(Mux(family, next_header == HOP_BY_HOP, ihl > _IPV4_WORDS)),
+                protocol.eq(Mux(family, next_header, Ipv4.PROTOCOL.of(octets))),
+                multicast.eq(Mux(
+                    family,
+                    (ipv6_destination[-8:] == _MULTICAST_IPV6) & (ipv6_destination[-16:-12] > _SCOPE_LINK),
+                    (ipv4_destination[-4:] == _MULTICAST_IPV4) & (ipv4_destination[-24:] != _MULTICAST_LINK))),
+                reserved.eq(destination[_RESERVED_BITS:] == _RESERVED_GROUP >> _RESERVED_BITS),
+            ]
+
+        # Third cycle: the record.
         meta = Signal(META)
+        tag = self.i.payload.tag
+        good_header = (ipv4 | ipv6) & good & fits
+        with_ports = (protocol == Protocol.TCP) | (protocol == Protocol.UDP)
+        with_type = (protocol == Protocol.ICMP) | (protocol == Protocol.ICMPV6)
+        l4_source = Mux(ipv6, Ipv6.L4_SOURCE.of(octets), Ipv4.L4_SOURCE.of(octets))
+        l4_destination = Mux(ipv6, Ipv6.L4_DESTINATION.of(octets), Ipv4.L4_DESTINATION.of(octets))
         m.d.comb += [
-            meta.port.eq(tag.port),
-            meta.injected.eq(tag.injected),
-            meta.router.eq(tag.router),
-            meta.egress.eq(tag.egress),
-            meta.length.eq(length),
-            meta.dmac.eq(Ethernet.DESTINATION.of(octets)),
-            meta.smac.eq(Ethernet.SOURCE.of(octets)),
-            meta.group.eq(octets[0][0]),        # the first bit on the wire, IEEE 802.3 clause 3.2.3
+            *(meta[name].eq(tag[name]) for name in ("port", "injected", "router", "egress")),
+            meta.dmac.eq(destination),
+            meta.smac.eq(Ethernet.SOURCE.of(raw)),
+            meta.group.eq(raw[0][0]),       # the first bit on the wire, IEEE 802.3 clause 3.2.3
+            meta.reserved_group.eq(reserved),
+            meta.tagged.eq(tagged),
+            meta.tci.eq(Mux(tagged, VlanTag.TCI.of(raw), 0)),
+            meta.ethertype.eq(ethertype),
             meta.ipv4.eq(ipv4),
             meta.ipv6.eq(ipv6),
-            meta.malformed.eq(malformed),
-            meta.checksum.eq(Ipv4.CHECKSUM.of(octets)),
-            # At most nine carries: the folded sum is all ones only if it is so after the first fold.
-            meta.checksum_ok.eq(ipv6 | ((total[:16] + total[16:]) == 0xFFFF)),
-            meta.total_length.eq(total_length),
         ]
-        with m.If(ipv6):
+        with m.If(good_header):
             m.d.comb += [
-                meta.options.eq(Ipv6.NEXT_HEADER.of(octets) == HOP_BY_HOP),
-                meta.ttl.eq(Ipv6.HOP_LIMIT.of(octets)),
-                meta.ip_source.eq(Ipv6.SOURCE.of(octets)),
-                meta.ip_destination.eq(Ipv6.DESTINATION.of(octets)),
+                meta.good_header.eq(1),
+                meta.least_length.eq(total_length + Mux(tagged, ETHERNET_BYTES + TAG_BYTES, ETHERNET_BYTES)),
+                meta.multicast.eq(multicast),
+                meta.options.eq(options),
+                meta.protocol.eq(protocol),
+                meta.total_length.eq(total_length),
             ]
-        with m.Else():
-            m.d.comb += [
-                meta.options.eq(ihl > 5),
-                meta.ttl.eq(Ipv4.TTL.of(octets)),
-                meta.ip_source.eq(Cat(Const(0, ADDRESS_BITS - 32), Ipv4.SOURCE.of(octets))),
-                meta.ip_destination.eq(Cat(Const(0, ADDRESS_BITS - 32), Ipv4.DESTINATION.of(octets))),
-            ]
+            with m.If(ipv6):
+                m.d.comb += [
+                    meta.ttl.eq(Ipv6.HOP_LIMIT.of(octets)),
+                    meta.tos.eq(Ipv6.VERSION_CLASS.of(octets)[4:12]),
+                    meta.checksum_ok.eq(1),
+                    meta.ip_source.eq(Ipv6.SOURCE.of(octets)),
+                    meta.ip_destination.eq(ipv6_destination),
+                ]
+            with m.Else():
+                m.d.comb += [
+                    meta.ttl.eq(Ipv4.TTL.of(octets)),
+                    meta.tos.eq(Ipv4.TOS.of(octets)),
+                    meta.checksum.eq(Ipv4.CHECKSUM.of(octets)),
+                    # At most nine carries: the folded sum is all ones only if it is so after the first fold.
+                    meta.checksum_ok.eq((total[:16] + total[16:]) == 0xFFFF),
+                    meta.ip_source.eq(Cat(Const(0, ADDRESS_BITS - 32), Ipv4.SOURCE.of(octets))),
+                    meta.ip_destination.eq(Cat(Const(0, ADDRESS_BITS - 32), ipv4_destination)),
+                ]
+            with m.If(simple & with_ports):
+                m.d.comb += [
+                    meta.l4_ports.eq(1),
+                    meta.l4_source.eq(l4_source),
+                    meta.l4_destination.eq(l4_destination),
+                ]
+            with m.If(simple & with_type):      # the two bytes at the place of the source port
+                m.d.comb += [
+                    meta.l4_source.eq(l4_source[8:]),
+                    meta.l4_destination.eq(l4_source[:8]),
+                ]
 
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
-            with m.State("CAPTURE"):
-                m.d.comb += idle.eq(1)
-                with m.If(complete):
-                    m.next = "PARTIAL"
-            with m.State("PARTIAL"):
-                m.d.sync += [
-                    partial[0].eq((words[0] + words[1]) + (words[2] + words[3])),
-                    partial[1].eq((words[4] + words[5]) + (words[6] + words[7])),
-                    partial[2].eq(words[8] + words[9]),
-                    ipv4.eq(ethertype == ETHERTYPE_IPV4),
-                    ipv6.eq(ethertype == ETHERTYPE_IPV6),
-                    behind_ethernet.eq(length - ETHERNET_BYTES),
-                ]
-                with m.If(ethertype == ETHERTYPE_IPV6):
-                    m.d.sync += [
-                        bad_header.eq((Ipv6.VERSION.of(octets)[4:] != 6) | (length < _IPV6_END)),
-                        total_length.eq(Ipv6.PAYLOAD_LENGTH.of(octets) + IPV6_BYTES),
-                    ]
-                with m.Else():
-                    m.d.sync += [
-                        bad_header.eq((version_ihl[4:] != 4) | (ihl < 5) | (length < _IPV4_END)
-                                      | ((ihl << 2) > Ipv4.TOTAL_LENGTH.of(octets))),
-                        total_length.eq(Ipv4.TOTAL_LENGTH.of(octets)),
-                    ]
-                m.next = "TOTAL"
-            with m.State("TOTAL"):
-                m.d.sync += [
-                    total.eq(partial[0] + partial[1] + partial[2]),
-                    malformed.eq((ipv4 | ipv6) & (bad_header | (total_length > behind_ethernet))),
-                ]
-                m.next = "EMIT"
-            with m.State("EMIT"), m.If(~self.o.valid | self.o.ready):
+            with m.State("TAG"):
+                m.d.sync += first_cycle()
+                with m.If(self.i.valid):
+                    m.next = "CONDITIONS"
+            with m.State("CONDITIONS"):
+                m.d.sync += second_cycle()
+                m.next = "RECORD"
+            with m.State("RECORD"), m.If(~self.o.valid | self.o.ready):
+                m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(meta)]
-                m.next = "CAPTURE"
+                m.next = "TAG"
         return m
+
+
+def _later(field, distance: int):
+    """The field that many bytes further on."""
+    return type(field)(field.offset + distance, field.size)
+
+
+def _named(m: Module, value: Value, name: str) -> Signal:
+    """The value as a signal: fields that share it share its logic in the netlist."""
+    signal = Signal(len(value), name=name)
+    m.d.comb += signal.eq(value)
+    return signal

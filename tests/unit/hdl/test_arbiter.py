@@ -3,94 +3,127 @@ import random
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Value
-from polyrouter.hdl.arbiter import Arbiter
+from polyrouter.hdl.arbiter import TAGGED_HEADER, HeaderArbiter
+from polyrouter.hdl.capture import HEADER, HEADER_BYTES, VERDICTS
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import unpack
+from polyrouter.hdl.layouts import pack, unpack
 from polyrouter.hdl.records import TAG
-from polyrouter.hdl.stream import packet_layout
 
-from .bench import WIDTHS, packet_beats, packets, simulate, sink, source, until
+from .bench import simulate, sink, source, until
 
 
-def host_source(dut, frames, layout, width, rng, rate):
-    """Offers injected frames: tuples of (frame, router, egress port)."""
+def header(port, number, rng):
+    octets = port | number << 8 | rng.getrandbits(480) << 16
+    return pack(HEADER, {"data": octets, "length": rng.randint(14, HEADER_BYTES)})
+
+
+def host_source(dut, items, rng, rate):
+    """Offers injected headers: tuples of (header, router, egress port)."""
     async def testbench(ctx):
-        for frame, router, port in frames:
+        for item, router, port in items:
             ctx.set(dut.inject_router, router)
             ctx.set(dut.inject_port, port)
-            await source(dut.i_host, packet_beats(layout, frame, width), rng=rng, rate=rate)(ctx)
+            await source(dut.i_host, [item], rng=rng, rate=rate)(ctx)
     return testbench
 
 
-def run(config, frames, injected, *, rates=(1.0, 1.0), seed=0):
-    """Frames with the tag of their first beat, and the cycle of each beat."""
-    dut = Arbiter(config)
-    width = config.data_width
-    layout = packet_layout(width)
+def run(config, headers, injected, *, rates=(1.0, 1.0), seed=0, hold=20):
+    """Headers with their tags, and the cycle of each. Each is released about ``hold`` cycles after it was taken."""
+    dut = HeaderArbiter(config)
     rng = random.Random(seed)
-    out, tags, times = [], [], []
-    total = sum(len(f) for f in frames) + len(injected)
+    out, times = [], []
+    underway = [0] * config.all_ports
+    most = [0] * config.all_ports
+    total = sum(len(h) for h in headers) + len(injected)
 
-    async def watch_tags(ctx):
-        """A tag holds for all beats of a frame."""
-        first = None
-        async for *_, valid, ready, beat, tag in ctx.tick().sample(
-                dut.o.valid, dut.o.ready, Value.cast(dut.o.payload), Value.cast(dut.tag)):
-            if valid and ready:
-                assert first in (None, tag)
-                first = tag
-                if beat >> width & 1:
-                    tags.append(unpack(TAG, tag))
-                    first = None
+    async def release(ctx):
+        """Counts what is on its way, taken from the inputs, and gives it back."""
+        due = []
+        cycle = 0
+        sources = [*dut.i, dut.i_host]
+        while True:
+            now = 0
+            for entry in [entry for entry in due if entry[0] <= cycle]:
+                if not now & 1 << entry[1]:
+                    due.remove(entry)
+                    now |= 1 << entry[1]
+            ctx.set(dut.released, now)
+            *_, valid, ready = await ctx.tick().sample(
+                Value.cast(sum(s.valid << k for k, s in enumerate(sources))),
+                Value.cast(sum(s.ready << k for k, s in enumerate(sources))))
+            cycle += 1
+            for port in range(config.all_ports):
+                taken = valid & ready & 1 << port
+                underway[port] += bool(taken) - bool(now & 1 << port)
+                most[port] = max(most[port], underway[port])
+                if taken:
+                    due.append((cycle + hold, port))
 
-    sources = [source(dut.i[k], [b for f in frames[k] for b in packet_beats(layout, f, width)], rng=rng, rate=rates[0])
-               for k in range(config.ports)]
-    sources.append(host_source(dut, injected, layout, width, rng, rates[0]))
-    simulate(dut, [*sources, until(lambda: len(tags) == total)],
-             [sink(dut.o, out, rng=rng, rate=rates[1], times=times), watch_tags])
-    return [(frame, tag) for (frame, _), tag in zip(packets(layout, out, width), tags, strict=True)], times
+    sources = [source(dut.i[k], headers[k], rng=rng, rate=rates[0]) for k in range(config.ports)]
+    simulate(dut, [*sources, host_source(dut, injected, rng, rates[0]), until(lambda: len(out) == total)],
+             [sink(dut.o, out, rng=rng, rate=rates[1], times=times), release])
+    result = []
+    for item in out:
+        fields = unpack(TAGGED_HEADER, item)
+        result.append((pack(HEADER, {"data": fields["data"], "length": fields["length"]}), unpack(TAG, fields["tag"])))
+    return result, times, most
 
 
-@pytest.mark.parametrize("width, ports", [(32, 4), (64, 1), (128, 3), (256, 8)])
-@pytest.mark.parametrize("rates", [(1.0, 1.0), (0.4, 0.7)])
-def test_frames_stay_whole_and_in_order_of_their_port(width, ports, rates):
-    config = CoreConfig(data_width=width, ports=ports)
-    rng = random.Random(width)
-    frames = [[bytes([port]) + rng.randbytes(rng.randint(13, 150)) for _ in range(rng.randint(0, 12))]
-              for port in range(ports)]
-    injected = [(bytes([ports]) + rng.randbytes(rng.randint(13, 100)), rng.randrange(8), rng.randrange(ports))
-                for _ in range(6)]
-    out, _ = run(config, frames, injected, rates=rates, seed=width)
+@pytest.mark.parametrize("ports", [1, 3, 4, 8])
+@pytest.mark.parametrize("rates, hold", [((1.0, 1.0), 3), ((0.4, 0.7), 60), ((1.0, 1.0), 300)])
+def test_headers_keep_the_order_of_their_port(ports, rates, hold):
+    config = CoreConfig(ports=ports)
+    rng = random.Random(ports)
+    headers = [[header(port, k, rng) for k in range(rng.randint(0, 40))] for port in range(ports)]
+    injected = [(header(ports, k, rng), rng.randrange(8), rng.randrange(ports)) for k in range(20)]
+    out, _, most = run(config, headers, injected, rates=rates, hold=hold)
     for port in range(ports):
-        of_port = [(frame, tag) for frame, tag in out if tag["port"] == port]
-        assert [frame for frame, _ in of_port] == frames[port]
+        of_port = [(item, tag) for item, tag in out if tag["port"] == port]
+        assert [item for item, _ in of_port] == headers[port]
         assert all(tag == {"port": port, "injected": 0, "router": 0, "egress": 0} for _, tag in of_port)
-    from_host = [(frame, tag["router"], tag["egress"]) for frame, tag in out if tag["injected"]]
+    from_host = [(item, tag["router"], tag["egress"]) for item, tag in out if tag["injected"]]
     assert from_host == injected
     assert all(tag["port"] == config.host_port for _, tag in out if tag["injected"])
+    assert max(most) <= VERDICTS
+    if hold == 300:
+        assert VERDICTS in most
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_takes_turns_without_a_gap(width):
-    config = CoreConfig(data_width=width)
-    frames = [[bytes([port, k]) + bytes(30) for k in range(8)] for port in range(config.ports)]
-    injected = [(bytes([4, k]) + bytes(30), 1, 1) for k in range(8)]
-    out, times = run(config, frames, injected)
+def test_takes_turns_with_a_header_a_cycle():
+    config = CoreConfig()
+    rng = random.Random(1)
+    headers = [[header(port, k, rng) for k in range(8)] for port in range(config.ports)]
+    injected = [(header(4, k, rng), 1, 1) for k in range(8)]
+    out, times, _ = run(config, headers, injected)
     order = [tag["port"] for _, tag in out]
     assert sorted(order[:5]) == [0, 1, 2, 3, 4]
     assert order == order[:5] * 8
-    assert times == list(range(times[0], times[0] + len(times)))
+    assert times == list(range(2, 2 + len(times)))      # offered in cycle 1
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_port_alone_has_one_idle_cycle_between_frames(width):
-    config = CoreConfig(data_width=width)
-    beats = -(-60 // (width // 8))
-    _, times = run(config, [[], [bytes(60)] * 10, [], []], [])
-    assert times == [times[0] + frame * (beats + 1) + beat for frame in range(10) for beat in range(beats)]
+def test_a_port_that_has_all_its_headers_underway_does_not_hold_up_the_others():
+    config = CoreConfig(ports=2)
+    rng = random.Random(2)
+    dut = HeaderArbiter(config)
+    out = []
+    lots = [header(0, k, rng) for k in range(VERDICTS + 5)]
+    few = [header(1, k, rng) for k in range(10)]
+
+    async def main(ctx):
+        await source(dut.i[1], few, rng=rng, rate=0.2)(ctx)
+        await ctx.tick().repeat(30)
+        assert len(out) == VERDICTS + len(few)
+        for k in range(5):
+            assert len(out) == VERDICTS + len(few) + k
+            ctx.set(dut.released, 1)
+            await ctx.tick()
+            ctx.set(dut.released, 0)
+            await ctx.tick().repeat(4)
+        assert len(out) == len(lots) + len(few)
+
+    simulate(dut, [main], [sink(dut.o, out), source(dut.i[0], lots)])
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("ports", [1, 8])
-def test_elaborates(width, ports):
-    assert rtlil.convert(Arbiter(CoreConfig(data_width=width, ports=ports)))
+def test_elaborates(ports):
+    assert rtlil.convert(HeaderArbiter(CoreConfig(ports=ports)))

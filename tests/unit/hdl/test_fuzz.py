@@ -1,4 +1,4 @@
-"""Any bytes at the parser, at the host port and at the control engine: no hang, and what comes next is right."""
+"""Any bytes at the ports, at the parser, at the host port and at the control engine: what comes next is right."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,36 +11,50 @@ from polyrouter.hdl.layouts import (
     Info,
     Opcode,
     OpStatus,
+    RxError,
     Table,
     unpack,
 )
 
-from . import test_control, test_deframer, test_parser
+from . import test_control, test_deframer, test_ingress, test_parser
 from .bench import WIDTHS
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-TAG = {"port": 0, "injected": 0, "router": 0, "egress": 0}
 #: A frame that the parser has to get right whatever came before: 10.0.0.1 to 10.0.0.2.
 GOOD = bytes.fromhex("020000000001060000000001" "0800" "4500001c00004000401126cf0a0000010a000002" "000100020008e5d4"
                      ) + bytes(18)
 ETHERTYPES = st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"\x08\x06", b"\0\0"])
+TAGS = st.sampled_from([b"", b"", b"\x81\x00\0\0", b"\x81\x00\xff\xff"])
 FRAMES = st.one_of(
     st.binary(min_size=14, max_size=90),
-    st.builds(lambda addresses, ethertype, first, rest: addresses + ethertype + first + rest,
-              st.binary(min_size=12, max_size=12), ETHERTYPES,
+    st.builds(lambda addresses, tag, ethertype, first, rest: addresses + tag + ethertype + first + rest,
+              st.binary(min_size=12, max_size=12), TAGS, ETHERTYPES,
               st.sampled_from([b"", b"\x45", b"\x46", b"\x60", b"\x6f"]), st.binary(max_size=80)))
 
 
 @QUICK
-@given(st.lists(FRAMES, min_size=1, max_size=12), st.sampled_from(WIDTHS))
-def test_any_bytes_at_the_parser(noise, width):
-    frames = [(frame, TAG) for noisy in noise for frame in (noisy, GOOD)]
-    records, body, *_ = test_parser.run(CoreConfig(data_width=width), frames)
-    assert [frame for frame, _ in body] == [frame for frame, _ in frames]
+@given(st.lists(FRAMES, min_size=1, max_size=12))
+def test_any_bytes_at_the_parser(noise):
+    frames = [(frame, test_parser.TAG_ZERO) for noisy in noise for frame in (noisy, GOOD)]
+    records, *_ = test_parser.run(frames)
     for (frame, tag), record in zip(frames, records, strict=True):
         wanted = test_parser.reference(frame, tag)
         assert {name: record[name] for name in wanted} == wanted, frame.hex()
+
+
+@QUICK
+@given(st.lists(st.tuples(st.one_of(FRAMES, st.binary(min_size=1, max_size=20)), st.sampled_from(RxError)),
+                min_size=1, max_size=12), st.sampled_from(WIDTHS))
+def test_any_frames_at_a_port(noise, width):
+    config = CoreConfig(data_width=width)
+    longest = config.max_frame - 4
+    frames = [frame for noisy in noise for frame in (noisy, (GOOD, RxError.NONE))]
+    result = test_ingress.run(config, frames)
+    verdicts = [test_ingress.judge(*frame, longest) for frame in frames]
+    assert result.events == [verdict for verdict in verdicts if verdict is not None]
+    assert result.passed == [frame for (frame, _), verdict in zip(frames, verdicts, strict=True) if verdict is None]
+    test_ingress.check_headers(result, frames, width, longest)
 
 
 def well_formed(frame: bytes) -> bool:

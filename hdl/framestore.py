@@ -1,0 +1,107 @@
+"""Buffer of frames in block RAM, from which a frame comes out once it is whole."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import CoreConfig
+from .slice import RegisterSlice
+from .stream import LENGTH_BITS, PacketSignature
+
+__all__ = ["FrameStore"]
+
+
+class FrameStore(wiring.Component):
+    """Ring of beats with a write pointer that can be moved back to where the frame began.
+
+    Takes and gives one beat a cycle, without a gap between frames or inside of one. The first beat comes out three
+    cycles after the last one went in, if the store was empty.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        ``ingress_bytes`` is the size of the store; it also holds at most one frame for each 64 bytes.
+
+    Attributes
+    ----------
+    write : Signal, in
+        ``data`` and ``last`` are a beat of the frame; only if there is ``room``.
+    keep : Signal, in
+        The frame is whole, with the beat that is written now; ``length`` is its length. Only if there is
+        ``room_length``.
+    discard : Signal, in
+        Forget the frame so far, and the beat that is written now.
+    room, room_length : Signal, out
+        There is room for a beat, and for one more frame.
+    o : PacketSignature
+        Whole frames.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        super().__init__({
+            "write": In(1), "data": In(config.data_width), "last": In(1),
+            "keep": In(1), "length": In(LENGTH_BITS), "discard": In(1),
+            "room": Out(1), "room_length": Out(1),
+            "o": Out(PacketSignature(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = self.config.ingress_bytes // self.config.beat_bytes
+        addr_bits = ceil_log2(depth)
+        m.submodules.data = data = memory.Memory(
+            shape=unsigned(self.config.data_width + 1), depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
+        w_port = data.write_port()
+        r_port = data.read_port()
+        # One more than a power of two: the FIFO keeps the extra entry in its output register.
+        m.submodules.lengths = lengths = SyncFIFOBuffered(
+            width=LENGTH_BITS, depth=max(16, self.config.ingress_bytes // 64) + 1)
+
+        # Pointers have one bit more than an address, which tells full from empty.
+        head = Signal(addr_bits + 1)        # next beat to be written
+        start = Signal(addr_bits + 1)       # first beat of the frame that is being received
+        tail = Signal(addr_bits + 1)        # next beat to be read
+        m.d.comb += [
+            self.room.eq((head ^ tail) != depth),
+            self.room_length.eq(lengths.w_rdy),
+            w_port.addr.eq(head),
+            w_port.data.eq(self.data << 1 | self.last),
+            w_port.en.eq(self.write),
+            lengths.w_data.eq(self.length),
+            lengths.w_en.eq(self.keep),
+        ]
+        with m.If(self.keep | self.discard):
+            m.d.sync += [
+                start.eq(Mux(self.keep, head + 1, start)),
+                head.eq(Mux(self.keep, head + 1, start)),
+            ]
+        with m.Elif(self.write):
+            m.d.sync += head.eq(head + 1)
+
+        # Only whole frames lie between tail and start. The slice keeps the block RAM's access time out of all paths.
+        m.submodules.slice = register = RegisterSlice(unsigned(self.config.data_width + 1))
+        loaded = Signal()
+        taken = Signal()
+        read = Signal()
+        m.d.comb += [
+            read.eq((tail != start) & (~loaded | taken)),
+            r_port.addr.eq(tail),
+            r_port.en.eq(read),
+            register.i.valid.eq(loaded),
+            register.i.payload.eq(r_port.data),
+            taken.eq(register.i.valid & register.i.ready),
+            self.o.valid.eq(register.o.valid & lengths.r_rdy),
+            self.o.payload.data.eq(register.o.payload[1:]),
+            self.o.payload.last.eq(register.o.payload[0]),
+            self.o.payload.length.eq(lengths.r_data),
+            register.o.ready.eq(self.o.ready & lengths.r_rdy),
+            lengths.r_en.eq(register.o.valid & self.o.ready & self.o.payload.last),
+        ]
+        with m.If(read):
+            m.d.sync += tail.eq(tail + 1)
+        with m.If(read | taken):
+            m.d.sync += loaded.eq(read)
+        return m
