@@ -1,16 +1,18 @@
 """Headers as data: where each field of an untagged IP frame lies.
 
-Ethernet as in IEEE 802.3, clause 3.1; IPv4 as in RFC 791, section 3.1; IPv6 as in RFC 8200, section 3. All fields are
-big-endian.
+Ethernet as in IEEE 802.3, clause 3.1; IPv4 as in RFC 791, section 3.1; IPv6 as in RFC 8200, section 3; the 802.1Q tag
+as in IEEE 802.1Q, clause 9. All fields are big-endian.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from amaranth.hdl import Cat, Value, ValueLike
 
-__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "HOP_BY_HOP", "IPV4_BYTES", "IPV6_BYTES", "Ethernet",
-           "Field", "Ipv4", "Ipv6", "frame_bytes"]
+__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "HOP_BY_HOP", "IPV4_BYTES",
+           "IPV6_BYTES", "L4_PORTS_BYTES", "TAG_BYTES", "Ethernet", "Field", "Ipv4", "Ipv6", "Protocol", "VlanTag",
+           "frame_bytes"]
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,47 @@ class Ethernet:
 ETHERNET_BYTES = 14
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
+#: EtherType of a C-VLAN tag (IEEE 802.1Q, table 9-1); it stands where the frame's own would be.
+ETHERTYPE_VLAN = 0x8100
+
+
+class VlanTag:
+    """Fields of a tagged frame; everything behind them is :data:`TAG_BYTES` later than in an untagged one."""
+
+    TCI = Field(14, 2)              # PCP in the upper three bits, DEI, VLAN id
+    ETHERTYPE = Field(16, 2)        # the frame's own
+
+
+#: Bytes of a tag.
+TAG_BYTES = 4
+
+
+class Protocol(IntEnum):
+    """Layer-4 protocols (IANA, Assigned Internet Protocol Numbers)."""
+
+    ICMP = 1
+    TCP = 6
+    UDP = 17
+    ICMPV6 = 58
 
 
 class Ipv4:
     """Fields of the IPv4 header behind an Ethernet header."""
 
     VERSION_IHL = Field(14, 1)      # version in the upper four bits
+    TOS = Field(15, 1)
     TOTAL_LENGTH = Field(16, 2)
+    FRAGMENT = Field(20, 2)         # flags in the upper three bits, the lowest of them "more fragments"; offset
     TTL = Field(22, 1)
+    PROTOCOL = Field(23, 1)
     CHECKSUM = Field(24, 2)
     SOURCE = Field(26, 4)
     DESTINATION = Field(30, 4)
     #: 16-bit words of the header without options, for the checksum.
     WORDS = tuple(Field(14 + 2 * k, 2) for k in range(10))
+    #: Behind a header without options: source and destination port of TCP (RFC 9293) and UDP (RFC 768).
+    L4_SOURCE = Field(34, 2)
+    L4_DESTINATION = Field(36, 2)
 
 
 #: Bytes of the IPv4 header without options.
@@ -72,17 +102,23 @@ class Ipv6:
     """Fields of the IPv6 header behind an Ethernet header."""
 
     VERSION = Field(14, 1)          # in the upper four bits
+    VERSION_CLASS = Field(14, 2)    # version, traffic class, and four bits of the flow label
     PAYLOAD_LENGTH = Field(18, 2)
     NEXT_HEADER = Field(20, 1)
     HOP_LIMIT = Field(21, 1)
     SOURCE = Field(22, 16)
     DESTINATION = Field(38, 16)
+    #: Behind the header: source and destination port of TCP and UDP.
+    L4_SOURCE = Field(54, 2)
+    L4_DESTINATION = Field(56, 2)
 
 
 #: Bytes of the IPv6 header without extension headers.
 IPV6_BYTES = 40
 #: Next header: options that every router on the way has to look at (RFC 8200, section 4.3).
 HOP_BY_HOP = 0
+#: Bytes of the layer-4 ports.
+L4_PORTS_BYTES = 4
 
 
 def frame_bytes(bits: Value) -> list[Value]:
