@@ -74,6 +74,7 @@ class HostEnframer(wiring.Component):
                         header.port.eq(0),
                         header.reason.eq(answer.payload.reason),
                         header.length.eq(answer.payload.length),
+                        header.tci.eq(0),
                     ]
                 with m.Else():
                     m.d.sync += [
@@ -85,6 +86,7 @@ class HostEnframer(wiring.Component):
                         header.port.eq(punt.payload.port),
                         header.reason.eq(punt.payload.reason),
                         header.length.eq(punt.payload.length),
+                        header.tci.eq(punt.payload.tci),
                     ]
                 m.next = "HEADER"
             with m.State("HEADER"):

@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out
 from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
-__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "queued_layout", "egress_layout", "punted_layout",
-           "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS", "ROUTER_BITS"]
+__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "paired_layout", "queued_layout", "egress_layout",
+           "punted_layout", "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS", "ROUTER_BITS"]
 
 #: A router number, the number for "none" included.
 ROUTER_BITS = 11
@@ -176,16 +176,23 @@ VERDICT = data.StructLayout({
 EVENT = data.StructLayout({"router": ROUTER_BITS, "port": PORT_BITS, "reason": 5})
 
 
+def paired_layout(width: int) -> data.StructLayout:
+    """A beat, as received, of a frame that is to be sent; all but ``data`` and ``last`` hold for the whole frame."""
+    return data.StructLayout({"data": width, "last": 1, "length": LENGTH_BITS, "verdict": VERDICT})
+
+
 def queued_layout(width: int) -> data.StructLayout:
     """A beat on its way into the frame buffer; all but ``data`` and ``last`` hold for every beat of the frame.
 
-    The fields of :data:`VERDICT` mean the same here; ``length`` is that of the frame as it is stored, without a tag.
+    The fields of :data:`VERDICT` mean the same here, with the filter rule's changes made; ``length`` is that of the
+    frame as it is stored, without a tag.
     """
     return data.StructLayout({
         "data": width, "last": 1, "length": LENGTH_BITS,
         **{name: VERDICT[name].shape for name in (
             "router", "port", "copies", "reason", "host", "host_reason", "traffic_class", "host_class",
             "group", "peer", "peer_router", "segment", "segment_router", "tagged", "tci", "keep_tag", "own_source")},
+        "host_tci": 16,         # the tag that the frame came with, for copies to the host: zero if there was none
     })
 
 

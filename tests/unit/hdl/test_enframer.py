@@ -61,7 +61,8 @@ def run(width, punts, responses, rates):
 def test_headers_and_contents(width, rates):
     rng = random.Random(width)
     punts = [(rng.randbytes(rng.choice([14, 60, 61, 63, 64, 65, 300])), {
-        "router": rng.randrange(9), "port": rng.randrange(5), "reason": rng.randrange(32)}) for _ in range(15)]
+        "router": rng.randrange(9), "port": rng.randrange(5), "reason": rng.randrange(32),
+        "tci": rng.getrandbits(16)}) for _ in range(15)]
     responses = [(rng.randbytes(16 * rng.randrange(1, 12)), {
         "destination": rng.getrandbits(48), "sequence": rng.getrandbits(32), "expected": rng.getrandbits(32),
         "reason": rng.choice([0, 2])}) for _ in range(15)]
