@@ -65,7 +65,6 @@ class HitCounters(wiring.Component):
         ]
 
         access = Signal()       # this turn is the table's
-        served = Signal()       # the turn before was
         start = Signal()
         read_en, write_en = Signal(), Signal()
         stat_bits = (len(HitStat) - 1).bit_length()
@@ -74,14 +73,15 @@ class HitCounters(wiring.Component):
         read_rule = Signal.like(rule)
         length = Signal(LENGTH_BITS)
         m.d.comb += [
-            start.eq(table.stb & ~table.ack & ~(served & events.r_rdy)),
+            # The cycle of ``ack`` is always an event's, so accesses can't keep events away.
+            start.eq(table.stb & ~table.ack),
             read_rule.eq(Mux(start, table.addr >> stat_bits, event.rule)),
         ]
         m.d.sync += table.ack.eq(0)
         with m.FSM():
             with m.State("READ"), m.If(start | events.r_rdy):
                 m.d.comb += [read_en.eq(1), events.r_en.eq(~start)]
-                m.d.sync += [rule.eq(read_rule), length.eq(event.length), access.eq(start), served.eq(start)]
+                m.d.sync += [rule.eq(read_rule), length.eq(event.length), access.eq(start)]
                 m.next = "REGISTER"
             with m.State("REGISTER"):
                 m.next = "ADD"

@@ -118,6 +118,7 @@ def test_a_frame_in_eight_cycles_while_rows_are_written():
     async def feed(ctx):
         await source(dut.i, [pack(REQUEST, {"router_en": 1, "rule_en": 1, "rule_row": 1})] * 60, times=times)(ctx)
         ended.append(True)
+        await ctx.tick().repeat(20)
 
     async def writer(ctx):
         while not ended:
