@@ -55,12 +55,12 @@ class MacUpdate(wiring.Component):
             "table": In(TableSignature(addr_bits, MAC_ROW.size)),
             "port": Out(MacPortSignature(config)),
         })
-        # Attributes for the sake of proofs. ``learning``: this cycle of the port is for the address to be learned.
+        # Attributes for the sake of proofs.
         self.busy = Signal()
         self.mac = Signal(MAC_LEARN["mac"].width)
         self.learn_port = Signal(MAC_LEARN["port"].width)
         self.place = Signal(MacPlace)
-        self.learning = Signal()
+        self.learning = Signal()                # the port is for the address that is to be learned
         self.step = Signal(range(PLACES + 3))
         self.number = Signal(range(PLACES))
         self.addr = Signal(addr_bits)           # of the row to be read
@@ -106,7 +106,8 @@ class MacUpdate(wiring.Component):
         m.d.sync += self.table.ack.eq(start)
         m.d.comb += [self.table.r_data.eq(port.data), port.addr.eq(self.table.addr), port.w_data.eq(self.table.w_data)]
 
-        with m.FSM():
+        with m.FSM() as states:
+            m.d.comb += self.learning.eq(states.ongoing("LEARN"))
             with m.State("IDLE"):
                 m.d.sync += [step.eq(0), number.eq(0), self.known.eq(0), self.vacant.eq(0)]
                 with m.If(self.table.stb & ~self.table.ack):
@@ -141,11 +142,10 @@ class MacUpdate(wiring.Component):
                 with m.If(step < PLACES - 1):
                     m.d.sync += number.eq(number + 1)
                 with m.If(step < PLACES):
-                    m.d.comb += [self.learning.eq(1), port.en.eq(self.inside), port.addr.eq(self.addr)]
+                    m.d.comb += [port.en.eq(self.inside), port.addr.eq(self.addr)]
                     m.d.sync += self.reading.eq(self.inside)
                 with m.If(step == PLACES + 2):
                     m.d.comb += [
-                        self.learning.eq(1),
                         port.en.eq(Mux(self.known, ~settled, self.vacant)),
                         port.write.eq(1),
                         port.addr.eq(Mux(self.known, self.known_row, self.vacant_row)),
