@@ -1,6 +1,6 @@
 """Context registers: what a frame's virtual router is and may do."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,12 +12,20 @@ from .table import TableMemory, table_addr_bits
 
 __all__ = ["ContextLookup"]
 
+#: Fields of the row that the record has by the same name, and the one that it has by another.
+_COPIED = {name: name for name in (
+    "mode", "ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size", "mirror", "learn",
+    "filter_base", "filter_size", "policer_base", "policer_size", "mac_base", "mac_size")}
+_COPIED["takes_multicast"] = "multicast"
+
 
 class ContextLookup(wiring.Component):
     """Reads the context row of the frame's router into its record.
 
-    The row is read at once, so a frame sees all of a write or nothing. A frame without a router gets a row of zeros.
-    Takes a record every 3 cycles; latency 3 cycles.
+    The row is read at once, so a frame sees all of a write or nothing. A router that does not exist (``no_router``)
+    has a row of zeros.
+
+    Takes a record every cycle; latency 2 cycles.
 
     Parameters
     ----------
@@ -26,7 +34,9 @@ class ContextLookup(wiring.Component):
     Attributes
     ----------
     i, o : stream of META
-        ``o`` has the fields of the context set.
+        ``o`` has the fields of the context set; ``enable`` is not, if the mode is unknown.
+    o_seed
+        Beside ``o``'s payload: the key of the router's flow hash.
     table : TableSignature
         Control port of the rows.
     """
@@ -36,6 +46,7 @@ class ContextLookup(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(META)),
             "o": Out(stream.Signature(META)),
+            "o_seed": Out(CONTEXT_ROW["ecmp_seed"].width),
             "table": In(TableSignature(table_addr_bits(config.routers), CONTEXT_ROW.size)),
         })
 
@@ -45,30 +56,33 @@ class ContextLookup(wiring.Component):
         wiring.connect(m, wiring.flipped(self.table), rows.table)
 
         meta = Signal(META)
+        busy = Signal()                         # ``meta`` is a record, and the memory delivers its row
+        exists = Signal()
         row = Signal(CONTEXT_ROW)
-        m.d.comb += rows.addr.eq(self.i.payload.router)
+        take, leave = Signal(), Signal()
+        m.d.comb += [
+            leave.eq(busy & (~self.o.valid | self.o.ready)),
+            self.i.ready.eq(~busy | leave),
+            take.eq(self.i.valid & self.i.ready),
+            rows.addr.eq(self.i.payload.router),
+            rows.en.eq(take & (self.i.payload.router < self.config.routers)),
+            row.eq(Mux(exists, rows.data, 0)),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += busy.eq(self.i.valid)
+        with m.If(take):
+            m.d.sync += [meta.eq(self.i.payload), exists.eq(self.i.payload.router < self.config.routers)]
+
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.FSM():
-            with m.State("ACCEPT"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.comb += rows.en.eq(self.i.payload.own | self.i.payload.injected)
-                    m.d.sync += meta.eq(self.i.payload)
-                    m.next = "READ"
-            with m.State("READ"):
-                m.d.sync += row.eq(0)
-                with m.If(meta.own | meta.injected):
-                    m.d.sync += row.eq(rows.data)
-                m.next = "EMIT"
-            with m.State("EMIT"), m.If(~self.o.valid | self.o.ready):
-                m.d.sync += [
-                    self.o.valid.eq(1),
-                    self.o.payload.eq(meta),
-                    self.o.payload.enable.eq(row.enable & (row.mode == RouterMode.ROUTED)),
-                    self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port)),
-                    *(self.o.payload[name].eq(row[name])
-                      for name in ("ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size")),
-                ]
-                m.next = "ACCEPT"
+        with m.If(leave):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                self.o.payload.eq(meta),
+                *(self.o.payload[name].eq(row[source]) for name, source in _COPIED.items()),
+                self.o.payload.enable.eq(row.enable & (row.mode <= max(RouterMode))),
+                self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port)),
+                self.o.payload.asks.eq(includes(self.config, row.group, meta.port)),
+                self.o_seed.eq(row.ecmp_seed),
+            ]
         return m

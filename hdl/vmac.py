@@ -1,30 +1,37 @@
 """VMAC-VE look-up: to which virtual router does a frame belong?"""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import VMAC_KEY_BITS, VMAC_ROW, Role
 from .records import META, TableSignature
-from .table import TableMemory
 from .toeplitz import toeplitz
 
 __all__ = ["VmacLookup"]
 
 _WAYS = 2
 _HASHES = 2
-_PROBES = _HASHES * _WAYS
+#: Bits of the key that the first of the comparison's two steps takes together.
+_GROUP = 8
+_VID_BITS = VMAC_ROW["vid"].width
+_ROUTER_BITS = VMAC_ROW["router"].width
+
+#: A slot, compared with a key: all of ``equal`` and ``usable`` make a match.
+_COMPARED = data.StructLayout({"equal": -(-VMAC_KEY_BITS // _GROUP), "usable": 1, "router": _ROUTER_BITS})
 
 
 class VmacLookup(wiring.Component):
-    """Looks up a frame's destination (role OWN) and source (role PEER) in the VMAC-VE table.
+    """Looks up a frame's destination (role OWN), its source (PEER) and its VLAN (SEGMENT) in the VMAC-VE table.
 
-    Four probes for each role, one a cycle, in two hashes of two ways each. Takes a record every 8 cycles; latency
-    12 cycles. Injected frames take the same time, but nothing is looked up for them.
+    The four slots of a role are read at once: the two ways are memories side by side, and each hash has a port of
+    them. One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the
+    control port does. Injected frames take the same time, but nothing is found for them.
 
-    Rows are written between look-ups only, so a look-up sees the table as it was at one moment: an entry
-    that is copied to another slot before it is removed from its own is always found.
+    The second port's other cycles are the control port's: an access takes at most 4 cycles, and falls between two
+    look-ups. So a look-up sees the table as it was at one moment: an entry that is copied to another slot before it is
+    removed from its own is always found.
 
     A slot with a router that does not exist does not match.
 
@@ -35,7 +42,8 @@ class VmacLookup(wiring.Component):
     Attributes
     ----------
     i, o : stream of META
-        ``o`` has ``own``, ``router``, ``peer`` and ``peer_router`` set.
+        ``o`` has ``own``, ``peer``, ``peer_router``, ``segment``, ``segment_router`` and, unless ``injected``,
+        ``router`` set.
     table : TableSignature
         Control port of the slots.
     seed0, seed1
@@ -55,109 +63,131 @@ class VmacLookup(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         index_bits = self.config.vmac_index_bits
-        m.submodules.slots = slots = TableMemory(self.config.vmac_slots, VMAC_ROW.size)
 
-        # A probe takes four cycles: hash, read, register (a block RAM's access time leaves no room for the comparison
-        # in the same cycle), compare. Probes follow each other every cycle: ``meta``'s begin while the last ones of the
-        # frame before (``ending``) are still under way. Everything stands still while a finished record cannot leave.
-        advance = Signal()
+        # Steps: 0 idle, 1 to 3 read a role each, whose slots are registered in the step behind (a block RAM's access
+        # time leaves no room for more), compared in two further steps, 6 at the latest.
+        idle, last = 0, 6
+        step = Signal(range(last + 1))
         meta = Signal(META)
-        ending = Signal(META)
-        working = Signal()
-        step = Signal(range(2 * _PROBES))       # OWN probes, then PEER probes
-        final = Signal()
-        hashes = Array(Signal(index_bits, name=f"hash_{k}") for k in range(_HASHES))
-        key = Signal(VMAC_KEY_BITS)
-
-        probe_layout = data.StructLayout({
-            "valid": 1, "key": VMAC_KEY_BITS, "number": 2, "role": 1, "ignore": 1, "first": 1, "final": 1})
-        reading = Signal(probe_layout)
-        registering = Signal(probe_layout)
-        comparing = Signal(probe_layout)
-        row = Signal(VMAC_ROW)
-
-        # Writes have precedence at the moment when no look-up is under way.
-        gap = Signal()
-        write_waits = Signal()
-        load = Signal()
+        leave = Signal()
         m.d.comb += [
-            final.eq(step == 2 * _PROBES - 1),
-            gap.eq(~working & ~reading.valid),
-            write_waits.eq(self.table.stb & self.table.write & ~self.table.ack),
-            slots.table.stb.eq(self.table.stb & (~self.table.write | gap)),
-            slots.table.write.eq(self.table.write),
-            slots.table.addr.eq(self.table.addr),
-            slots.table.w_data.eq(self.table.w_data),
-            self.table.ack.eq(slots.table.ack),
-            self.table.r_data.eq(slots.table.r_data),
-            self.i.ready.eq(advance & (~working | final) & ~write_waits),
-            load.eq(self.i.valid & self.i.ready),
+            leave.eq((step == last) & (~self.o.valid | self.o.ready)),
+            self.i.ready.eq((step == idle) | leave),
         ]
-
-        with m.If(advance):
+        with m.If(self.i.ready):
+            m.d.sync += step.eq(idle)
+            with m.If(self.i.valid):
+                m.d.sync += [step.eq(1), meta.eq(self.i.payload)]
+        with m.Elif(step != last):
             m.d.sync += step.eq(step + 1)
-            with m.If(step == _PROBES - 1):
-                m.d.sync += key.eq(Cat(meta.smac, meta.port, Const(Role.PEER, 1)))
-            with m.If(working & final):
-                m.d.sync += [working.eq(0), ending.eq(meta)]
-            with m.If(load):
-                m.d.sync += [
-                    working.eq(1),
-                    step.eq(0),
-                    meta.eq(self.i.payload),
-                    key.eq(Cat(self.i.payload.dmac, self.i.payload.port, Const(Role.OWN, 1))),
-                ]
-            m.d.sync += [
-                *(hashes[k].eq(toeplitz(seed, key, index_bits)) for k, seed in enumerate((self.seed0, self.seed1))),
-                reading.valid.eq(working),
-                reading.key.eq(key),
-                reading.number.eq(step[:2]),
-                reading.role.eq(step[2]),
-                reading.ignore.eq(meta.injected | (meta.group & ~step[2])),
-                reading.first.eq(step == 0),
-                reading.final.eq(final),
-                registering.eq(reading),
-                comparing.eq(registering),
-                row.eq(slots.data),
-            ]
-        m.d.comb += [
-            # ``(hash number * 2 + way) << index bits | hash``
-            slots.addr.eq(Cat(hashes[reading.number[1]], reading.number)),
-            slots.en.eq(advance & reading.valid & ~reading.ignore),
-        ]
 
-        found = [Signal(name="own"), Signal(name="peer")]
-        router = [Signal(10, name="own_router"), Signal(10, name="peer_router")]
-        match = Signal()
-        now_found = [Signal(name=f"now_{s.name}") for s in found]
-        now_router = [Signal(10, name=f"now_{s.name}") for s in router]
-        m.d.comb += match.eq(row.valid & (row.router < self.config.routers) & ~comparing.ignore
-                             & (row.as_value()[:VMAC_KEY_BITS] == comparing.key))
-        for role in Role:
-            hit = match & (comparing.role == role)
+        # A role's hashes are ready for the step that reads.
+        key = Signal(VMAC_KEY_BITS)
+        hashes = [Signal(index_bits, name=f"hash_{k}") for k in range(_HASHES)]
+        with m.Switch(step):
+            with m.Case(1):
+                m.d.comb += key.eq(_key(meta, Role.PEER))
+            with m.Case(2):
+                m.d.comb += key.eq(_key(meta, Role.SEGMENT))
+            with m.Default():
+                m.d.comb += key.eq(_key(self.i.payload, Role.OWN))
+        seeds = (Cat(self.seed0, self.seed1), Cat(self.seed1, self.seed0))
+        m.d.sync += [number.eq(toeplitz(seed, key, index_bits)) for number, seed in zip(hashes, seeds, strict=True)]
+
+        # Memory: the row number of a slot is ``(hash number * 2 + way) << index bits | hash``, so the table's address
+        # is ``hash | way << index bits | hash number << index bits + 1``.
+        reading = Signal()
+        start = Signal()
+        way = self.table.addr[index_bits]
+        second_addr = Signal(index_bits + 1)    # one signal for reading and writing: one port of the memory
+        slots = []                              # what each port of each way delivers
+        m.d.comb += [
+            reading.eq((step >= 1) & (step <= 3)),
+            start.eq(self.table.stb & ~self.table.ack & ~reading),
+            second_addr.eq(Mux(reading, Cat(hashes[1], Const(1, 1)),
+                               Cat(self.table.addr[:index_bits], self.table.addr[-1]))),
+        ]
+        m.d.sync += self.table.ack.eq(start)
+        for k in range(_WAYS):
+            m.submodules[f"way_{k}"] = mem = memory.Memory(
+                shape=unsigned(VMAC_ROW.size), depth=_HASHES << index_bits, init=[],
+                # Tells Vivado that both ports may address the same row at once (amaranth#1589).
+                attrs={"rw_addr_collision": "yes"})
+            write = mem.write_port()
+            # Without transparency, yosys keeps a second copy of the memory on ECP5, though no look-up meets a write.
+            first = mem.read_port(transparent_for=(write,))
+            second = mem.read_port()
             m.d.comb += [
-                now_found[role].eq(hit | (found[role] & ~comparing.first)),
-                now_router[role].eq(Mux(hit, row.router, router[role])),
+                first.addr.eq(Cat(hashes[0], Const(0, 1))),
+                first.en.eq(reading),
+                second.addr.eq(second_addr),
+                second.en.eq(reading | (start & ~self.table.write)),
+                write.addr.eq(second_addr),
+                write.data.eq(self.table.w_data),
+                write.en.eq(start & self.table.write & (way == k)),
             ]
-        with m.If(advance & comparing.valid):
-            m.d.sync += [Cat(found).eq(Cat(now_found)), Cat(router).eq(Cat(now_router))]
+            slots += [first.data, second.data]
+            with m.If(way == k):
+                m.d.comb += self.table.r_data.eq(second.data)
 
-        finished = Signal()
-        m.d.comb += [
-            finished.eq(comparing.valid & comparing.final),
-            advance.eq(~finished | ~self.o.valid | self.o.ready),
-        ]
+        # Comparison: registered slots, then groups of bits, then all of them. The key is that of the step before last.
+        wanted = Signal(VMAC_KEY_BITS)
+        with m.Switch(step):
+            with m.Case(2):
+                m.d.sync += wanted.eq(_key(meta, Role.OWN))
+            with m.Case(3):
+                m.d.sync += wanted.eq(_key(meta, Role.PEER))
+            with m.Default():
+                m.d.sync += wanted.eq(_key(meta, Role.SEGMENT))
+        hit = Signal()
+        router = Signal(_ROUTER_BITS)
+        for k, slot in enumerate(slots):
+            row = Signal(VMAC_ROW, name=f"row_{k}")
+            compared = Signal(_COMPARED, name=f"compared_{k}")
+            m.d.sync += row.eq(slot)
+            with m.If(step != last):
+                m.d.sync += [
+                    compared.equal.eq(Cat(row.as_value()[n:min(n + _GROUP, VMAC_KEY_BITS)] == wanted[n:n + _GROUP]
+                                          for n in range(0, VMAC_KEY_BITS, _GROUP))),
+                    compared.usable.eq(row.valid & (row.router < self.config.routers)),
+                    compared.router.eq(row.router),
+                ]
+            with m.If(compared.equal.all() & compared.usable):
+                m.d.comb += [hit.eq(1), router.eq(compared.router)]
+
+        own, peer = Signal(), Signal()
+        own_router, peer_router = Signal(_ROUTER_BITS), Signal(_ROUTER_BITS)
+        with m.If(step == 4):
+            m.d.sync += [own.eq(hit & ~meta.injected & ~meta.group), own_router.eq(router)]
+        with m.If(step == 5):
+            m.d.sync += [peer.eq(hit & ~meta.injected), peer_router.eq(router)]
+
+        # Last step: the SEGMENT entry's outcome joins the others.
         result = Signal(META)
-        m.d.comb += result.eq(ending)
-        with m.If(~ending.injected):
-            m.d.comb += result.router.eq(Mux(now_found[Role.OWN], now_router[Role.OWN], self.config.no_router))
+        segment = Signal()
         m.d.comb += [
-            result.own.eq(now_found[Role.OWN]),
-            result.peer.eq(now_found[Role.PEER]),
-            result.peer_router.eq(Mux(now_found[Role.PEER], now_router[Role.PEER], 0)),
+            segment.eq(hit & ~meta.injected),
+            result.eq(meta),
+            result.own.eq(own),
+            result.peer.eq(peer),
+            result.peer_router.eq(Mux(peer, peer_router, 0)),
+            result.segment.eq(segment),
+            result.segment_router.eq(Mux(segment, router, 0)),
         ]
+        with m.If(~meta.injected):
+            m.d.comb += result.router.eq(Mux(segment, router, self.config.no_router))
+            with m.If(Mux(meta.group, peer, own)):
+                m.d.comb += result.router.eq(Mux(meta.group, peer_router, own_router))
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(finished & advance):
+        with m.If(leave):
             m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(result)]
         return m
+
+
+def _key(record: data.View, role: Role) -> Value:
+    """What a frame looks for, in the order of VMAC_ROW."""
+    mac = {Role.OWN: record.dmac, Role.PEER: record.smac, Role.SEGMENT: Const(0, VMAC_ROW["mac"].width)}[role]
+    key = Cat(mac, record.port, record.tci[:_VID_BITS], Const(role, VMAC_ROW["role"].width))
+    assert len(key) == VMAC_KEY_BITS
+    return key

@@ -2,6 +2,9 @@ import random
 
 import pytest
 from amaranth.back import rtlil
+from amaranth.hdl import Cat, Module
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.context import ContextLookup
 from polyrouter.hdl.layouts import CONTEXT_ROW, pack, unpack
@@ -9,22 +12,51 @@ from polyrouter.hdl.records import META
 
 from .bench import WIDTHS, access, run_stage, simulate, sink, source, until
 
-COPIED = ("ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size")
+COPIED = ("mode", "ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size", "mirror", "learn",
+          "filter_base", "filter_size", "policer_base", "policer_size", "mac_base", "mac_size")
+#: Fields of the record that this stage sets.
+SET = (*COPIED, "enable", "guarded", "asks", "takes_multicast")
+SEED_BITS = CONTEXT_ROW["ecmp_seed"].width
+SEEDED = data.StructLayout({"meta": META, "seed": SEED_BITS})
+
+
+class Seeded(wiring.Component):
+    """The stage with ``o_seed`` as a part of the payload, so that the sink checks its stability too."""
+
+    def __init__(self, config):
+        self.dut = ContextLookup(config)
+        super().__init__({"i": In(stream.Signature(META)), "o": Out(stream.Signature(SEEDED)),
+                          "table": self.dut.signature.members["table"]})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        wiring.connect(m, wiring.flipped(self.table), dut.table)
+        wiring.connect(m, wiring.flipped(self.i), dut.i)
+        m.d.comb += [
+            self.o.valid.eq(dut.o.valid),
+            dut.o.ready.eq(self.o.ready),
+            self.o.payload.as_value().eq(Cat(dut.o.payload.as_value(), dut.o_seed)),
+        ]
+        return m
 
 
 def random_row(rng):
     row = {str(name): rng.getrandbits(entry.width) for name, entry in CONTEXT_ROW}
-    return row | {"enable": rng.random() < 0.8, "mode": rng.choice([0, 0, 0, 1, 2, 3])}
+    return row | {"enable": rng.random() < 0.8}
 
 
 def expected(config, rows, frame):
-    fields = dict.fromkeys((*COPIED, "enable", "guarded"), 0)
-    if frame["own"] or frame["injected"]:
-        row = rows[frame["router"]]
-        fields = {name: row[name] for name in COPIED}
-        fields["enable"] = int(row["enable"] and row["mode"] == 0)
-        fields["guarded"] = row["guard"] >> frame["port"] & 1 if frame["port"] < config.ports else 0
-    return frame | fields
+    row = rows[frame["router"]] if frame["router"] < config.routers else dict.fromkeys(rows[0], 0)
+    fields = {name: row[name] for name in COPIED}
+    on = 1 << frame["port"] if frame["port"] < config.ports else 0
+    fields |= {
+        "enable": int(row["enable"] and row["mode"] != 3),
+        "guarded": int(row["guard"] & on != 0),
+        "asks": int(row["group"] & on != 0),
+        "takes_multicast": row["multicast"],
+    }
+    return frame | fields, row["ecmp_seed"]
 
 
 @pytest.mark.parametrize("ports, routers", [(1, 1), (4, 8), (8, 11)])
@@ -34,28 +66,43 @@ def test_random_rows_and_frames(ports, routers, rates):
     rng = random.Random(routers)
     rows = [random_row(rng) for _ in range(routers)]
     frames = []
-    for _ in range(150):
-        injected, own = rng.choice([(1, 0), (0, 1), (0, 1), (0, 0)])
-        router = rng.randrange(routers) if injected or own else config.no_router
-        frames.append({"port": config.host_port if injected else rng.randrange(ports), "injected": injected,
-                       "own": own, "router": router, "dmac": rng.getrandbits(48),
-                       "ip_destination": rng.getrandbits(128)})
-    dut = ContextLookup(config)
+    for _ in range(250):
+        injected = rng.random() < 0.3
+        # What the record says of the context before is replaced, whatever it is.
+        frames.append({name: rng.getrandbits(META[name].width) for name in SET} | {
+            "port": config.host_port if injected else rng.randrange(ports), "injected": injected,
+            "own": rng.getrandbits(1), "router": rng.randrange(config.no_router + 1), "dmac": rng.getrandbits(48),
+            "ip_destination": rng.getrandbits(128)})
+    dut = Seeded(config)
     out, *_ = run_stage(dut, [pack(META, frame) for frame in frames], rates=rates,
                         tables=[(dut.table, {k: pack(CONTEXT_ROW, row) for k, row in enumerate(rows)})])
+    found = []
     for frame, record in zip(frames, out, strict=True):
-        assert unpack(META, record) == unpack(META, pack(META, expected(config, rows, frame)))
+        fields, seed = expected(config, rows, frame)
+        record = unpack(SEEDED, record)
+        found.append(unpack(META, record["meta"]))
+        assert found[-1] == unpack(META, pack(META, fields))
+        assert record["seed"] == seed
+    for name in SET if routers > 1 else ():
+        assert len({fields[name] for fields in found}) > 1, name
 
 
-def test_one_record_every_three_cycles():
-    _, taken, given = run_stage(ContextLookup(CoreConfig()), [pack(META, {"own": 1})] * 10)
-    assert taken == [taken[0] + 3 * k for k in range(10)]
-    assert given == [cycle + 3 for cycle in taken]
+def test_every_field_of_the_row_goes_somewhere():
+    assert {str(name) for name, _ in CONTEXT_ROW} == (
+        {*COPIED, "enable", "guard", "group", "multicast", "ecmp_seed"})
+
+
+def test_one_record_every_cycle():
+    _, taken, given = run_stage(ContextLookup(CoreConfig()), [pack(META, {"own": 1})] * 20)
+    assert taken == [taken[0] + k for k in range(20)]
+    assert given == [cycle + 2 for cycle in taken]
 
 
 def test_a_row_that_is_written_meanwhile_is_seen_whole():
-    dut = ContextLookup(CoreConfig())
-    old, new = (pack(CONTEXT_ROW, {"enable": 1} | {name: value for name in COPIED}) for value in (0x11, 0xEE))
+    dut = Seeded(CoreConfig())
+    names = [name for name in COPIED if CONTEXT_ROW[name].width >= 8]
+    old, new = (pack(CONTEXT_ROW, {"enable": 1, "ecmp_seed": value} | {name: value for name in names})
+                for value in (0x11, 0xEE))
     out = []
 
     async def writer(ctx):
@@ -65,11 +112,15 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
 
     async def frames(ctx):
         await ctx.tick().repeat(3)
-        await source(dut.i, [pack(META, {"own": 1, "router": 5})] * 100)(ctx)
+        await source(dut.i, [pack(META, {"own": 1, "router": 5})] * 200)(ctx)
 
-    simulate(dut, [writer, frames, until(lambda: len(out) == 100)], [sink(dut.o, out)])
-    seen = {tuple(unpack(META, record)[name] for name in COPIED) for record in out}
-    assert seen == {(0x11,) * len(COPIED), (0xEE,) * len(COPIED)}
+    simulate(dut, [writer, frames, until(lambda: len(out) == 200)], [sink(dut.o, out)])
+    seen = set()
+    for record in out:
+        record = unpack(SEEDED, record)
+        fields = unpack(META, record["meta"])
+        seen.add((record["seed"], *(fields[name] for name in names)))
+    assert seen == {(0x11,) * (len(names) + 1), (0xEE,) * (len(names) + 1)}
 
 
 @pytest.mark.parametrize("width, routers", list(zip(WIDTHS, (1, 8, 100, 1024), strict=True)))
