@@ -144,6 +144,14 @@ def _less(a: Value, b: Value) -> Value:
     return less
 
 
+def _at_least(number: Value, least: int) -> Value:
+    """``number >= least`` for a small number, in plain logic."""
+    enough: Value = Const(1, 1)
+    for k, bit in enumerate(number):
+        enough = bit & enough if least >> k & 1 else bit | enough
+    return enough
+
+
 class FibRing(wiring.Component):
     """Walks the FIB for a stream of requests; outcomes come in the order of the requests.
 
@@ -255,7 +263,7 @@ class FibRing(wiring.Component):
         head = walk.address[-_STRIDE:]
         m.d.sync += [
             word.eq(self.read.data),
-            below.eq(Mux(walk.restart, 0, Cat(k < head for k in range(len(below))))),
+            below.eq(Mux(walk.restart, 0, Cat(_at_least(head, k + 1) for k in range(len(below))))),
         ]
 
         # Stage 2: which bits are set, and where the block of children and the results begin.
@@ -283,7 +291,7 @@ class FibRing(wiring.Component):
         with m.Elif(there[1]):
             m.d.comb += in_front[0].eq(short)
         # A leaf's bits that differ.
-        covered = [bit & (k >= _LEAF_BITS - leaf.length)
+        covered = [bit & _at_least(leaf.length, _LEAF_BITS - k)
                    for k, bit in enumerate(walk.address[-_LEAF_BITS:] ^ leaf.bits)]
         differ = [Cat(covered[k:k + _GROUP]).any() for k in range(0, _LEAF_BITS, _GROUP)]
 

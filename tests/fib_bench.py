@@ -1,4 +1,4 @@
-"""A simulated FIB engine between a source and a sink, with its table filled and changed by the control engine's side."""
+"""A simulated FIB engine between source and sink, with its table filled and changed by the control engine's side."""
 
 import random
 
