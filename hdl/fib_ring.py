@@ -7,7 +7,7 @@ the two root words and the leaf words that ``docs/dataplane.md``, "FIB walk", de
 from enum import IntEnum
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, fifo, memory, stream, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
@@ -94,12 +94,12 @@ def _walk_layout(config: CoreConfig) -> data.StructLayout:
         "again": 1,             # what is found is the root of a second trie
         "settled": 1,           # the outcome may be given out
         "fault": 1,
-        "source_first": 1,      # first bit of the source address
         "level": range(FIB_LEVELS_IPV6),
         "turns": range(SETTLED_TURNS),
         "base": _BASE_BITS,
         "limit": _SIZE_BITS,    # rows of the window that the pool has
         "address": ADDRESS_BITS,    # bits not yet consumed, left-aligned
+        "source": ADDRESS_BITS,     # for the second trie
         "row": row_bits,        # in the pool
         "best": 2,              # _Best
         "value": FIB_LEAF["result"].width,
@@ -313,22 +313,11 @@ class FibRing(wiring.Component):
             match3.eq(~(walk.fetch | leaf.leaf) & Cat(there).any()),
             child3.eq(walk.base + pointer), child_room3.eq(walk.limit - pointer),
             result3.eq(walk.base + result_word), result_room3.eq(walk.limit - result_word),
-            children3[0].eq(children[0] | (walk.restart & walk.source_first)), children3[1].eq(children[1]),
+            children3[0].eq(children[0] | (walk.restart & walk.source[-1])), children3[1].eq(children[1]),
             in_front3[0].eq(in_front[0]), in_front3[1].eq(in_front[1]),
             position3.eq(branch.result[:_POSITION_BITS]),
             differ3.eq(Cat(differ)),
             direct3.eq(Mux(walk.fetch, results[walk.best_position], leaf.result)),
-        ]
-
-        # Sources for the second tries, by slot: read when a slot leaves stage 2, to be there in stage 3.
-        m.submodules.sources = sources = memory.Memory(shape=ADDRESS_BITS, depth=RING, init=[])
-        source_write, source_read = sources.write_port(), sources.read_port()
-        m.d.comb += [
-            source_write.addr.eq(self.slot(3)),
-            source_write.data.eq(self.waiting.request.source),
-            source_write.en.eq(self.deal),
-            source_read.addr.eq(self.slot(2)),
-            source_read.en.eq(1),
         ]
 
         # Stage 3: the counts, and what the word means for the walk.
@@ -357,7 +346,7 @@ class FibRing(wiring.Component):
             m.d.sync += [after.turns.eq(walk.turns + 1), after.settled.eq(walk.turns == SETTLED_TURNS - 1)]
         with m.If(go3 | walk.restart):
             m.d.sync += [
-                after.address.eq(Mux(walk.restart, source_read.data << 1, walk.address << _STRIDE)),
+                after.address.eq(Mux(walk.restart, walk.source << 1, walk.address << _STRIDE)),
                 after.row.eq(Mux(~walk.restart & stop3, Mux(match3, result_row, walk.best_row), child_row)),
             ]
         with m.If(go3 & match3):
@@ -414,7 +403,7 @@ class FibRing(wiring.Component):
                 after.ipv6.eq(request.ipv6),
                 after.again.eq(request.multicast),
                 after.settled.eq(~request.walk | request.ipv6 | request.multicast),
-                after.source_first.eq(request.source[-1]),
+                after.source.eq(request.source),
                 after.base.eq(request.base),
                 after.limit.eq(Mux(waiting.reach < request.size, waiting.reach, request.size)),
                 after.address.eq(request.address << 1),
