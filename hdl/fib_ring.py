@@ -1,12 +1,12 @@
 """Walks of the FIB's tree bitmap, interleaved on one port of the node pool.
 
 W. Eatherton, G. Varghese, Z. Dittia: Tree bitmap: hardware/software IP lookups with incremental updates, 2004; with
-the root of stride 1 and the leaf words that ``docs/dataplane.md``, "FIB walk", describes.
+the two root words and the leaf words that ``docs/dataplane.md``, "FIB walk", describes.
 """
 
 from enum import IntEnum
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from .config import CoreConfig
 from .fib_pool import PoolReadSignature
 from .layouts import (
     ADDRESS_BITS,
+    CONTEXT_ROW,
     FIB_BRANCH,
     FIB_LEAF,
     FIB_LEVELS,
@@ -22,88 +23,147 @@ from .layouts import (
     FIB_WORD_BITS,
     RESULTS_PER_WORD,
 )
-from .records import META, FibOutcome
+from .records import FibOutcome
 from .slice import RegisterSlice
 from .table import table_addr_bits
 
 __all__ = ["OUTCOME", "REQUEST", "RING", "SETTLED_TURNS", "FibRing"]
 
 #: Walks that circulate, and stages that each passes through from one of its reads to the next.
-RING = 6
-#: Turns after which an IPv4 walk is given out, whether it took all of them or not: the longest takes as many.
+RING = 4
+#: Turns after which an IPv4 unicast walk is given out, whether it took all of them or not: the longest takes as many.
 SETTLED_TURNS = FIB_LEVELS + 1
 
 _LEAF_BITS = FIB_LEAF["bits"].width
-#: Bits of the address that a node consumes, other than the root, which consumes one.
+#: Bits of the address that a node consumes.
 _STRIDE = 4
-#: A pointer plus the most that can be counted in a bitmap, without wrapping.
-_ROW_BITS = FIB_BRANCH["child"].width + 1
+#: Prefixes of a node that are shorter than its longest ones.
+_SHORTER = (1 << _STRIDE - 1) - 1
 _POSITION_BITS = (RESULTS_PER_WORD - 1).bit_length()
+#: Low bits of a row that a count of a node's children, or of words with a node's results, reaches.
+_CHILD_BITS = 4
+_RESULT_BITS = 3
+#: Bits of a leaf that are compared in the first step, each group for one bit of the second.
+_GROUP = 4
 
 
 class _Best(IntEnum):
     NONE = 0
     DIRECT = 1              # ``value`` is the result
-    INDIRECT = 2            # ``value`` is where the result is
+    INDIRECT = 2            # ``best_*`` tell where the result is
 
 
 #: What a walk needs to know.
 REQUEST = data.StructLayout({
     "walk": 1,              # if not set, the outcome is MISS and nothing is read
-    "ipv6": 1,              # up to 33 levels, else 9
+    "ipv6": 1,              # up to FIB_LEVELS_IPV6 nodes, else FIB_LEVELS
+    "multicast": 1,         # the result is the root of a second trie, for ``source``
     "address": ADDRESS_BITS,    # left-aligned
-    "base": META["fib_base"].width,
-    "size": META["fib_size"].width,
-    "root": META["ipv4_root"].width,
+    "source": ADDRESS_BITS,
+    "base": CONTEXT_ROW["fib_base"].width,
+    "size": CONTEXT_ROW["fib_size"].width,
+    "root": CONTEXT_ROW["ipv4_root"].width,
 })
 
 #: What a walk found out; ``result`` is zero unless ``fib`` is HIT.
-OUTCOME = data.StructLayout({"fib": META["fib"].width, "result": META["result"].width})
-
-_WALK = data.StructLayout({
-    "busy": 1,              # the slot is taken
-    "active": 1,            # there is something to read
-    "fetch": 1,             # it is the result
-    "first": 1,             # it is the root
-    "missed": 1,            # the pool was not to be had in this turn: the same again in the next
-    "ipv6": 1,
-    "settled": 1,           # the outcome may be given out
-    "level": range(FIB_LEVELS_IPV6),
-    "turns": range(SETTLED_TURNS + 1),
-    "base": REQUEST["base"].width,
-    "size": REQUEST["size"].width,
-    "address": ADDRESS_BITS,    # bits not yet consumed, left-aligned
-    "row": _ROW_BITS,
-    "best": 2,              # _Best
-    "value": _ROW_BITS,
-    "fault": 1,
+OUTCOME = data.StructLayout({
+    "fib": range(max(FibOutcome) + 1), "result": FIB_LEAF["result"].width,
 })
 
-#: A request with what the first stage makes of it.
-_WAITING = data.StructLayout({"request": REQUEST, "pool_row": _ROW_BITS + 1, "inside": 1})
+_BASE_BITS, _SIZE_BITS = REQUEST["base"].width, REQUEST["size"].width
+
+#: A request with what is made of it on its way in.
+_WAITING = data.StructLayout({
+    "request": REQUEST,
+    "row": REQUEST["root"].width + 1,   # root + first bit
+    "pool_row": _BASE_BITS + 1,         # the same in the pool
+    "reach": _BASE_BITS + 1,            # words of the pool from the window's first one on
+})
 
 
-def _partial_ones(bits):
-    """Counts of ones in groups of four bits, to be added up in the next stage."""
-    return [sum(group, start=Const(0, 1)) for group in ([*bits][k:k + 4] for k in range(0, len(bits), 4))]
+def _walk_layout(config: CoreConfig) -> data.StructLayout:
+    """A slot."""
+    row_bits = table_addr_bits(config.fib_words)
+    return data.StructLayout({
+        "busy": 1,              # the slot is taken
+        "active": 1,            # there is something to read: ``row``, which is inside the window
+        "fetch": 1,             # it is the result
+        "restart": 1,           # nothing to read, but the second trie begins in this turn, at ``value``
+        "missed": 1,            # the pool was not to be had in this turn: the same again in the next
+        "ipv6": 1,
+        "again": 1,             # what is found is the root of a second trie
+        "settled": 1,           # the outcome may be given out
+        "fault": 1,
+        "level": range(FIB_LEVELS_IPV6),
+        "turns": range(SETTLED_TURNS),
+        "base": _BASE_BITS,
+        "limit": _SIZE_BITS,    # rows of the window that the pool has
+        "address": ADDRESS_BITS,    # bits not yet consumed, left-aligned
+        "source": ADDRESS_BITS,     # for the second trie
+        "row": row_bits,        # in the pool
+        "best": 2,              # _Best
+        "value": FIB_LEAF["result"].width,
+        "best_row": row_bits,   # in the pool
+        "best_position": _POSITION_BITS,
+        "best_inside": 1,       # ``best_row`` is inside the window
+    })
 
 
-def _behind(slot):
-    """The slot after this one."""
-    return Mux(slot == RING - 1, 0, slot + 1)
+def _sum(m: Module, name: str, *numbers: Value) -> Value:
+    """Sum of small numbers by full adders in plain logic, which is faster than carry chains that start and end."""
+    columns: list[list[Value]] = [[]]
+    for number in numbers:
+        for weight, bit in enumerate(number):
+            columns += [[] for _ in range(weight + 1 - len(columns))]
+            columns[weight].append(bit)
+    total: list[Value] = []
+    for weight, column in enumerate(columns):
+        while len(column) > 1:
+            a, b, c = (*column[:3], Const(0, 1))[:3]
+            del column[:3]
+            tag = f"{name}_{weight}_{len(total)}_{len(column)}"
+            bit, carry = Signal(name=tag + "_sum"), Signal(name=tag + "_carry")
+            m.d.comb += [bit.eq(a ^ b ^ c), carry.eq(a & b | a & c | b & c)]
+            column.append(bit)
+            if weight + 1 == len(columns):
+                columns.append([])      # the loop goes on with it
+            columns[weight + 1].append(carry)
+        total += column or [Const(0, 1)]
+    return Cat(*total)
+
+
+def _ones(m: Module, name: str, bits) -> Value:
+    return _sum(m, name, *(Cat(bit) for bit in bits))
+
+
+def _less(a: Value, b: Value) -> Value:
+    """``a < b`` for small numbers of equal length, in plain logic."""
+    less: Value = Const(0, 1)
+    for x, y in zip(a, b, strict=True):
+        less = (~x & y) | (~(x ^ y) & less)
+    return less
+
+
+def _at_least(number: Value, least: int) -> Value:
+    """``number >= least`` for a small number, in plain logic."""
+    enough: Value = Const(1, 1)
+    for k, bit in enumerate(number):
+        enough = bit & enough if least >> k & 1 else bit | enough
+    return enough
 
 
 class FibRing(wiring.Component):
     """Walks the FIB for a stream of requests; outcomes come in the order of the requests.
 
-    Six walks take turns: each is a slot that moves one stage a cycle and passes every stage once in six cycles, so
-    that the memory can be read in every cycle although a read's consequences take six to be known. Requests are
-    dealt to the slots in turn and outcomes collected in turn.
+    Four walks take turns: each is a slot that moves one stage a cycle and passes every stage once in four cycles, so
+    that the memory can be read in every cycle although a read's consequences take four to be known. A request gets the
+    first slot that comes by free; in which order to collect, a list tells.
 
-    Latency: an IPv4 walk is given out 63 cycles after its request was accepted by an idle ring, however long it took
-    (nine nodes and a result are 10 turns), so that a frame's way does not depend on its route; an IPv6 walk takes
-    6 cycles for each word that is read (34 at most) and 3 more; a request that is not to be walked 9. In a busy ring a
-    request waits for its slot. Sustained, one walk ends every 10 cycles (IPv4), or for each word read one cycle (IPv6).
+    Latency: an IPv4 unicast walk is given out 39 cycles after its request was accepted by an idle ring, however long
+    it took (eight nodes and a result are 9 turns), so that a frame's way does not depend on its route; an IPv6 walk
+    takes 4 cycles for each word that is read (33 at most) and 3 more, a multicast walk of either family 4 more than
+    that for the second trie; a request that is not to be walked 3. Sustained, one IPv4 unicast walk ends every
+    10 cycles, others every (words read + 1) cycles, and one more for a second trie.
 
     The window is checked ahead of every read, and ``read.en`` is low unless the row is in it. A walk whose read misses
     tries again, a turn later.
@@ -128,173 +188,225 @@ class FibRing(wiring.Component):
             "o": Out(stream.Signature(OUTCOME)),
             "read": Out(PoolReadSignature(config)),
         })
-        #: The slots, by stage; slot ``turn`` is in stage 0, where it is collected or dealt out anew.
-        self.stages = [Signal(_WALK, name=f"stage{k}") for k in range(RING)]
+        #: The slots, by stage. A slot's read is in stage 0, where its outcome is collected too; new walks come into
+        #: stage 0 out of stage 3.
+        self.stages = [Signal(_walk_layout(config), name=f"stage{k}") for k in range(RING)]
+        #: Slot ``turn`` is in stage 0.
         self.turn = Signal(range(RING))
-        #: A request is dealt out in this cycle, a walk's outcome is collected.
+        #: The slot in stage 3 is given to the request that waits; the outcome of the one in stage 0 is collected.
         self.deal = Signal()
         self.collect = Signal()
         #: The request that is dealt out next, as it waits.
         self.waiting = Signal(_WAITING)
         self.entrance = RegisterSlice(_WAITING)
-        #: What stage 1 reads.
-        self.pool_addr = Signal(table_addr_bits(config.fib_words))
+
+    def slot(self, stage: int) -> Value:
+        """Number of the slot that is in a stage."""
+        turn = self.turn
+        return turn if stage == 0 else Mux(turn >= stage, turn - stage, turn + RING - stage)[:len(turn)]
 
     def elaborate(self, platform):
         m = Module()
         stages = self.stages
         for k in range(RING):
             m.d.sync += stages[(k + 1) % RING].eq(stages[k])
-        m.d.sync += self.turn.eq(_behind(self.turn))
+        m.d.sync += self.turn.eq(Mux(self.turn == RING - 1, 0, self.turn + 1))
+        row_bits = len(stages[0].row)
 
-        # Ahead of the ring: the window of a request's first row.
+        # Ahead of the ring: the first row and the window.
         m.submodules.entrance = entrance = self.entrance
-        request, root_row = self.i.payload, Signal(_ROW_BITS + 1)
+        request, arriving = self.i.payload, entrance.i.payload
+        first = request.address[-1]
         m.d.comb += [
-            root_row.eq(request.base + request.root),
+            arriving.request.eq(request),
+            arriving.row.eq((Cat(first, request.root) + Cat(first, Const(0, len(request.root))))[1:]),
+            arriving.pool_row.eq((Cat(first, request.base) + Cat(first, request.root))[1:]),
+            arriving.reach.eq(Mux(request.base < self._words, self._words - request.base, 0)),
             entrance.i.valid.eq(self.i.valid),
-            entrance.i.payload.request.eq(request),
-            entrance.i.payload.pool_row.eq(root_row),
-            entrance.i.payload.inside.eq((request.root < request.size) & (root_row < self._words)),
             self.i.ready.eq(entrance.i.ready),
             self.waiting.eq(entrance.o.payload),
             entrance.o.ready.eq(self.deal),
         ]
 
-        # Stage 0: slots are collected and dealt out, both in turn; the window of those that go on.
+        # Stage 0: the read begins; walks that have ended are collected, in the order in which they were dealt out.
         walk, after = stages[0], stages[1]
-        m.submodules.outcomes = outcomes = fifo.SyncFIFOBuffered(width=OUTCOME.size, depth=RING)
-        m.d.comb += [
-            self.o.payload.eq(outcomes.r_data), self.o.valid.eq(outcomes.r_rdy), outcomes.r_en.eq(self.o.ready),
-        ]
-        collected, dealt = Signal(range(RING)), Signal(range(RING))
-        held = Signal(range(RING + 1))          # slots taken
-        collect, vacant = self.collect, Signal()
+        m.submodules.outcomes = outcomes = fifo.SyncFIFO(width=OUTCOME.size, depth=RING)
+        order = [Signal(range(RING), name=f"order{k}") for k in range(RING)]    # slots taken, the eldest first
+        held = Signal(range(RING + 1))
         outcome = data.View(OUTCOME, outcomes.w_data)
         m.d.comb += [
-            collect.eq(walk.busy & ~walk.active & walk.settled & (self.turn == collected) & outcomes.w_rdy),
-            outcomes.w_en.eq(collect),
-            # An empty ring need not wait until the next slot comes by.
-            vacant.eq((~walk.busy | collect) & ((self.turn == dealt) | (held == 0))),
-            self.deal.eq(vacant & entrance.o.valid),
+            self.read.addr.eq(walk.row), self.read.en.eq(walk.active),
+            self.o.payload.eq(outcomes.r_data), self.o.valid.eq(outcomes.r_rdy), outcomes.r_en.eq(self.o.ready),
+            self.collect.eq(walk.busy & ~walk.active & ~walk.restart & walk.settled & (self.turn == order[0])
+                            & outcomes.w_rdy),
+            outcomes.w_en.eq(self.collect),
         ]
         with m.If(walk.fault):
             m.d.comb += outcome.fib.eq(FibOutcome.FAULT)
         with m.Elif(walk.best == _Best.DIRECT):
             m.d.comb += [outcome.fib.eq(FibOutcome.HIT), outcome.result.eq(walk.value)]
-        m.d.sync += held.eq(held + self.deal - collect)
-        with m.If(collect):
-            m.d.sync += [collected.eq(_behind(collected)), after.busy.eq(0)]
+        with m.If(self.collect):
+            m.d.sync += after.busy.eq(0)
+        m.d.comb += self.deal.eq(~stages[3].busy & entrance.o.valid)
+        m.d.sync += [after.missed.eq(self.read.miss), held.eq(held + self.deal - self.collect)]
+        for k in range(RING):
+            with m.If(self.collect):
+                m.d.sync += order[k].eq(order[k + 1] if k + 1 < RING else 0)
+            with m.If(self.deal & (held - self.collect == k)):
+                m.d.sync += order[k].eq(self.slot(3))
 
-        pool_row = Signal(_ROW_BITS + 1)
-        pool_addr = self.pool_addr
-        m.d.comb += pool_row.eq(walk.base + walk.row)
-        m.d.sync += pool_addr.eq(pool_row)
-        with m.If(walk.active & ((walk.row >= walk.size) | (pool_row >= self._words))):
-            m.d.sync += [after.active.eq(0), after.fault.eq(1)]
-        with m.If(self.deal):
-            request = self.waiting.request
-            m.d.sync += [
-                dealt.eq(_behind(self.turn)),
-                pool_addr.eq(self.waiting.pool_row),
-                after.eq(0),
-                after.busy.eq(1),
-                after.active.eq(request.walk & self.waiting.inside),
-                after.fault.eq(request.walk & ~self.waiting.inside),
-                after.ipv6.eq(request.ipv6),
-                after.settled.eq(~request.walk | request.ipv6),
-                after.first.eq(1),
-                after.base.eq(request.base),
-                after.size.eq(request.size),
-                after.address.eq(request.address),
-                after.row.eq(request.root),
-            ]
-            with m.If(held == 0):
-                m.d.sync += collected.eq(self.turn)
-
-        # Stages 1 and 2: the read. Block RAM is slow to deliver, so its output goes straight to a register.
-        m.d.comb += [self.read.addr.eq(pool_addr), self.read.en.eq(stages[1].active)]
-        m.d.sync += stages[2].missed.eq(self.read.miss)
+        # Stage 1: block RAM is slow to deliver, so its output goes straight to a register. Meanwhile: which bits of the
+        # next word will have to be counted.
+        walk = stages[1]
         word = Signal(FIB_WORD_BITS)
-        m.d.sync += word.eq(self.read.data)
+        below = Signal((1 << _STRIDE) - 1)      # bit k: k is less than the next bits of the address
+        head = walk.address[-_STRIDE:]
+        m.d.sync += [
+            word.eq(self.read.data),
+            below.eq(Mux(walk.restart, 0, Cat(_at_least(head, k + 1) for k in range(len(below))))),
+        ]
 
-        # Stage 3: which bits are set.
-        walk = stages[3]
+        # Stage 2: which bits are set, and where the block of children and the results begin.
+        walk = stages[2]
+        head = walk.address[-_STRIDE:]
         branch, leaf, results = (data.View(layout, word) for layout in (FIB_BRANCH, FIB_LEAF, FIB_RESULTS))
-        head = Signal(_STRIDE)
-        m.d.comb += head.eq(Mux(walk.first, walk.address[-1], walk.address[-_STRIDE:]))
-        match = Signal()
-        position = Signal(range(len(branch.internal)))
-        for length in range(_STRIDE):           # the longest comes last, so it prevails
-            with m.If(~walk.first if length else Const(1)):
-                candidate = Signal.like(position, name=f"position{length}")
-                m.d.comb += candidate.eq((1 << length) - 1 + (walk.address[-length:] if length else 0))
-                with m.If(branch.internal.bit_select(candidate, 1)):
-                    m.d.comb += [match.eq(1), position.eq(candidate)]
-        external_below = [bit & (k < head) for k, bit in enumerate(branch.external)]
-        covered = [bit & (k >= _LEAF_BITS - leaf.length)
+        # Children with a lower number, in two parts.
+        lower = [branch.external[k] & below[k] for k in range(len(below))]
+        children = [_ones(m, f"children{k}", part) for k, part in enumerate((lower[:8], lower[8:]))]
+        # The longest prefix that is there, and those in front of it. The masks of shorter ones are every second bit of
+        # the mask of the longer ones.
+        internal = branch.internal
+        there = [internal[(1 << length) - 1:(2 << length) - 1].bit_select(head[_STRIDE - length:], 1)
+                 for length in range(_STRIDE)]
+        longest = _ones(m, "longest", [internal[_SHORTER + k] & below[2 * k + 1] for k in range(_SHORTER)])
+        shorter = _ones(m, "shorter", internal[:_SHORTER])
+        middle = _ones(m, "middle", [*internal[:3], *(internal[3 + k] & below[4 * k + 3] for k in range(3))])
+        short = _ones(m, "short", [internal[0], internal[1] & head[-1]])
+        in_front = Signal(3), Signal(3)
+        m.d.comb += in_front[1].eq(Mux(there[3], longest, 0))
+        with m.If(there[3]):
+            m.d.comb += in_front[0].eq(shorter)
+        with m.Elif(there[2]):
+            m.d.comb += in_front[0].eq(middle)
+        with m.Elif(there[1]):
+            m.d.comb += in_front[0].eq(short)
+        # A leaf's bits that differ.
+        covered = [bit & _at_least(leaf.length, _LEAF_BITS - k)
                    for k, bit in enumerate(walk.address[-_LEAF_BITS:] ^ leaf.bits)]
+        differ = [Cat(covered[k:k + _GROUP]).any() for k in range(0, _LEAF_BITS, _GROUP)]
 
-        leaf4, match4, has_child4 = Signal(), Signal(), Signal()
-        internal4, position4 = Signal.like(branch.internal), Signal.like(position)
-        child4, result4 = Signal.like(branch.child), Signal.like(branch.result)
-        difference = Signal(_LEAF_BITS)
-        direct4 = Signal(FIB_LEAF["result"].width)
-        children4 = [Signal(range(5), name=f"children4_{k}") for k in range(4)]
+        pointer = Signal.like(branch.child)
+        result_word = branch.result[_POSITION_BITS:]
+        m.d.comb += pointer.eq(Mux(walk.restart, walk.value, branch.child))
+        go3, ends3, stop3, match3 = Signal(), Signal(), Signal(), Signal()
+        child3, result3 = Signal(row_bits), Signal(row_bits)
+        child_room3 = Signal(len(pointer) + 1)          # rows of the window from there on; two's complement
+        result_room3 = Signal(_SIZE_BITS + 1)
+        children3 = Signal(4), Signal(3)
+        in_front3 = Signal(3), Signal(3)
+        position3 = Signal(_POSITION_BITS)
+        differ3, direct3 = Signal(len(differ)), Signal.like(leaf.result)
         m.d.sync += [
-            leaf4.eq(branch.leaf), match4.eq(match), has_child4.eq(branch.external.bit_select(head, 1)),
-            internal4.eq(branch.internal), position4.eq(position), child4.eq(branch.child), result4.eq(branch.result),
-            difference.eq(Cat(covered)),
-            direct4.eq(Mux(walk.fetch, results[walk.value[:_POSITION_BITS]], leaf.result)),
-            *(total.eq(ones) for total, ones in zip(children4, _partial_ones(external_below), strict=True)),
+            go3.eq(walk.active & ~walk.missed),
+            ends3.eq(walk.fetch | leaf.leaf),
+            stop3.eq(walk.fetch | leaf.leaf | ~branch.external.bit_select(head, 1)),
+            match3.eq(~(walk.fetch | leaf.leaf) & Cat(there).any()),
+            child3.eq(walk.base + pointer), child_room3.eq(walk.limit - pointer),
+            result3.eq(walk.base + result_word), result_room3.eq(walk.limit - result_word),
+            children3[0].eq(children[0] | (walk.restart & walk.source[-1])), children3[1].eq(children[1]),
+            in_front3[0].eq(in_front[0]), in_front3[1].eq(in_front[1]),
+            position3.eq(branch.result[:_POSITION_BITS]),
+            differ3.eq(Cat(differ)),
+            direct3.eq(Mux(walk.fetch, results[walk.best_position], leaf.result)),
         ]
 
-        # Stage 4: the counts, and the next node's row.
-        internal_below = [bit & (k < position4) for k, bit in enumerate(internal4)]
-        leaf5, leaf_match5, match5, has_child5 = Signal(), Signal(), Signal(), Signal()
-        row5, result5, direct5 = Signal(_ROW_BITS), Signal.like(result4), Signal.like(direct4)
-        matches5 = Signal(range(len(internal_below)))
-        m.d.sync += [
-            leaf5.eq(leaf4), leaf_match5.eq(difference == 0), match5.eq(match4), has_child5.eq(has_child4),
-            row5.eq(child4 + sum(children4)), result5.eq(result4), direct5.eq(direct4),
-            matches5.eq(sum(_partial_ones(internal_below))),
-        ]
-
-        # Stage 5: what the word means for the walk.
-        walk, after = stages[5], stages[0]
-        value = Signal(_ROW_BITS)
-        best = Signal(2)
-        stop = Signal()
-        final_level = Signal()
+        # Stage 3: the counts, and what the word means for the walk.
+        walk, after = stages[3], stages[0]
+        count = _sum(m, "count", *children3)
+        child_low = _sum(m, "child_low", child3[:_CHILD_BITS], *children3)
+        result_words = _sum(m, "result_words", position3, *in_front3)[_POSITION_BITS:]
+        result_low = _sum(m, "result_low", Cat(position3, result3[:_RESULT_BITS]), *in_front3)
+        child_row, result_row = Signal(row_bits), Signal(row_bits)
+        child_inside, result_inside = Signal(), Signal()
+        leaf_hit, final_level = Signal(), Signal()
         m.d.comb += [
-            value.eq(walk.value),
-            best.eq(walk.best),
+            child_row.eq(Cat(child_low[:_CHILD_BITS],
+                             Mux(child_low[_CHILD_BITS], child3[_CHILD_BITS:] + 1, child3[_CHILD_BITS:]))),
+            child_inside.eq(~child_room3[-1] & (child_room3[_CHILD_BITS:-1].any() | _less(
+                count[:_CHILD_BITS], child_room3[:_CHILD_BITS]))),
+            result_row.eq(Cat(result_low[_POSITION_BITS:][:_RESULT_BITS],
+                              Mux(result_low[_POSITION_BITS + _RESULT_BITS], result3[_RESULT_BITS:] + 1,
+                                  result3[_RESULT_BITS:]))),
+            result_inside.eq(~result_room3[-1] & (result_room3[_RESULT_BITS:-1].any() | _less(
+                result_words[:_RESULT_BITS], result_room3[:_RESULT_BITS]))),
+            leaf_hit.eq(walk.fetch | ~differ3.any()),
             final_level.eq(walk.level == Mux(walk.ipv6, FIB_LEVELS_IPV6 - 1, FIB_LEVELS - 1)),
         ]
-        with m.If(walk.fetch | leaf5):
-            m.d.comb += stop.eq(1)
-            with m.If(walk.fetch | leaf_match5):
-                m.d.comb += [value.eq(direct5), best.eq(_Best.DIRECT)]
-        with m.Else():
-            m.d.comb += stop.eq(~has_child5)
-            with m.If(match5):
-                m.d.comb += [value.eq(result5 + matches5), best.eq(_Best.INDIRECT)]
-        with m.If(walk.busy & ~walk.settled):
+        with m.If(~walk.settled):
             m.d.sync += [after.turns.eq(walk.turns + 1), after.settled.eq(walk.turns == SETTLED_TURNS - 1)]
-        with m.If(walk.active & ~walk.missed):
-            m.d.sync += [after.value.eq(value), after.best.eq(best), after.first.eq(0)]
-            with m.If(stop):
+        with m.If(go3 | walk.restart):
+            m.d.sync += [
+                after.address.eq(Mux(walk.restart, walk.source << 1, walk.address << _STRIDE)),
+                after.row.eq(Mux(~walk.restart & stop3, Mux(match3, result_row, walk.best_row), child_row)),
+            ]
+        with m.If(go3 & match3):
+            m.d.sync += [
+                after.best.eq(_Best.INDIRECT),
+                after.best_row.eq(result_row),
+                after.best_position.eq(result_low[:_POSITION_BITS]),
+                after.best_inside.eq(result_inside),
+            ]
+        with m.If(walk.restart):
+            m.d.sync += [
+                after.restart.eq(0),
+                after.fetch.eq(0),
+                after.level.eq(0),
+                after.best.eq(_Best.NONE),
+                after.active.eq(child_inside),
+                after.fault.eq(~child_inside),
+            ]
+        with m.Elif(go3):
+            with m.If(ends3 & leaf_hit):
                 m.d.sync += [
-                    after.active.eq(best == _Best.INDIRECT),
-                    after.fetch.eq(1),
-                    after.row.eq(value >> _POSITION_BITS),
+                    after.active.eq(0),
+                    after.best.eq(_Best.DIRECT),
+                    after.value.eq(direct3),
+                    after.restart.eq(walk.again),
+                    after.again.eq(0),
                 ]
-            with m.Elif(final_level):
-                m.d.sync += [after.active.eq(0), after.fault.eq(1)]
+            with m.Elif(stop3):
+                found, inside = Signal(), Signal()
+                m.d.comb += [
+                    found.eq(match3 | (walk.best == _Best.INDIRECT)),
+                    inside.eq(Mux(match3, result_inside, walk.best_inside)),
+                ]
+                m.d.sync += [
+                    after.active.eq(found & inside),
+                    after.fault.eq(found & ~inside),
+                    after.fetch.eq(1),
+                ]
             with m.Else():
                 m.d.sync += [
-                    after.row.eq(row5),
+                    after.active.eq(child_inside & ~final_level),
+                    after.fault.eq(~child_inside | final_level),
                     after.level.eq(walk.level + 1),
-                    after.address.eq(Mux(walk.first, walk.address << 1, walk.address << _STRIDE)),
                 ]
+
+        waiting, request = self.waiting, self.waiting.request
+        inside = (waiting.row < request.size) & (waiting.pool_row < self._words)
+        with m.If(self.deal):
+            m.d.sync += [
+                after.eq(0),
+                after.busy.eq(1),
+                after.active.eq(request.walk & inside),
+                after.fault.eq(request.walk & ~inside),
+                after.ipv6.eq(request.ipv6),
+                after.again.eq(request.multicast),
+                after.settled.eq(~request.walk | request.ipv6 | request.multicast),
+                after.source.eq(request.source),
+                after.base.eq(request.base),
+                after.limit.eq(Mux(waiting.reach < request.size, waiting.reach, request.size)),
+                after.address.eq(request.address << 1),
+                after.row.eq(waiting.pool_row),
+            ]
         return m

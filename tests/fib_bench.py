@@ -1,46 +1,47 @@
-"""A simulated FIB stage between a source and a sink, with its table filled and changed by the control engine's side."""
+"""A simulated FIB engine between source and sink, with its table filled and changed by the control engine's side."""
 
 import random
 
 from amaranth.sim import Simulator
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.fib import FibLookup
-from polyrouter.hdl.layouts import pack, unpack
-from polyrouter.hdl.records import META, FibOutcome
+from polyrouter.hdl.fib_ring import OUTCOME, REQUEST
+from polyrouter.hdl.layouts import pack
+from polyrouter.hdl.records import FibOutcome
 
 from .fib_reference import FAULT, MISS
 
 WORDS = 150     # not a power of two
 
 
-def record(address=0, *, base=0, size=WORDS, root=0, ipv6=False, **fields):
-    """A META that needs a lookup, unless ``fields`` say otherwise; as bits. IPv4 addresses have 32 bits."""
-    routed = {"own": 1, "ipv6" if ipv6 else "ipv4": 1, "enable": 1, "ip_destination": address << (0 if ipv6 else 96),
-              "fib_base": base, "fib_size": size, "ipv6_root" if ipv6 else "ipv4_root": root}
-    return pack(META, routed | fields)
+def request(address=0, *, base=0, size=WORDS, root=0, ipv6=False, source=None, walk=True):
+    """A REQUEST as bits; with ``source``, for a multicast group. IPv4 addresses have 32 bits."""
+    shift = 0 if ipv6 else 96
+    return pack(REQUEST, {"walk": walk, "ipv6": ipv6, "multicast": source is not None, "address": address << shift,
+                          "source": (source or 0) << shift, "base": base, "size": size, "root": root})
 
 
-def settled(bits, outcome):
-    meta = unpack(META, bits)
-    fib = {MISS: FibOutcome.MISS, FAULT: FibOutcome.FAULT}.get(outcome, FibOutcome.HIT)
-    return pack(META, meta | {"fib": fib, "result": outcome if fib == FibOutcome.HIT else 0})
+def outcome(found):
+    """The OUTCOME for what the reference found, as bits."""
+    fib = {MISS: FibOutcome.MISS, FAULT: FibOutcome.FAULT}.get(found, FibOutcome.HIT)
+    return pack(OUTCOME, {"fib": fib, "result": found if fib == FibOutcome.HIT else 0})
 
 
 class Bench:
     """A FibLookup with a source, a sink and the control engine's side of the table.
 
-    ``i_duty`` and ``o_duty`` are the parts of the cycles in which the source has a record and the sink takes one.
+    ``i_duty`` and ``o_duty`` are the parts of the cycles in which the source has a request and the sink takes one.
     """
 
-    def __init__(self, pool, records, *, i_duty=1.0, o_duty=1.0, seed=1):
+    def __init__(self, pool, requests, *, i_duty=1.0, o_duty=1.0, seed=1):
         self.dut = FibLookup(CoreConfig(fib_words=len(pool)))
         self.pool = pool
-        self.records = records
+        self.requests = requests
         self.out = []
         self.taken = 0
         self.version = 0        # free for processes that change the pool; its values when
-        self.entered = []       # each record was taken in
-        self.left = []          # and when it came out
+        self.entered = []       # each request was taken in
+        self.left = []          # and when its outcome came out
         self.loaded = False
         self.cycles = 0
         self._i_duty, self._o_duty = i_duty, o_duty
@@ -66,7 +67,7 @@ class Bench:
         i, rng = self.dut.i, self._rng
         while not self.loaded:
             await ctx.tick()
-        for bits in self.records:
+        for bits in self.requests:
             while rng.random() >= self._i_duty:
                 await ctx.tick()
             ctx.set(i.payload.as_value(), bits)
@@ -79,9 +80,12 @@ class Bench:
 
     async def sink(self, ctx):
         o, rng = self.dut.o, self._rng
-        while len(self.out) < len(self.records):
+        offered = None
+        while len(self.out) < len(self.requests):
             ctx.set(o.ready, rng.random() < self._o_duty)
             _, _, valid, ready, bits = await ctx.tick().sample(o.valid, o.ready, o.payload.as_value())
+            assert offered is None or (valid and bits == offered), "an outcome changed before it was taken"
+            offered = bits if valid and not ready else None
             if valid and ready:
                 self.out.append(bits)
                 self.left.append(self.version)

@@ -8,11 +8,19 @@ MISS, FAULT = "miss", "fault"
 
 
 def walk(read: Callable[[int], int], address: int, *, base: int, size: int, words: int, root: int = 0,
-         ipv6: bool = False) -> tuple[int | str, list[int]]:
+         ipv6: bool = False, source: int | None = None) -> tuple[int | str, list[int]]:
     """What a lookup of ``address`` gives (a result, MISS or FAULT), and the rows of the pool that it reads.
 
-    ``address`` has 128 bits; an IPv4 address is in the upper 32.
+    ``address`` has 128 bits; an IPv4 address is in the upper 32. With ``source``, it is a multicast group.
     """
+    outcome, rows = _walk(read, address, base=base, size=size, words=words, root=root, ipv6=ipv6)
+    if source is None or isinstance(outcome, str):
+        return outcome, rows
+    outcome, more = _walk(read, source, base=base, size=size, words=words, root=outcome, ipv6=ipv6)
+    return outcome, rows + more
+
+
+def _walk(read, address, *, base, size, words, root, ipv6):
     rows: list[int] = []
 
     def fetch(row):
@@ -27,8 +35,8 @@ def walk(read: Callable[[int], int], address: int, *, base: int, size: int, word
     def ones(bitmap, below):
         return bin(bitmap & (1 << below) - 1).count("1")
 
-    a, row, stride = address, root, 1
     best: tuple[str, int] | None = None
+    row, a = root + (address >> 127), address << 1 & (1 << 128) - 1
     for _ in range(FIB_LEVELS_IPV6 if ipv6 else FIB_LEVELS):
         word = fetch(row)
         if word is None:
@@ -40,17 +48,16 @@ def walk(read: Callable[[int], int], address: int, *, base: int, size: int, word
                 best = "direct", leaf["result"]
             break
         w = unpack(FIB_BRANCH, word)
-        for bits in range(stride - 1, -1, -1):
+        for bits in (3, 2, 1, 0):
             p = (1 << bits) - 1 + first_bits(bits)
             if w["internal"] >> p & 1:
                 best = "indirect", w["result"] + ones(w["internal"], p)
                 break
-        i = first_bits(stride)
+        i = first_bits(4)
         if not w["external"] >> i & 1:
             break
         row = w["child"] + ones(w["external"], i)
-        a = a << stride & (1 << 128) - 1
-        stride = 4
+        a = a << 4 & (1 << 128) - 1
     else:
         return FAULT, rows
     if best is None:

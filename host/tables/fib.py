@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_WORD_BITS, RESULTS_PER_WORD
 
 from .fib_memory import BLOCK_WORDS, FENCE, Fence, FibFull, FibWrite, WindowMemory
-from .fib_tree import IPV4_BITS, IPV6_BITS, RESULT_BITS, FibNode, FibTree, branch_word
+from .fib_tree import IPV4_BITS, IPV6_BITS, RESULT_BITS, ROOTS, FibNode, FibTree, branch_word
 
-__all__ = ["FENCE", "ROOT_ROW", "Fence", "FibCompiler", "FibFull", "FibStatistics", "FibWrite"]
+__all__ = ["FENCE", "ROOTS", "ROOT_ROW", "Fence", "FibCompiler", "FibFull", "FibStatistics", "FibWrite"]
 
-#: Row of the root within the window: ``ipv4_root`` of the context row.
+#: Row of the first root within the window: ``ipv4_root`` of the context row. It has ROOTS rows.
 ROOT_ROW = 0
 #: Rows that a window may have at most, from the width of a result's place.
 _LARGEST = (1 << FIB_BRANCH["result"].width) // RESULTS_PER_WORD
@@ -56,7 +56,7 @@ class FibCompiler:
     Parameters
     ----------
     size_words : int
-        Words of the router's window, 1 to 2**18.
+        Words of the router's window, 2 to 2**18.
     address_bits : int
         Bits of an address, at most 128.
 
@@ -67,8 +67,8 @@ class FibCompiler:
     """
 
     def __init__(self, size_words: int, address_bits: int = IPV4_BITS) -> None:
-        if not 1 <= size_words <= _LARGEST:
-            raise ValueError(f"a FIB window has 1 to {_LARGEST} words, not {size_words}")
+        if not ROOTS <= size_words <= _LARGEST:
+            raise ValueError(f"a FIB window has {ROOTS} to {_LARGEST} words, not {size_words}")
         if not 1 <= address_bits <= IPV6_BITS:
             raise ValueError(f"address_bits must be 1 to {IPV6_BITS}, not {address_bits}")
         self.address_bits = address_bits
@@ -76,14 +76,16 @@ class FibCompiler:
         self._staged: dict[_Key, int | None] = {}
         self._tree = FibTree(address_bits)
         self._shift = self._tree.width - address_bits
-        self._memory = WindowMemory(size_words, [(ROOT_ROW, 1)])
-        self._root_word = 0
+        self._memory = WindowMemory(size_words, [(ROOT_ROW, ROOTS)])
+        self._root_words = [0] * ROOTS
 
     @classmethod
     def from_image(cls, size_words: int, image: Mapping[int, int], address_bits: int = IPV4_BITS) -> "FibCompiler":
         """A compiler that goes on from what a window holds: ``image`` is as :meth:`image` gives it, or all rows.
 
-        Nobody knows what was released before, so its first transaction begins with a fence.
+        Nobody knows what was released before, so its first transaction begins with a fence. Of routes of no or one
+        bit, those are taken that lookups can't tell from what was there: a default route that is hidden behind two of
+        one bit is not seen, and two of one bit with the same result are taken for one.
 
         Raises
         ------
@@ -92,7 +94,7 @@ class FibCompiler:
         """
         fib = cls(size_words, address_bits)
         fib._tree = FibTree.from_image(image, ROOT_ROW, address_bits)
-        fib._root_word = _word(fib._tree.root)
+        fib._root_words = [_word(root) for root in fib._tree.roots]
         for bits, length, result in fib._tree.prefixes():
             fib._routes[fib._key(bits >> fib._shift, length)] = result
         fib._memory = WindowMemory(size_words, *fib._used(), words=image, fence_first=True)
@@ -189,7 +191,7 @@ class FibCompiler:
 
     def _run(self, steps: Iterable[_Changes]) -> list[FibWrite | Fence]:
         tree, memory = self._tree, self._memory
-        before = tree.root, self._root_word
+        before, words_before = tree.save(), self._root_words.copy()
         memory.begin()
         try:
             for number, step in enumerate(steps):
@@ -201,21 +203,22 @@ class FibCompiler:
                         tree.remove(key >> _LENGTH_BITS, key & _LENGTH_MASK)
                     else:
                         tree.put(key >> _LENGTH_BITS, key & _LENGTH_MASK, result)
-                self._compile_root()
+                self._compile_roots()
                 memory.end_step()
         except FibFull:
-            tree.root, self._root_word = before
+            tree.restore(before)
+            self._root_words = words_before
             memory.roll_back(self._used)
             raise
         return memory.commit()
 
-    def _compile_root(self) -> None:
+    def _compile_roots(self) -> None:
         tree = self._tree
-        root = tree.root
-        word = self._compile(root) if isinstance(root, FibNode) and root.owner is tree.owner else _word(root)
-        if word != self._root_word:
-            self._root_word = word
-            self._memory.write(ROOT_ROW, word)
+        for half, root in enumerate(tree.roots):
+            word = self._compile(root) if isinstance(root, FibNode) and root.owner is tree.owner else _word(root)
+            if word != self._root_words[half]:
+                self._root_words[half] = word
+                self._memory.write(ROOT_ROW + half, word)
         seen: set[FibNode] = set()
         waiting = tree.dropped
         while waiting:
@@ -290,7 +293,7 @@ class FibCompiler:
             yield key >> _LENGTH_BITS + self._shift, key & _LENGTH_MASK, result
 
     def _nodes(self) -> Iterator[FibNode]:
-        waiting = [self._tree.root]
+        waiting = self._tree.roots.copy()
         while waiting:
             node = waiting.pop()
             if isinstance(node, FibNode):
@@ -299,7 +302,7 @@ class FibCompiler:
 
     def _used(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Blocks and runs of results that the tree refers to."""
-        blocks, results = [(ROOT_ROW, 1)], []
+        blocks, results = [(ROOT_ROW, ROOTS)], []
         for node in self._nodes():
             if node.kids:
                 blocks.append((node.block, BLOCK_WORDS[len(node.kids)]))
@@ -309,7 +312,7 @@ class FibCompiler:
 
     def image(self) -> dict[int, int]:
         """The word of every row that lookups can read, as of the last commit; the other rows do not matter."""
-        rows = {ROOT_ROW: self._root_word}
+        rows = {ROOT_ROW + half: word for half, word in enumerate(self._root_words)}
         for node in self._nodes():
             for index, kid in enumerate(node.kids):
                 rows[node.block + index] = _word(kid)
@@ -322,14 +325,10 @@ class FibCompiler:
     def statistics(self) -> FibStatistics:
         """Counts, as of the last commit; words that only wait for a fence count as free."""
         blocks, runs = self._used()
-        nodes = leaves = 0
-        root = self._tree.root
-        if isinstance(root, FibNode):
-            for node in self._nodes():
-                nodes += 1
-                leaves += sum(not isinstance(kid, FibNode) for kid in node.kids)
-        else:
-            leaves = int(root != 0)
+        nodes, leaves = 0, sum(isinstance(root, int) and root != 0 for root in self._tree.roots)
+        for node in self._nodes():
+            nodes += 1
+            leaves += sum(not isinstance(kid, FibNode) for kid in node.kids)
         rows = {place // RESULTS_PER_WORD for start, length in runs for place in range(start, start + length)}
         used = sum(length for _, length in blocks) + len(rows)
         routes = len(self._routes)

@@ -1,12 +1,13 @@
-"""The compiler and the FIB stage together: what the one writes, the other looks up."""
+"""The compiler and the FIB engine together: what the one writes, the other looks up."""
 
 import random
 
+from polyrouter.hdl.fib_ring import OUTCOME
 from polyrouter.hdl.layouts import unpack
-from polyrouter.hdl.records import META, FibOutcome
+from polyrouter.hdl.records import FibOutcome
 from polyrouter.host.tables.fib import FENCE, FibCompiler
 
-from tests.fib_bench import Bench, record
+from tests.fib_bench import Bench, request
 
 BASE, SIZE = 41, 1000
 
@@ -21,9 +22,9 @@ def longest_match(routes, address, bits=32):
 
 
 def result(bits):
-    meta = unpack(META, bits)
-    assert meta["fib"] in (FibOutcome.HIT, FibOutcome.MISS)
-    return meta["result"] if meta["fib"] == FibOutcome.HIT else None
+    found = unpack(OUTCOME, bits)
+    assert found["fib"] in (FibOutcome.HIT, FibOutcome.MISS)
+    return found["result"] if found["fib"] == FibOutcome.HIT else None
 
 
 def random_routes(rng, count, bits=32):
@@ -53,8 +54,8 @@ def pool_of(writes, size=SIZE):
     return pool
 
 
-def records(sought):
-    return [record(address, base=BASE, size=SIZE) for address in sought]
+def requests(sought):
+    return [request(address, base=BASE, size=SIZE) for address in sought]
 
 
 def test_lookups_agree_with_longest_prefix_match():
@@ -62,7 +63,7 @@ def test_lookups_agree_with_longest_prefix_match():
     routes = random_routes(rng, 400)
     writes = FibCompiler(SIZE).apply((prefix, length, value) for (prefix, length), value in routes.items())
     sought = list(addresses(rng, routes, 500))
-    out = Bench(pool_of(writes), records(sought)).run()
+    out = Bench(pool_of(writes), requests(sought)).run()
     assert [result(bits) for bits in out] == [longest_match(routes, address) for address in sought]
     assert len({result(bits) for bits in out}) > 100
 
@@ -72,7 +73,7 @@ def test_ipv6_lookups_agree_with_longest_prefix_match():
     routes, size = random_routes(rng, 300, 128), 6000
     writes = FibCompiler(size, 128).apply((prefix, length, value) for (prefix, length), value in routes.items())
     sought = list(addresses(rng, routes, 300, 128))
-    out = Bench(pool_of(writes, size), [record(address, base=BASE, size=size, ipv6=True) for address in sought]).run()
+    out = Bench(pool_of(writes, size), [request(address, base=BASE, size=size, ipv6=True) for address in sought]).run()
     assert [result(bits) for bits in out] == [longest_match(routes, address, 128) for address in sought]
     assert len({result(bits) for bits in out}) > 80
 
@@ -95,7 +96,7 @@ def test_lookups_under_way_see_a_change_whole_or_not_at_all():
         lists.append(fib.apply((p, n, after.get((p, n))) for p, n in old.keys() | after.keys()))
         states.append(after)
     sought = list(addresses(rng, universe, 700))
-    bench = Bench(pool, records(sought), i_duty=0.3, o_duty=0.7)
+    bench = Bench(pool, requests(sought), i_duty=0.3, o_duty=0.7)
 
     async def control(ctx):
         while not bench.loaded:

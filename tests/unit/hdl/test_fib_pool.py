@@ -5,10 +5,11 @@ from itertools import pairwise
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.fib_pool import FibPool
+from polyrouter.hdl.fib_ring import RING
 
 from .bench import access, simulate
 
-WORDS, REST = 64, 6
+WORDS, REST = 64, RING
 
 
 def test_readers_and_control_engine():

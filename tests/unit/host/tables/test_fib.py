@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, RESULTS_PER_WORD, pack, unpack
-from polyrouter.host.tables.fib import FENCE, ROOT_ROW, FibCompiler, FibFull, FibWrite
+from polyrouter.host.tables.fib import FENCE, ROOT_ROW, ROOTS, FibCompiler, FibFull, FibWrite
 
 from tests.fib_reference import MISS, walk
 
@@ -19,6 +19,15 @@ def longest_match(routes, address, bits=32):
     """By trying every length."""
     return next((routes[mask(address, n, bits), n] for n in range(bits, -1, -1)
                  if (mask(address, n, bits), n) in routes), None)
+
+
+def seen(routes, bits=32):
+    """Routes as lookups show them: those of no or one bit are one if all addresses have the same, else two."""
+    halves = [routes.get((half << bits - 1, 1), routes.get((0, 0))) for half in (0, 1)]
+    after = {prefix: result for prefix, result in routes.items() if prefix[1] > 1}
+    if halves[0] is not None and halves[0] == halves[1]:
+        return after | {(0, 0): halves[0]}
+    return after | {(half << bits - 1, 1): result for half, result in enumerate(halves) if result is not None}
 
 
 def changed(routes, changes):
@@ -57,7 +66,7 @@ class Pool:
 
     def live(self):
         """Fields that can be reached: (row, None) for a node or a leaf, (row, position) for a result."""
-        found, waiting = set(), [ROOT_ROW]
+        found, waiting = set(), list(range(ROOT_ROW, ROOT_ROW + ROOTS))
         while waiting:
             row = waiting.pop()
             found.add((row, None))
@@ -156,7 +165,8 @@ def check_transactions(transactions, fib, pool):
         image = fib.image()
         assert image == {row: pool.rows.get(row, 0) for row in image}
         assert {row for row, _ in pool.live()} == set(image)
-        assert set(FibCompiler.from_image(fib.size_words, image, bits).routes()) == set(fib.routes())
+        again = FibCompiler.from_image(fib.size_words, image, bits)
+        assert {(prefix, length): result for prefix, length, result in again.routes()} == seen(routes, bits)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -167,8 +177,9 @@ def test_compiler_made_from_an_image_goes_on(transactions, last):
         for write in first.apply(flat(transaction)):
             pool.carry_out(write)
         routes = changed(routes, flat(transaction))
-    second = FibCompiler.from_image(500, pool.rows | {ROOT_ROW: pool.rows.get(ROOT_ROW, 0)})
-    assert sorted(second.routes()) == sorted(first.routes())
+    second = FibCompiler.from_image(500, {row: 0 for row in range(ROOTS)} | pool.rows)
+    routes = seen(routes)
+    assert {(prefix, length): result for prefix, length, result in second.routes()} == routes
     assert second.image() == first.image()
     new = changed(routes, flat(last))
     check_hitless(pool, second.apply(flat(last)), routes, new)
@@ -188,7 +199,7 @@ def as_changes(routes):
 
 
 def test_long_churn_in_a_narrow_window_loses_no_word():
-    size, rng = 1400, random.Random(5)
+    size, rng = 1200, random.Random(5)
     fib, pool, routes, full = FibCompiler(size), Pool(size), {}, 0
     pool.recent = set()
     universe = as_changes(random_routes(2500, 6))
@@ -207,9 +218,9 @@ def test_long_churn_in_a_narrow_window_loses_no_word():
     for address in rng.sample(sorted(borders(routes)), 500):
         assert pool.lookup(address) == fib.lookup(address) == longest_match(routes, address)
     fib.apply([(p, n, None) for p, n in routes])
-    assert fib.statistics().words_used == 1
+    assert fib.statistics().words_used == ROOTS
     filled = FibCompiler(size)
-    fill = as_changes(random_routes(1000, 7))
+    fill = as_changes(random_routes(900, 7))
     filled.apply(fill)
     fib.apply(fill)
     assert fib.statistics() == filled.statistics()
@@ -259,18 +270,43 @@ def test_first_fill_writes_each_row_once():
     writes = fib.apply(as_changes(random_routes(3000, 3)))
     assert FENCE not in writes
     assert len({write.row for write in writes}) == len(writes) == len(fib.image())
-    assert writes[-1].row == ROOT_ROW
+    assert writes[-1].row == ROOT_ROW + 1
 
 
-def test_root_alone_holds_one_route():
-    fib = FibCompiler(1)
-    assert fib.image() == {ROOT_ROW: 0}
-    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 0x0A000000 << 14, "result": 5})
-    assert fib.apply([(0x0A000000, 8, 5)]) == [FibWrite(ROOT_ROW, leaf)]
+def leaf(bits, length, result):
+    return pack(FIB_LEAF, {"leaf": 1, "length": length, "bits": bits << 46 - length, "result": result})
+
+
+def test_roots_alone_hold_a_route_each():
+    fib = FibCompiler(2)
+    assert fib.image() == {ROOT_ROW: 0, ROOT_ROW + 1: 0}
+    assert fib.apply([(0x0A000000, 8, 5)]) == [FibWrite(ROOT_ROW, leaf(0x0A, 7, 5))]
     assert (fib.lookup(0x0AFFFFFF), fib.lookup(0x0B000000)) == (5, None)
     with pytest.raises(FibFull):
         fib.apply([(0x0B000000, 8, 5)])
+    assert fib.apply([(0x8A000000, 8, 6)]) == [FibWrite(ROOT_ROW + 1, leaf(0x0A, 7, 6))]
+    assert fib.statistics().leaves == 2
     assert fib.apply([(0x0A000000, 8, None)]) == [FibWrite(ROOT_ROW, 0)]
+
+
+def test_a_route_of_one_bit_hides_the_default_route():
+    fib = FibCompiler(2)
+    upper = 1 << 31
+    assert fib.apply([(0, 0, 1)]) == [FibWrite(ROOT_ROW, leaf(0, 0, 1)), FibWrite(ROOT_ROW + 1, leaf(0, 0, 1))]
+    assert fib.apply([(upper, 1, 2)]) == [FibWrite(ROOT_ROW + 1, leaf(0, 0, 2))]
+    assert fib.apply([(0, 0, 3)]) == [FibWrite(ROOT_ROW, leaf(0, 0, 3))]
+    assert fib.apply([(upper, 1, None)]) == [FibWrite(ROOT_ROW + 1, leaf(0, 0, 3))]
+    assert fib.apply([(0, 1, 3)]) == []
+    assert fib.apply([(0, 0, None)]) == [FibWrite(ROOT_ROW + 1, 0)]
+    assert fib.apply([(0, 1, None)]) == [FibWrite(ROOT_ROW, 0)]
+
+
+def test_full_window_leaves_hidden_routes_as_they_were():
+    fib = FibCompiler(2)
+    fib.apply([(0, 0, 1), (0, 1, 2)])
+    with pytest.raises(FibFull):
+        fib.apply([(0, 0, 9), (0, 1, None), (0x0B000000, 8, 5)])
+    assert fib.apply([(0, 1, None)]) == [FibWrite(ROOT_ROW, leaf(0, 0, 1))]
 
 
 def test_change_is_made_in_small_steps_if_there_is_no_room_for_both_tables():
@@ -293,7 +329,7 @@ def test_transaction_is_forgotten_if_its_block_fails():
     assert fib.commit() == []
     with fib.transaction() as writes:
         fib.insert(0, 0, 1)
-    assert len(writes) == 1
+    assert len(writes) == ROOTS
     assert len(fib) == 1
 
 
@@ -305,7 +341,7 @@ def test_values_out_of_range(prefix, length, result, message):
         FibCompiler(10).insert(prefix, length, result)
 
 
-@pytest.mark.parametrize(("size", "address_bits"), [(0, 32), ((1 << 18) + 1, 32), (10, 129), (10, 0)])
+@pytest.mark.parametrize(("size", "address_bits"), [(1, 32), ((1 << 18) + 1, 32), (10, 129), (10, 0)])
 def test_parameters_out_of_range(size, address_bits):
     with pytest.raises(ValueError, match="not"):
         FibCompiler(size, address_bits)
@@ -321,14 +357,16 @@ def test_narrow_addresses():
 
 @pytest.mark.parametrize("image", [
     {},
-    {0: pack(FIB_BRANCH, {"external": 3, "child": 1}), 1: 1},
-    {0: pack(FIB_BRANCH, {"external": 3, "child": 0}), 1: 1},
-    {0: pack(FIB_BRANCH, {"internal": 3, "result": 4}), 1: 1},
-    {0: pack(FIB_BRANCH, {"external": 4, "child": 1}), 1: 1},
-    {0: pack(FIB_BRANCH, {"internal": 1, "result": 4}), 1: 1},
-    {0: pack(FIB_LEAF, {"leaf": 1, "length": 33})},
-    {0: pack(FIB_LEAF, {"leaf": 1, "length": 1, "bits": 1})},
-    {0: pack(FIB_BRANCH, {"internal": 1, "external": 1, "result": 4, "child": 1}), 1: 1},
+    {0: 0},
+    {0: 0, 1: pack(FIB_BRANCH, {"external": 3, "child": 2}), 2: 1},
+    {0: pack(FIB_BRANCH, {"external": 3, "child": 2}), 1: 0, 2: 1},
+    {0: pack(FIB_BRANCH, {"external": 3, "child": 0}), 1: 0},
+    {0: pack(FIB_BRANCH, {"external": 3, "child": 2}), 1: pack(FIB_BRANCH, {"external": 3, "child": 2}), 2: 1, 3: 1},
+    {0: pack(FIB_BRANCH, {"internal": 3, "result": 8}), 1: 0},
+    {0: pack(FIB_BRANCH, {"internal": 1, "result": 8}), 1: 0, 2: 1},
+    {0: pack(FIB_LEAF, {"leaf": 1, "length": 32}), 1: 0},
+    {0: pack(FIB_LEAF, {"leaf": 1, "length": 1, "bits": 1}), 1: 0},
+    {0: pack(FIB_BRANCH, {"internal": 1, "external": 1, "result": 8, "child": 2}), 1: 0, 2: 1},
 ])
 def test_image_that_is_not_one(image):
     with pytest.raises(ValueError, match=r"row|overlaps"):
