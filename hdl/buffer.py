@@ -187,11 +187,11 @@ class FrameBuffer(wiring.Component):
             connect(m, dequeuer.o[p], flipped(self.o[p]))
         connect(m, dequeuer.o_host, flipped(self.o_host))
 
-        # Group frames wait here.
+        # Group frames wait here. One that was accepted may not be in the FIFO yet when the next one is.
         m.submodules.groups = groups = fifo.SyncFIFOBuffered(
             width=replicator.i.payload.shape().size, depth=_GROUP_FRAMES)
         m.d.comb += [
-            admission.group_room.eq(groups.w_rdy),
+            admission.group_room.eq(groups.w_level <= _GROUP_FRAMES - 2),
             groups.w_en.eq(admission.group),
             groups.w_data.eq(admission.group_payload),
             replicator.i.valid.eq(groups.r_rdy),

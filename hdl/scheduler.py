@@ -415,9 +415,10 @@ class Scheduler(wiring.Component):
                 new_tokens.eq(full_bucket(new_shaper.burst)),
             ]
         m.d.sync += [self.table.ack.eq(execute & is_shaper), self.probe.ack.eq(execute & is_probe)]
-        with m.If(execute):
+        with m.If(execute & is_shaper):
+            m.d.sync += self.table.r_data.eq(shaper)
+        with m.If(execute & is_probe):
             m.d.sync += [
-                self.table.r_data.eq(shaper),
                 self.probe.depth.eq(state.depth),
                 self.probe.high_water.eq(state.high_water),
                 self.probe.counts.eq(counts),
