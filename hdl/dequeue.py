@@ -1,15 +1,16 @@
 """Read side of the frame buffer: sends the queues' frames, all ports through one memory port."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .cells import release_layout
 from .config import CoreConfig
+from .fallthrough import FallThroughFifo
 from .queues import descriptor_layout
-from .records import punted_layout
+from .records import egress_layout, punted_layout
 from .roundrobin import RoundRobin
-from .stream import FrameSignature
 from .table import table_addr_bits
 
 __all__ = ["Dequeuer"]
@@ -20,10 +21,10 @@ _FIFO_BEATS = 8
 
 
 class Dequeuer(wiring.Component):
-    """Reads frames cell by cell and gives the cells back.
+    """Reads frames cell by cell, and gives the cells of those back that have no other copy.
 
     One beat a cycle in all. A port that can take a beat is served within ``ports + 1`` cycles, whatever the others do,
-    and while others pause it gets their share. A frame's first beat comes four cycles after its descriptor was
+    and while others pause it gets their share. A frame's first beat comes three cycles after its descriptor was
     accepted; the next frame of a queue follows without a gap if its descriptor is there.
 
     Parameters
@@ -35,7 +36,7 @@ class Dequeuer(wiring.Component):
     ----------
     i : array of streams of descriptors
         First frame of each queue.
-    o : array of FrameSignature
+    o : array of streams of egress_layout
         Data ports.
     o_host : stream of punted_layout
         Host port.
@@ -44,9 +45,9 @@ class Dequeuer(wiring.Component):
     link_en, link_addr, link_data
         Read port of the next-cell pointers, one cycle latency.
     free, freed : out
-        A cell was read for the last time.
-    done, done_queue : out
-        The last beat of a frame was read.
+        A cell of a frame without other copies was read.
+    done, done_frame : out
+        The last beat of a frame was read; no more than one for each descriptor.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -55,7 +56,7 @@ class Dequeuer(wiring.Component):
         cell_bits = table_addr_bits(config.cells)
         super().__init__({
             "i": In(stream.Signature(descriptor_layout(config))).array(config.all_ports),
-            "o": Out(FrameSignature(config)).array(config.ports),
+            "o": Out(stream.Signature(egress_layout(config.data_width))).array(config.ports),
             "o_host": Out(stream.Signature(punted_layout(config.data_width))),
             "data_en": Out(1),
             "data_addr": Out(cell_bits + self._beat_bits),
@@ -66,7 +67,7 @@ class Dequeuer(wiring.Component):
             "free": Out(1),
             "freed": Out(cell_bits),
             "done": Out(1),
-            "done_queue": Out(range(config.all_ports)),
+            "done_frame": Out(release_layout(config)),
         })
 
     def elaborate(self, platform):
@@ -94,9 +95,7 @@ class Dequeuer(wiring.Component):
             self.link_en.eq(turn.valid),
             self.link_addr.eq(chosen.cell),
             self.freed.eq(chosen.cell),
-            self.free.eq(turn.valid & crossing & ~chosen.frame.keep),
-            self.done.eq(turn.valid & last),
-            self.done_queue.eq(turn.grant),
+            self.free.eq(turn.valid & crossing & chosen.frame.sole),
         ]
 
         # The cycle after: the memories deliver.
@@ -111,6 +110,14 @@ class Dequeuer(wiring.Component):
             read_first.eq(chosen.position == 0),
             read_last.eq(last),
             read_frame.eq(chosen.frame),
+        ]
+        m.d.comb += [
+            self.done.eq(read_valid & read_last),
+            self.done_frame.cell.eq(read_frame.cell),
+            self.done_frame.length.eq(read_frame.length),
+            self.done_frame.owner.eq(Mux(read_frame.group, config.no_router, read_frame.router)),
+            self.done_frame.shared.eq(~read_frame.sole),
+            self.done_frame.count.eq(1),
         ]
 
         for q in range(config.all_ports):
@@ -160,26 +167,26 @@ class Dequeuer(wiring.Component):
                 ]
 
             port = self.o_host if q == host else self.o[q]
-            m.submodules[f"fifo_{q}"] = buffer = fifo.SyncFIFOBuffered(
-                width=port.payload.shape().size, depth=_FIFO_BEATS + 1)
-            beat = Signal(port.payload.shape(), name=f"beat_{q}")
+            m.submodules[f"fifo_{q}"] = buffer = FallThroughFifo(port.payload.shape(), _FIFO_BEATS)
+            beat = buffer.data
             m.d.comb += [
                 beat.data.eq(self.data),
                 beat.last.eq(read_last),
-                buffer.w_en.eq(arrived),
-                buffer.w_data.eq(beat),
-                port.valid.eq(buffer.r_rdy),
-                port.payload.eq(buffer.r_data),
-                buffer.r_en.eq(port.ready),
+                beat.length.eq(read_frame.length),
+                beat.router.eq(read_frame.router),
+                buffer.en.eq(arrived),
+                port.valid.eq(buffer.o.valid),
+                port.payload.eq(buffer.o.payload),
+                buffer.o.ready.eq(port.ready),
             ]
             if q == host:
                 m.d.comb += [
-                    beat.length.eq(read_frame.length),
-                    beat.router.eq(read_frame.router),
                     beat.port.eq(read_frame.port),
                     beat.reason.eq(read_frame.reason),
+                    beat.tci.eq(Mux(read_frame.tagged, read_frame.tci, 0)),
                 ]
             else:
-                m.d.comb += beat.empty.eq(Mux(read_last, -read_frame.length, 0))
+                m.d.comb += [beat[name].eq(read_frame[name])
+                             for name in ("tagged", "tci", "keep_tag", "own_source")]
             m.d.sync += credit.eq(credit - granted + (port.valid & port.ready))
         return m

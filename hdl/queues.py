@@ -1,132 +1,92 @@
-"""Output queues: descriptors of stored frames, in order, for each port."""
+"""What is kept of queues and of the copies in them: rows, descriptors, states."""
 
-from amaranth.hdl import Array, Cat, Module, Signal
-from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.hdl import signed
+from amaranth.lib import data
+from amaranth.utils import bits_for
 
 from .config import CoreConfig
+from .layouts import RATE_FRACTION, SHAPER_ROW, TrafficClass
 from .records import PORT_BITS, ROUTER_BITS
-from .roundrobin import RoundRobin
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
 
-__all__ = ["OutputQueues", "descriptor_layout"]
+__all__ = [
+    "CHARGE_BITS", "COUNT_BITS", "FCS_BYTES", "TOKENS", "cell_count_bits", "copy_layout", "descriptor_layout",
+    "queue_row_bits", "queue_rows", "shaper_rows", "state_layout",
+]
+
+#: Bytes that a frame is charged with besides its length: those of its FCS.
+FCS_BYTES = 4
+#: Bits of what a frame is charged with.
+CHARGE_BITS = LENGTH_BITS + 1
+#: Bits of a count of frames: at 1 Gb/s of the shortest frames it takes six years to wrap.
+COUNT_BITS = 48
+#: Tokens of a shaper, in bytes * 2**-RATE_FRACTION; below zero by one frame at most.
+TOKENS = signed(SHAPER_ROW["burst"].width + RATE_FRACTION + 1)
+
+
+def queue_rows(config: CoreConfig) -> int:
+    """Rows of memories that have one for each router, "none" included, at each port: ``router * all_ports + port``."""
+    return (config.routers + 1) * config.all_ports
+
+
+def shaper_rows(config: CoreConfig) -> int:
+    """Rows of the SHAPER table: the same without router "none"."""
+    return config.routers * config.all_ports
+
+
+def queue_row_bits(config: CoreConfig) -> int:
+    """Bits of such a row's number."""
+    return table_addr_bits(queue_rows(config))
+
+
+def cell_count_bits(config: CoreConfig) -> int:
+    """Bits of a number of cells of one frame; the length may be any that fits its field."""
+    return bits_for(((1 << LENGTH_BITS) - 1) // config.cell_bytes + 1)
 
 
 def descriptor_layout(config: CoreConfig) -> data.StructLayout:
-    """A frame in the buffer: its first cell and length; the rest is for the host port only."""
+    """One copy of a frame in the buffer."""
     return data.StructLayout({
-        "cell": table_addr_bits(config.cells),
+        "cell": table_addr_bits(config.cells),      # the first one
         "length": LENGTH_BITS,
-        "keep": 1,                  # another copy of the same cells follows in this queue: don't free them
+        "sole": 1,                  # there is no other copy of these cells: free them one by one
+        "group": 1,                 # a copy by the replicator: the cells are those of router "none"
         "router": ROUTER_BITS,
-        "port": PORT_BITS,
-        "reason": 5,
+        "port": PORT_BITS,          # ingress port
+        "reason": 5,                # of the punt, at the host port
+        "tagged": 1,
+        "tci": 16,
+        "keep_tag": 1,
+        "own_source": 1,
     })
 
 
-class OutputQueues(wiring.Component):
-    """A FIFO of ``queue_frames`` descriptors for each data port and the host port, all in one block RAM.
+def copy_layout(config: CoreConfig) -> data.StructLayout:
+    """One copy on its way into a queue, or one that was refused already."""
+    return data.StructLayout({
+        "row": queue_row_bits(config),      # router and port
+        "port": range(config.all_ports),
+        "traffic_class": 1,
+        "refused": 1,               # the frame isn't stored: only count it
+        "nowhere": 1,               # besides, there is no such port
+        "reason": 5,                # to be counted if the copy is accepted
+        "descriptor": descriptor_layout(config),
+    })
 
-    A place is reserved first and filled later; it is given back when the frame was read. The first descriptor of each
-    queue is fetched ahead: it is there three cycles after it was pushed to an empty queue, or after the one before it
-    was accepted, plus one for each other queue that fetches at the same time.
 
-    Parameters
-    ----------
-    config : CoreConfig
-        Parameters of the core.
-
-    Attributes
-    ----------
-    reserve, reserve_queue : in
-        Take a place in a queue that is not full.
-    reserve_copy : Signal, in
-        Take a place in the host port's queue; not while ``reserve`` is high for the same queue.
-    done, done_queue : in
-        A frame was read: give its place back.
-    full : Signal, out
-        One bit a queue.
-    push, push_queue, push_descriptor : in
-        Fill a place.
-    copy : stream of descriptors
-        For the host port's queue, when there is no ``push``.
-    o : array of streams of descriptors
-        First in each queue.
-    depth : array of Signal, out
-        Places taken.
-    """
-
-    def __init__(self, config: CoreConfig) -> None:
-        self._config = config
-        descriptor = descriptor_layout(config)
-        queues = config.all_ports
-        super().__init__({
-            "reserve": In(1),
-            "reserve_queue": In(range(queues)),
-            "reserve_copy": In(1),
-            "done": In(1),
-            "done_queue": In(range(queues)),
-            "full": Out(queues),
-            "push": In(1),
-            "push_queue": In(range(queues)),
-            "push_descriptor": In(descriptor),
-            "copy": In(stream.Signature(descriptor)),
-            "o": Out(stream.Signature(descriptor)).array(queues),
-            "depth": Out(range(config.queue_frames + 1)).array(queues),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        config = self._config
-        queues, host = config.all_ports, config.host_port
-        pointer_bits = exact_log2(config.queue_frames)
-        m.submodules.descriptors = descriptors = memory.Memory(
-            shape=descriptor_layout(config), depth=queues << pointer_bits, init=[])
-        write = descriptors.write_port()
-        read = descriptors.read_port()
-        # One bit more than an address needs: tells a full queue from an empty one.
-        write_pointers = [Signal(pointer_bits + 1, name=f"write_pointer_{q}") for q in range(queues)]
-        read_pointers = [Signal(pointer_bits + 1, name=f"read_pointer_{q}") for q in range(queues)]
-
-        queue = Signal(range(queues))
-        m.d.comb += [
-            self.copy.ready.eq(~self.push),
-            queue.eq(host),
-            write.data.eq(self.copy.payload),
-            write.en.eq(self.push | self.copy.valid),
-            write.addr.eq(Cat(Array(write_pointers)[queue][:pointer_bits], queue)),
-        ]
-        with m.If(self.push):
-            m.d.comb += [queue.eq(self.push_queue), write.data.eq(self.push_descriptor)]
-
-        m.submodules.fetch = fetch = RoundRobin(queues)
-        fetched = Signal()
-        fetched_queue = Signal.like(fetch.grant)
-        m.d.comb += [
-            fetch.advance.eq(1),
-            read.en.eq(fetch.valid),
-            read.addr.eq(Cat(Array(read_pointers)[fetch.grant][:pointer_bits], fetch.grant[:len(queue)])),
-        ]
-        m.d.sync += [fetched.eq(fetch.valid), fetched_queue.eq(fetch.grant)]
-
-        for q in range(queues):
-            o = self.o[q]
-            depth = self.depth[q]
-            arriving = fetched & (fetched_queue == q)
-            m.d.comb += [
-                fetch.requests[q].eq((write_pointers[q] != read_pointers[q]) & ~o.valid & ~arriving),
-                self.full[q].eq(depth == config.queue_frames),
-            ]
-            with m.If(write.en & (queue == q)):
-                m.d.sync += write_pointers[q].eq(write_pointers[q] + 1)
-            with m.If(fetch.valid & (fetch.grant == q)):
-                m.d.sync += read_pointers[q].eq(read_pointers[q] + 1)
-            with m.If(arriving):
-                m.d.sync += [o.valid.eq(1), o.payload.eq(read.data)]
-            with m.Elif(o.ready):
-                m.d.sync += o.valid.eq(0)
-            reserved = (self.reserve & (self.reserve_queue == q)) | (self.reserve_copy if q == host else 0)
-            m.d.sync += depth.eq(depth + reserved - (self.done & (self.done_queue == q)))
-        return m
+def state_layout(config: CoreConfig) -> data.StructLayout:
+    """A router's queues at a port. All zero: empty."""
+    descriptor = table_addr_bits(config.cells)
+    return data.StructLayout({
+        "classes": data.ArrayLayout(data.StructLayout({
+            "filled": 1,            # has frames
+            "listed": 1,            # is on the port's active list; filled and not listed: waits for the shaper
+            "head": descriptor,
+            "tail": descriptor,
+            "charge": CHARGE_BITS,  # of the head frame
+            "deficit": 1 + SHAPER_ROW["quantum"].width,
+        }), len(TrafficClass)),
+        "depth": range(config.queue_frames + 1),
+        "high_water": range(config.queue_frames + 1),
+    })

@@ -1,22 +1,21 @@
 """Statistics of the output queues: the rows of the queue table."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Const, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import QUEUE_STATS, QueueStat
+from .queues import COUNT_BITS, queue_rows
 from .records import TableSignature
+from .scheduler import ProbeSignature
 from .table import table_addr_bits
 
 __all__ = ["QueueStatistics"]
 
-#: Bits of a count of frames: at 1 Gb/s of the shortest frames it takes six years to wrap.
-_COUNT_BITS = 48
-
 
 class QueueStatistics(wiring.Component):
-    """Counts what the output queues accept and refuse, and answers the control engine one cycle after ``stb``.
+    """Answers the control engine, which waits until the scheduler had a look at the row, and counts underflows.
 
     Parameters
     ----------
@@ -25,65 +24,71 @@ class QueueStatistics(wiring.Component):
 
     Attributes
     ----------
-    depth : array of Signal, in
-        Frames in each queue now.
-    enqueued, enqueued_queue, dropped, dropped_queue : in
-        A frame was accepted or refused by a queue, in this cycle.
-    copied, copy_dropped : Signal, in
-        The same for a copy of a group frame and the host port's queue.
     underflow : Signal, in
         One bit a data port: the MAC aborted a frame, in this cycle.
     free_cells : Signal, in
         Free cells now.
+    probe : ProbeSignature
+        To the scheduler.
     table : TableSignature
-        Row ``port * 8 + stat``; writes are acknowledged without effect.
+        Row ``(router * all_ports + port) * 8 + stat``; writes are acknowledged without effect.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        queues = config.all_ports
         super().__init__({
-            "depth": In(range(config.queue_frames + 1)).array(queues),
-            "enqueued": In(1),
-            "enqueued_queue": In(range(queues)),
-            "dropped": In(1),
-            "dropped_queue": In(range(queues)),
-            "copied": In(1),
-            "copy_dropped": In(1),
             "underflow": In(config.ports),
             "free_cells": In(range(config.cells + 1)),
-            "table": In(TableSignature(table_addr_bits(queues * QUEUE_STATS), 64)),
+            "probe": Out(ProbeSignature(config)),
+            "table": In(TableSignature(table_addr_bits(queue_rows(config) * QUEUE_STATS), 64)),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        rows: list = []
-        for q in range(config.all_ports):
-            high_water = Signal.like(self.depth[q], name=f"high_water_{q}")
-            enqueued = Signal(_COUNT_BITS, name=f"enqueued_{q}")
-            dropped = Signal(_COUNT_BITS, name=f"dropped_{q}")
-            underflows = Signal(_COUNT_BITS, name=f"underflows_{q}")
-            host = q == config.host_port
-            with m.If(self.depth[q] > high_water):
-                m.d.sync += high_water.eq(self.depth[q])
-            m.d.sync += [
-                enqueued.eq(enqueued + (self.enqueued & (self.enqueued_queue == q)) + (self.copied if host else 0)),
-                dropped.eq(dropped + (self.dropped & (self.dropped_queue == q)) + (self.copy_dropped if host else 0)),
-            ]
-            if not host:
-                m.d.sync += underflows.eq(underflows + self.underflow[q])
-            stats = {
-                QueueStat.DEPTH: self.depth[q],
-                QueueStat.HIGH_WATER: high_water,
-                QueueStat.ENQUEUED: enqueued,
-                QueueStat.DROPPED: dropped,
-                QueueStat.FREE_CELLS: self.free_cells,
-                QueueStat.UNDERFLOW: underflows,
-            }
-            rows += [stats.get(stat, 0) for stat in range(QUEUE_STATS)]
-        start = self.table.stb & ~self.table.ack
-        m.d.sync += self.table.ack.eq(start)
-        with m.If(start):
-            m.d.sync += self.table.r_data.eq(Array(rows)[self.table.addr])
+        stat_bits = table_addr_bits(QUEUE_STATS)
+        underflows = [Signal(COUNT_BITS, name=f"underflows_{port}") for port in range(config.ports)]
+        for port, count in enumerate(underflows):
+            m.d.sync += count.eq(count + self.underflow[port])
+
+        # Whose underflows: the port is the remainder of the row number, found by long division while the scheduler looks.
+        probe, table = self.probe, self.table
+        steps = len(probe.row)
+        rest = Signal.like(probe.row)
+        divisor = Signal(steps + len(Const(config.all_ports)))
+        step = Signal(range(steps + 1))
+        stats = {
+            QueueStat.DEPTH: probe.depth,
+            QueueStat.HIGH_WATER: probe.high_water,
+            QueueStat.ENQUEUED: probe.counts.enqueued,
+            QueueStat.DROPPED: probe.counts.dropped,
+            QueueStat.FREE_CELLS: self.free_cells,
+            QueueStat.UNDERFLOW: Array([*underflows, Const(0)])[rest],
+        }
+        m.d.comb += probe.row.eq(table.addr[stat_bits:])
+        m.d.sync += table.ack.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [rest.eq(probe.row), divisor.eq(config.all_ports << steps), step.eq(0)]
+                with m.If(table.stb & ~table.ack):
+                    m.next = "LOOK"
+            with m.State("LOOK"):
+                m.d.comb += probe.stb.eq(1)
+                with m.If(probe.ack):
+                    m.next = "DIVIDE"
+            with m.State("DIVIDE"):
+                m.d.sync += [divisor.eq(divisor >> 1), step.eq(step + 1)]
+                with m.If(rest >= divisor):
+                    m.d.sync += rest.eq(rest - divisor)
+                with m.If(step == steps):
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.sync += table.ack.eq(1)
+                with m.Switch(table.addr[:stat_bits]):
+                    for stat, value in stats.items():
+                        with m.Case(stat):
+                            m.d.sync += table.r_data.eq(value)
+                    with m.Default():
+                        m.d.sync += table.r_data.eq(0)
+                m.next = "IDLE"
         return m

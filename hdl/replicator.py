@@ -1,13 +1,14 @@
 """Copies of group frames for the routers that ask for them."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from .cells import release_layout
 from .config import CoreConfig
-from .layouts import Reason
-from .membership import GROUP_QUERY, Membership, MemberWrite
-from .queues import descriptor_layout
+from .layouts import Reason, TrafficClass
+from .membership import GROUP_QUERY, Membership, MemberWrite, PortWrite
+from .queues import copy_layout
 from .records import EVENT, ROUTER_BITS
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
@@ -18,16 +19,15 @@ __all__ = ["Replicator", "group_layout"]
 def group_layout(config: CoreConfig) -> data.StructLayout:
     """A stored group frame: its cells, and what its takers depend on."""
     return data.StructLayout({
-        "cell": table_addr_bits(config.cells), "length": LENGTH_BITS, "query": GROUP_QUERY,
+        "cell": table_addr_bits(config.cells), "length": LENGTH_BITS, "tagged": 1, "tci": 16, "query": GROUP_QUERY,
     })
 
 
 class Replicator(wiring.Component):
-    """Turns one stored group frame into descriptors of the same cells, one for each router that takes a copy.
+    """Turns one stored group frame into copies for the host port, one for each router that takes it.
 
-    A place in the host port's queue is reserved for each taker when it is found; the descriptor of a taker is pushed
-    when the next one is known, so that the last one (``keep`` = 0) frees the cells when it is read. The queue is read
-    in order, so all others were read by then. A frame takes ``routers + 4`` cycles and four more a copy.
+    The frame was stored as one of ``routers + 1`` copies, more than there can be; when all are made, the rest of them is
+    given back, so the cells stay until the last copy was read. A frame takes ``routers + 6`` cycles and about five more a copy.
 
     Parameters
     ----------
@@ -37,123 +37,103 @@ class Replicator(wiring.Component):
     Attributes
     ----------
     i : stream of group_layout
-        Frames, whole in the buffer.
-    o : stream of descriptors
-        For the host port's queue, in ascending order of routers within a frame.
-    o_release : stream
-        Frames of which no copy was made: their cells are to be freed.
+        Frames in the buffer.
+    copy : stream of copy_layout
+        For the host port's queues, in ascending order of routers within a frame.
+    done, refused : Signal, in
+        The copy is in its queue, or was refused.
+    release : stream of release_layout
+        Copies that were not made.
     event : stream of EVENT
-        ``PUNT_GROUP`` or ``DROP_PUNT_QUEUE`` for each taker, ``DROP_NO_ROUTER`` if there is none.
-    reserve : Signal, out
-        Take a place in the host port's queue; only when ``room`` is high.
-    room, wait : Signal, in
-        The queue has a place; ``wait``: somebody else reserves in this cycle, ask again.
-    dropped : Signal, out
-        High for one cycle for each copy that found no place.
+        ``DROP_NO_ROUTER`` if there is no taker. Copies are counted by the queues.
     write : MemberWrite
         Writes of context rows.
+    port_write : PortWrite
+        Writes of PORT rows.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        group = group_layout(config)
         super().__init__({
-            "i": In(stream.Signature(group)),
-            "o": Out(stream.Signature(descriptor_layout(config))),
-            "o_release": Out(stream.Signature(data.StructLayout({
-                "cell": group["cell"].shape, "length": LENGTH_BITS}))),
+            "i": In(stream.Signature(group_layout(config))),
+            "copy": Out(stream.Signature(copy_layout(config))),
+            "done": In(1),
+            "refused": In(1),
+            "release": Out(stream.Signature(release_layout(config))),
             "event": Out(stream.Signature(EVENT)),
-            "reserve": Out(1),
-            "room": In(1),
-            "wait": In(1),
-            "dropped": Out(1),
             "write": In(MemberWrite(config)),
+            "port_write": In(PortWrite(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.membership = membership = Membership(self._config)
+        config = self._config
+        m.submodules.membership = membership = Membership(config)
         connect(m, flipped(self.write), membership.write)
+        connect(m, flipped(self.port_write), membership.port_write)
 
         frame = Signal(self.i.payload.shape())
         taker = membership.o
-        pending = Signal()                  # ``holder`` has a place but no descriptor yet
-        holder = Signal(ROUTER_BITS)
-        found = Signal(ROUTER_BITS)         # the taker after ``holder``, or one that was refused
+        router = Signal(ROUTER_BITS)
         any_taker = Signal()
-        final = Signal()
+        rest = Signal.like(self.release.payload.count)      # copies that were not made
+        copy = self.copy.payload
+        row = Signal.like(copy.row)
         m.d.comb += [
+            copy.row.eq(row),
             membership.i.payload.eq(self.i.payload.query),
-            self.o.payload.cell.eq(frame.cell),
-            self.o.payload.length.eq(frame.length),
-            self.o.payload.router.eq(holder),
-            self.o.payload.port.eq(frame.query.port),
-            self.o.payload.reason.eq(Reason.PUNT_GROUP),
-            self.o.payload.keep.eq(~final),
-            self.o_release.payload.cell.eq(frame.cell),
-            self.o_release.payload.length.eq(frame.length),
+            copy.port.eq(config.host_port),
+            copy.traffic_class.eq(TrafficClass.CONTROL),
+            copy.reason.eq(Reason.PUNT_GROUP),
+            copy.descriptor.cell.eq(frame.cell),
+            copy.descriptor.length.eq(frame.length),
+            copy.descriptor.group.eq(1),
+            copy.descriptor.router.eq(router),
+            copy.descriptor.port.eq(frame.query.port),
+            copy.descriptor.reason.eq(Reason.PUNT_GROUP),
+            copy.descriptor.tagged.eq(frame.tagged),
+            copy.descriptor.tci.eq(frame.tci),
+            self.release.payload.cell.eq(frame.cell),
+            self.release.payload.length.eq(frame.length),
+            self.release.payload.owner.eq(config.no_router),
+            self.release.payload.shared.eq(1),
+            self.release.payload.count.eq(rest),
+            self.event.payload.router.eq(config.no_router),
             self.event.payload.port.eq(frame.query.port),
+            self.event.payload.reason.eq(Reason.DROP_NO_ROUTER),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [membership.i.valid.eq(self.i.valid), self.i.ready.eq(membership.i.ready)]
-                m.d.sync += [pending.eq(0), any_taker.eq(0), final.eq(0)]
+                m.d.sync += [any_taker.eq(0), rest.eq(config.routers + 1)]
                 with m.If(self.i.valid & self.i.ready):
                     m.d.sync += frame.eq(self.i.payload)
                     m.next = "SCAN"
             with m.State("SCAN"):
-                with m.If(taker.valid & taker.payload.end):
-                    m.d.comb += taker.ready.eq(1)
-                    m.d.sync += final.eq(1)
-                    with m.If(pending):
-                        m.next = "PUSH"
-                    with m.Elif(any_taker):
-                        m.next = "RELEASE"
-                    with m.Else():
+                m.d.comb += taker.ready.eq(1)
+                m.d.sync += router.eq(taker.payload.router)
+                with m.If(taker.valid):
+                    m.next = "ROW"
+                    with m.If(taker.payload.end):
                         m.next = "NOBODY"
-                with m.Elif(taker.valid & ~self.wait):
-                    m.d.comb += [taker.ready.eq(1), self.reserve.eq(self.room), self.dropped.eq(~self.room)]
-                    m.d.sync += [found.eq(taker.payload.router), any_taker.eq(1)]
-                    with m.If(~self.room):
-                        m.next = "REFUSE"
-                    with m.Elif(pending):
-                        m.next = "PUSH"
-                    with m.Else():
-                        m.d.sync += [pending.eq(1), holder.eq(taker.payload.router)]
-            with m.State("REFUSE"):
-                m.d.comb += [
-                    self.event.valid.eq(1),
-                    self.event.payload.router.eq(found),
-                    self.event.payload.reason.eq(Reason.DROP_PUNT_QUEUE),
-                ]
-                with m.If(self.event.ready):
-                    m.next = "SCAN"
-            with m.State("PUSH"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.next = "COUNT"
-            with m.State("COUNT"):
-                m.d.comb += [
-                    self.event.valid.eq(1),
-                    self.event.payload.router.eq(holder),
-                    self.event.payload.reason.eq(Reason.PUNT_GROUP),
-                ]
-                with m.If(self.event.ready):
-                    m.d.sync += holder.eq(found)
-                    with m.If(final):
-                        m.next = "IDLE"
-                    with m.Else():
-                        m.next = "SCAN"
+                        with m.If(any_taker):
+                            m.next = "RELEASE"
+            with m.State("ROW"):
+                m.d.sync += [any_taker.eq(1), row.eq(router * config.all_ports + config.host_port)]
+                m.next = "COPY"
+            with m.State("COPY"):
+                m.d.comb += self.copy.valid.eq(1)
+                with m.If(self.copy.ready):
+                    m.next = "DONE"
+            with m.State("DONE"), m.If(self.done):
+                m.d.sync += rest.eq(Mux(self.refused, rest, rest - 1))
+                m.next = "SCAN"
             with m.State("NOBODY"):
-                m.d.comb += [
-                    self.event.valid.eq(1),
-                    self.event.payload.router.eq(self._config.no_router),
-                    self.event.payload.reason.eq(Reason.DROP_NO_ROUTER),
-                ]
+                m.d.comb += self.event.valid.eq(1)
                 with m.If(self.event.ready):
                     m.next = "RELEASE"
             with m.State("RELEASE"):
-                m.d.comb += self.o_release.valid.eq(1)
-                with m.If(self.o_release.ready):
+                m.d.comb += self.release.valid.eq(1)
+                with m.If(self.release.ready):
                     m.next = "IDLE"
         return m
