@@ -13,13 +13,17 @@ WAYS = 4
 LEAST_ROWS = 4
 
 
-def places(tables: Tables, context: Context, mac: int) -> list[int]:
-    """Rows of the memory that an address may be in, in the order in which they count."""
-    size = context.mac_size
+def places(size: int, mac: int) -> list[int]:
+    """Rows of a window that an address may be in, in the order in which they count."""
     if size < LEAST_ROWS or size & (size - 1):
         return []
     place = (mac ^ mac >> 16 ^ mac >> 32) & (size - 1)
-    rows = (context.mac_base + (place ^ way) for way in range(WAYS))
+    return [place ^ way for way in range(WAYS)]
+
+
+def _rows(tables: Tables, context: Context, mac: int) -> list[int]:
+    """The same rows of the memory, as far as it has them."""
+    rows = (context.mac_base + place for place in places(context.mac_size, mac))
     return [row for row in rows if row < tables.config.mac_rows]
 
 
@@ -33,13 +37,13 @@ def _known(tables: Tables, rows: list[int], mac: int) -> tuple[int, MacEntry] | 
 
 def find(tables: Tables, context: Context, mac: int) -> int | None:
     """Port of an address."""
-    known = _known(tables, places(tables, context, mac), mac)
+    known = _known(tables, _rows(tables, context, mac), mac)
     return None if known is None else known[1].port
 
 
 def learn(tables: Tables, context: Context, mac: int, port: int) -> None:
     """An address was seen as a source on a port."""
-    rows = places(tables, context, mac)
+    rows = _rows(tables, context, mac)
     known = _known(tables, rows, mac)
     if known is not None:
         row, entry = known

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "IPV4_BYTES", "IPV6_BYTES",
-           "PORTS_BYTES", "TCP", "UDP", "Frame", "Packet", "checksum_words", "parse", "update_checksum"]
+__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "ICMP", "ICMPV6", "IPV4_BYTES",
+           "IPV6_BYTES", "PORTS_BYTES", "TCP", "UDP", "Frame", "Packet", "checksum_words", "parse", "update_checksum"]
 
 ETHERNET_BYTES = 14
 TAG_BYTES = 4

@@ -190,6 +190,10 @@ class Tables:
         """What a router is on a port."""
         return self.row(Table.PORT, Port, router * self.config.ports + port)
 
+    def own_mac(self, router: int, port: int) -> int:
+        """A router's own MAC address on a port."""
+        return self.port(router, port).mac
+
     def data_ports(self, mask: int) -> tuple[int, ...]:
         """The ports of a mask of which a core with fewer than eight ports has only some."""
         return tuple(port for port in range(self.config.ports) if mask >> port & 1)
