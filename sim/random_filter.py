@@ -60,7 +60,7 @@ def _width(field: str) -> int:
 
 
 def _action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, int]:
-    weights = (1, 1, 1, 6) if setup.mode == RouterMode.SWITCHED else (6, 1, 1, 2)
+    weights = (1, 1, 1, 6) if setup.mode == RouterMode.SWITCHED else (8, 1, 1, 2)
     action = {str(name): rng.getrandbits(entry.width) for name, entry in ACTION_ROW
               if not str(name).startswith("set_")}
     action |= {name: int(rng.random() < 0.15) for name in REWRITES}
@@ -88,6 +88,7 @@ def _rule(config: CoreConfig, rng: Random, setup: RouterSetup, fields: int) -> F
 def random_rules(config: CoreConfig, rng: Random, setup: RouterSetup, count: int) -> list[FilterRule]:
     """Rules for a router, particular ones first; sometimes the last one matches everything."""
     fields = sorted((rng.choice((1, 1, 2, 2, 3, 4)) for _ in range(count)), reverse=True)
-    if fields and rng.random() < 0.4:
-        fields[-1] = 0
-    return [_rule(config, rng, setup, number) for number in fields]
+    rules = [_rule(config, rng, setup, number) for number in fields]
+    if rules and rng.random() < 0.4:
+        rules[-1].mask = {}
+    return rules

@@ -99,7 +99,7 @@ def _window_of(rng: Random, routes: list[Route], groups: list[Group]) -> tuple[l
 def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, rows: int) -> int:
     kind = rng.choices((AdjacencyKind.FORWARD, AdjacencyKind.LOCAL, AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE,
                         AdjacencyKind.UNREACHABLE, AdjacencyKind.INVALID, AdjacencyKind.ECMP, AdjacencyKind.MULTICAST),
-                       (16, 2, 1, 1, 1, 1, 3, 8))[0]
+                       (20, 2, 1.5, 1.5, 1, 1, 4, 6))[0]
     mine = [port for port in range(config.ports) if ports >> port & 1]
     port = rng.choice(mine) if mine and rng.random() < 0.9 else rng.randrange(16)
     mtu = rng.choice((1500, 1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
@@ -155,7 +155,7 @@ def _context(config: CoreConfig, rng: Random, number: int, mode: int) -> dict[st
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
         "fib_base": number * window, "fib_size": window, "adj_base": number * rows, "adj_size": rows,
         "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
-        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.6),
+        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.5),
         "policer_base": number * policers, "policer_size": policers, "mac_base": number * macs, "mac_size": macs,
         "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
     }
@@ -180,11 +180,23 @@ def _random_router(config: CoreConfig, rng: Random, number: int, mode: int, rout
     _random_vlans(config, rng, setup, owned)
     setup.peers = {port: [peer_mac(number, port)] for port in range(config.ports)
                    if context["guard"] >> port & 1 or rng.random() < 0.5}
+    _fit_vmac(config, rng, setup)
     setup.policers = [_policer(rng) if row or rng.random() < 0.1 else 0 for row in range(context["policer_size"])]
     if mode == RouterMode.BRIDGED:
         _add_macs(config, rng, setup)
     setup.rules = random_rules(config, rng, setup, min(context["filter_size"], MOST_RULES))
     return setup, FibImage(words)
+
+
+def _fit_vmac(config: CoreConfig, rng: Random, setup: RouterSetup) -> None:
+    """Leave entries out, so that the table is not more than 60 % full."""
+    most = config.vmac_slots * 6 // 10 // config.routers
+    setup.silent = set(rng.sample(range(config.ports), max(0, config.ports - most // 2)))
+    while len(list(setup.vmac_entries())) > most:
+        if setup.segments and (not setup.peers or rng.random() < 0.5):
+            setup.segments.pop(rng.randrange(len(setup.segments)))
+        else:
+            del setup.peers[rng.choice(sorted(setup.peers))]
 
 
 def _modes(config: CoreConfig, rng: Random) -> list[int]:
@@ -199,15 +211,15 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
     """Windows that are too short, too long or beyond the table, and routers that are off."""
     context = setup.context
     changes: tuple[tuple[float, dict[str, int]], ...] = (
-        (0.3, {"fib_size": rng.randint(1, words)}),
-        (0.3, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
+        (0.15, {"fib_size": rng.randint(1, words)}),
+        (0.15, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
         (0.1, {"filter_base": max(0, config.filter_rules - 2), "filter_size": 4095}),
         (0.1, {"filter_size": context["filter_size"] + 2}),
         (0.1, {"policer_base": config.policers - 1, "policer_size": 7}),
         (0.1, {"mac_size": rng.choice((0, 2, 3, context["mac_size"] + 1))}),
         (0.1, {"mac_base": config.mac_rows - 2}),
-        (0.08, {"enable": 0}),
-        (0.08, {"mode": UNKNOWN_MODE}),
+        (0.06, {"enable": 0}),
+        (0.06, {"mode": UNKNOWN_MODE}),
     )
     for probability, change in changes:
         if rng.random() < probability:

@@ -40,7 +40,7 @@ LEAF_BITS = FIB_LEAF["bits"].width
 #: First word of the root for IPv6 in a :class:`FibImage`; that for IPv4 is word 0.
 IPV6_ROOT = 1
 #: Pairs of hash seeds that are tried.
-MOST_SEEDS = 50
+MOST_SEEDS = 20
 
 
 class RowWrite(NamedTuple):
@@ -243,6 +243,7 @@ class RouterSetup:
     policers: list[int] = field(default_factory=list)               # rows
     macs: dict[int, int] = field(default_factory=dict)              # row of the MAC table's window -> row
     known: dict[int, int] = field(default_factory=dict)             # MAC address -> port, of the same
+    silent: set[int] = field(default_factory=set)                   # ports where its address is not in the VMAC-VE
 
     @property
     def mode(self) -> int:
@@ -269,7 +270,8 @@ class RouterSetup:
     def vmac_entries(self) -> Iterator[tuple[int, int, Role, int]]:
         """Keys of its entries: MAC address, port, role and VLAN id."""
         for port, mac in self.own.items():
-            yield mac, port, Role.OWN, self.vids.get(port, 0)
+            if port not in self.silent:
+                yield mac, port, Role.OWN, self.vids.get(port, 0)
         for port, macs in self.peers.items():
             for mac in macs:
                 yield mac, port, Role.PEER, self.vids.get(port, 0)
