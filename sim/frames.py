@@ -76,9 +76,9 @@ class FrameGenerator:
         """Any router; with ``port``, mostly one that is on it, and a routed one more often than others."""
         if port is None or self.rng.random() < 0.1:
             return self.rng.choice(self.scenario.routers)
-        here = [router for router in self.scenario.routers if router.context["ports"] >> port & 1]
-        return self.rng.choice([router for router in here if router.mode == RouterMode.ROUTED
-                                or self.rng.random() < 0.5] or self.scenario.routers)
+        here = [router for router in self.scenario.routers if router.context["ports"] >> port & 1 and (
+            router.mode == RouterMode.ROUTED or (port in dict(router.segments) and self.rng.random() < 0.5))]
+        return self.rng.choice(here or self.scenario.routers)
 
     def source_mac(self, router: RouterSetup, port: int) -> int:
         """A neighbour's address: mostly the router's peer if there is one, else anything, also another's peer."""
