@@ -28,8 +28,8 @@ def board(*, may_drop: bool = False) -> tuple[Scoreboard, list[tuple[int, bytes]
         frame = ethernet(scenario.routers[0].own[port], 0x060000000000, 0x0800,
                          ipv4(1, 11 << 24, bytes((number,)) * 30))
         scoreboard.enter(port, frame)
-        ((egress, sent, _),) = reference.receive(port, frame)
-        frames.append((egress, sent))
+        (output,) = reference.receive(port, frame)
+        frames.append((output.port, output.frame))
     return scoreboard, frames
 
 
@@ -104,9 +104,9 @@ def test_queue_statistics(stat, value, good):
     for frame in frames:
         scoreboard.leave(*frame)
     scoreboard.finish()
-    stats = {(port, stat): 0 for port in range(3) for stat in QueueStat}
-    stats |= {(port, QueueStat.FREE_CELLS): CONFIG.cells for port in range(3)}
-    stats |= {(1, QueueStat.ENQUEUED): 6, (1, QueueStat.HIGH_WATER): 2, (1, stat): value}
+    stats = {(router, port, stat): 0 for router in range(2) for port in range(3) for stat in QueueStat}
+    stats |= {(router, port, QueueStat.FREE_CELLS): CONFIG.cells for router in range(2) for port in range(3)}
+    stats |= {(0, 1, QueueStat.ENQUEUED): 6, (0, 1, QueueStat.HIGH_WATER): 2, (0, 1, stat): value}
     if good:
         scoreboard.check_queues(stats, GOOD)
     else:
