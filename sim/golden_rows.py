@@ -85,7 +85,7 @@ class Ecmp(NamedTuple):
     """An adjacency that stands for several."""
 
     first: int
-    count: int
+    count: int           # type: ignore[assignment]
 
 
 class Multicast(NamedTuple):
