@@ -8,7 +8,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import QUEUE_STATS, REASONS, HostStatus, OpStatus, QueueStat, RxError, Table
+from polyrouter.hdl.layouts import QUEUE_STATS, REASONS, HitStat, HostStatus, OpStatus, QueueStat, RxError, Table
 
 from .cocotb_stream import FrameSink, FrameSource, GmiiFrameSink, GmiiFrameSource, StreamClock
 from .frames import RxFrame
@@ -40,13 +40,17 @@ class CocotbBoard:
         Whether it is a ``GmiiCore``.
     may_drop : bool
         Buffers may be full, so that frames are missing.
+    policer_cycles, shaper_cycles : int
+        What ``Info.POLICER_CYCLES`` and ``Info.SHAPER_CYCLES`` must tell.
     """
 
-    def __init__(self, dut: Any, config: CoreConfig, *, gmii: bool = False, may_drop: bool = False):
+    def __init__(self, dut: Any, config: CoreConfig, *, gmii: bool = False, may_drop: bool = False,
+                 policer_cycles: int = 0, shaper_cycles: int = 0):
         self.dut = dut
         self.config = config
         self.gmii = gmii
-        self.model = GoldenModel(config, has_macs=gmii)
+        self.model = GoldenModel(config, has_macs=gmii, policer_cycles=policer_cycles,
+                                 shaper_cycles=shaper_cycles)
         self.scoreboard = Scoreboard(self.model, self.wire, may_drop=may_drop)
         self.period_ps = round(1e12 / config.clock_hz)
         self.sources: list[FrameSource | GmiiFrameSource] = []
@@ -189,11 +193,12 @@ class CocotbBoard:
         await self.cycles(600)
 
     async def check(self) -> None:
-        """Wait for the end of all traffic, then compare frames, every counter and every queue's statistics."""
+        """Wait for the end of all traffic, then compare frames, counters, hits of rules and statistics of queues."""
         await self.drain()
         self.scoreboard.finish()
         counters = await self.read_counters()
         self.scoreboard.check_counters(counters)
+        self.scoreboard.check_hits(await self.read_hits())
         self.scoreboard.check_queues(await self.read_queues(), counters)
 
     async def read_counters(self) -> dict[tuple[int, int, int], int]:
@@ -204,11 +209,22 @@ class CocotbBoard:
                                   for router, port, reason in keys])
         return {key: value for key, value in zip(keys, values, strict=True) if value}
 
-    async def read_queues(self) -> dict[tuple[int, QueueStat], int]:
-        """All statistics of all queues."""
-        keys = [(port, stat) for port in range(self.config.all_ports) for stat in QueueStat]
-        values = await self.read([Op.read(Table.QUEUE, 0, port * QUEUE_STATS + stat) for port, stat in keys])
+    async def read_queues(self) -> dict[tuple[int, int, QueueStat], int]:
+        """All statistics of all queues, by router and port."""
+        keys = [(router, port, stat) for router in range(self.config.routers + 1)
+                for port in range(self.config.all_ports) for stat in QueueStat]
+        values = await self.read([Op.read(Table.QUEUE, router, port * QUEUE_STATS + stat)
+                                  for router, port, stat in keys])
         return dict(zip(keys, values, strict=True))
+
+    async def read_hits(self) -> dict[int, int]:
+        """All rows of the hit table that a router's window reaches, by row of the memory."""
+        rows = {}
+        for router in range(self.config.routers):
+            base, size, rules = self.model.tables.window(Table.HIT, router) or (0, 0, 0)
+            for row in range(len(HitStat) * max(0, min(size, rules - base))):
+                rows[base * len(HitStat) + row] = Op.read(Table.HIT, router, row)
+        return dict(zip(rows, await self.read(list(rows.values())), strict=True))
 
     def pause_randomly(self, rng: Random, *, sources: float = 0.0, sinks: float = 0.0, longest: int = 10) -> None:
         """Let frame streams wait, before a beat with these probabilities."""

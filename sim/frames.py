@@ -4,19 +4,23 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
-from polyrouter.hdl.layouts import RxError
+from polyrouter.hdl.layouts import ADJACENCY_MULTICAST, HostFrameType, RouterMode, RxError, unpack
 
-from .golden import checksum_words
-from .tablegen import RouterSetup, Scenario
+from .host_frames import HostFrame
+from .packets import ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, LEAST, ethernet, ipv4, ipv6, l4_bytes, segment, with_tag
+from .random_filter import ETHERTYPES, L4_PORTS, PROTOCOLS, TOS
+from .tablegen import Group, RouterSetup, Scenario
 
 __all__ = ["FrameGenerator", "RxFrame", "ethernet", "ipv4", "ipv6"]
 
-LEAST = 60
 MOST_STANDARD = 1514
-ETHERNET_BYTES = 14
-IPV4_BYTES = 20
-IPV6_BYTES = 40
+TAG_BYTES = 4
+SERIAL_BYTES = 4
+GROUP_BIT = 1 << 40
+BROADCAST = (1 << 48) - 1
+RESERVED_GROUP = 0x0180C2000000
 LINK_LOCAL = 0xFE80 << 112
+FCS_BYTES = 4
 
 
 class RxFrame(NamedTuple):
@@ -27,39 +31,11 @@ class RxFrame(NamedTuple):
     error: RxError = RxError.NONE
 
 
-def ipv4(source: int, destination: int, payload: bytes, *, ttl: int = 64, ihl: int = 5, version: int = 4,
-         options: bytes = b"", total_length: int | None = None, checksum_error: int = 0, identification: int = 0,
-         protocol: int = 17) -> bytes:
-    """An IPv4 packet; ``checksum_error`` is added to a checksum that would be right."""
-    if total_length is None:
-        total_length = IPV4_BYTES + len(options) + len(payload)
-    header = b"".join((
-        bytes((version << 4 | ihl, 0)), total_length.to_bytes(2, "big"), identification.to_bytes(2, "big"), b"\x40\x00",
-        bytes((ttl, protocol)), b"\0\0", source.to_bytes(4, "big"), destination.to_bytes(4, "big"), options))
-    checksum = (~checksum_words(header) & 0xFFFF) + checksum_error & 0xFFFF
-    return header[:10] + checksum.to_bytes(2, "big") + header[12:] + payload
-
-
-def ipv6(source: int, destination: int, payload: bytes, *, hop_limit: int = 64, version: int = 6,
-         next_header: int = 17, payload_length: int | None = None, flow: int = 0) -> bytes:
-    """An IPv6 packet; ``flow`` is traffic class and flow label."""
-    length = len(payload) if payload_length is None else payload_length
-    return b"".join(((version << 28 | flow).to_bytes(4, "big"), length.to_bytes(2, "big"),
-                     bytes((next_header, hop_limit)), source.to_bytes(16, "big"), destination.to_bytes(16, "big"),
-                     payload))
-
-
-def ethernet(destination: int, source: int, ethertype: int, payload: bytes, *, least: int = LEAST) -> bytes:
-    """An Ethernet frame without FCS, padded with zeros to ``least`` bytes."""
-    frame = destination.to_bytes(6, "big") + source.to_bytes(6, "big") + ethertype.to_bytes(2, "big") + payload
-    return frame.ljust(least, b"\0")
-
-
 class FrameGenerator:
     """Makes frames for the routers of a scenario.
 
-    Every frame carries a serial number as the IPv4 identification, or at the start of its payload, and random bytes
-    thereafter, so that no two frames are alike.
+    Every frame carries a serial number at the start of its innermost payload, as far as there is room, and random bytes
+    thereafter, so that hardly any two frames are alike.
 
     Parameters
     ----------
@@ -79,8 +55,9 @@ class FrameGenerator:
         self.rng = rng
         self.serial = 0
         self._kinds: list[tuple[Callable[[int], RxFrame], int]] = [
-            (self.routed, 40), (self.any_length, 8), (self.bad_ipv4, 12), (self.options, 4), (self.other_ethertype, 4),
-            (self.group, 4), (self.arp, 2), (self.ipv6, 30), (self.bad_ipv6, 8), (self.stranger, 4),
+            (self.routed, 40), (self.any_length, 8), (self.bad_ipv4, 12), (self.options, 4), (self.fragment, 4),
+            (self.other_ethertype, 4), (self.group, 6), (self.arp, 2), (self.ipv6, 30), (self.bad_ipv6, 8),
+            (self.multicast, 20), (self.stranger, 4),
         ]
         if short_frames:
             self._kinds.append((self.truncated, 6))
@@ -93,9 +70,15 @@ class FrameGenerator:
         for _ in range(count):
             yield self.rng.choices(functions, weights)[0](self.rng.randrange(self.config.ports))
 
-    def router(self) -> RouterSetup:
-        """Any router."""
-        return self.rng.choice(self.scenario.routers)
+    # Parts
+
+    def router(self, port: int | None = None) -> RouterSetup:
+        """Any router; with ``port``, mostly one that is on it, and a routed one more often than others."""
+        if port is None or self.rng.random() < 0.1:
+            return self.rng.choice(self.scenario.routers)
+        here = [router for router in self.scenario.routers if router.context["ports"] >> port & 1 and (
+            router.mode == RouterMode.ROUTED or (port in dict(router.segments) and self.rng.random() < 0.5))]
+        return self.rng.choice(here or self.scenario.routers)
 
     def source_mac(self, router: RouterSetup, port: int) -> int:
         """A neighbour's address: mostly the router's peer if there is one, else anything, also another's peer."""
@@ -105,7 +88,36 @@ class FrameGenerator:
         other = self.router()
         if choice < 0.9 and other.peers.get(port):
             return self.rng.choice(other.peers[port])
-        return self.rng.getrandbits(48) & ~(1 << 40)
+        if choice < 0.95 and router.known:
+            return self.rng.choice(sorted(router.known))
+        return self.rng.getrandbits(48) & ~GROUP_BIT
+
+    def group_mac(self) -> int:
+        """Broadcast, or a group that may be one of IP, or of bridges."""
+        return self.rng.choice((BROADCAST, 0x01005E000005, 0x333300000001, RESERVED_GROUP | self.rng.getrandbits(4),
+                                self.rng.getrandbits(48) | GROUP_BIT))
+
+    def destination_mac(self, router: RouterSetup, port: int) -> int:
+        """The router's own address; for a bridge or a switch mostly another."""
+        if router.mode == RouterMode.ROUTED or self.rng.random() < 0.1:
+            return router.own[port]
+        if router.known and self.rng.random() < 0.5:
+            return self.rng.choice(sorted(router.known))
+        return self.group_mac() if self.rng.random() < 0.4 else self.rng.getrandbits(48) & ~GROUP_BIT
+
+    def tagged(self, router: RouterSetup, port: int, frame: bytes) -> bytes:
+        """The frame with the tag that it needs to reach a router, or with another, or two."""
+        if len(frame) + 2 * TAG_BYTES > self.config.max_frame - FCS_BYTES:
+            return frame
+        vid, choice = router.vids.get(port, 0), self.rng.random()
+        if router.mode != RouterMode.ROUTED or choice < 0.2:
+            vid = self.rng.choice([vid, *(other for at, other in router.segments if at == port)])
+        if choice < 0.06:
+            vid = self.rng.choice((0, 1, 2, 100, self.rng.getrandbits(12)))
+        if vid == 0 and choice < 0.88:
+            return frame
+        frame = with_tag(frame, vid | self.rng.getrandbits(4) << 12)
+        return with_tag(frame, vid) if choice > 0.98 else frame
 
     def destination_ip(self, router: RouterSetup, *, ipv6: bool = False) -> int:
         """Mostly an address inside one of the router's prefixes."""
@@ -119,37 +131,82 @@ class FrameGenerator:
     def payload(self, length: int) -> bytes:
         """Random bytes after the serial number."""
         self.serial += 1
-        return (self.serial.to_bytes(4, "big") + self.rng.randbytes(max(0, length - 4)))[:length]
+        return (self.serial.to_bytes(SERIAL_BYTES, "big") + self.rng.randbytes(max(0, length - SERIAL_BYTES)))[:length]
 
-    def _to(self, router: RouterSetup, port: int, ethertype: int, payload: bytes, least: int = LEAST) -> RxFrame:
-        return RxFrame(port, ethernet(router.own[port], self.source_mac(router, port), ethertype, payload, least=least))
-
-    def ip_to(self, router: RouterSetup, port: int, length: int, *, destination: int | None = None,
-              **fields) -> RxFrame:
-        """An IPv4 frame of ``length`` bytes to a router; further arguments as :func:`ipv4` has them."""
-        if destination is None:
-            destination = self.destination_ip(router)
-        payload = self.payload(length - ETHERNET_BYTES - IPV4_BYTES - len(fields.get("options", b"")))
-        fields.setdefault("identification", self.serial & 0xFFFF)
-        packet = ipv4(self.rng.getrandbits(32), destination, payload, **fields)
-        return self._to(router, port, 0x0800, packet, least=0)
+    def transport(self, protocol: int, source: int, destination: int, length: int, *, ipv6: bool = False) -> bytes:
+        """A segment of ``length`` bytes, with its header if there is room for it and a serial number."""
+        header = l4_bytes(protocol)
+        if length < header + SERIAL_BYTES:
+            return self.payload(length)
+        return segment(protocol, source, destination, (self.rng.choice(L4_PORTS), self.rng.choice(L4_PORTS)),
+                       self.payload(length - header), ipv6=ipv6, has_checksum=self.rng.random() < 0.9)
 
     def length(self) -> int:
         """A frame length: the short ones and the longest more often than those between."""
-        most = self.config.max_frame - 4
+        most = self.config.max_frame - FCS_BYTES
         return self.rng.choice((LEAST, LEAST, self.rng.randint(LEAST, 128), self.rng.randint(LEAST, MOST_STANDARD),
                                 MOST_STANDARD, most))
 
+    def usual_length(self) -> int:
+        """Mostly short."""
+        return self.length() if self.rng.random() < 0.3 else self.rng.randint(LEAST, 140)
+
+    # Frames for a router
+
+    def emit(self, router: RouterSetup, port: int, ethertype: int, payload: bytes, *, least: int = LEAST,
+             dmac: int | None = None) -> RxFrame:
+        """A frame for a router."""
+        destination = self.destination_mac(router, port) if dmac is None else dmac
+        frame = ethernet(destination, self.source_mac(router, port), ethertype, payload, least=least)
+        return RxFrame(port, self.tagged(router, port, frame))
+
+    def ip_to(self, router: RouterSetup, port: int, length: int, *, source: int | None = None,
+              destination: int | None = None, padding: int = 0, dmac: int | None = None, **fields) -> RxFrame:
+        """An IPv4 frame of ``length`` bytes and a tag to a router; further arguments as :func:`.packets.ipv4`."""
+        source = self.rng.getrandbits(32) if source is None else source
+        destination = self.destination_ip(router) if destination is None else destination
+        fields.setdefault("protocol", self.rng.choice(PROTOCOLS))
+        fields.setdefault("tos", self.rng.choice(TOS))
+        room = length - ETHERNET_BYTES - IPV4_BYTES - len(fields.get("options", b"")) - padding
+        if padding:
+            fields["total_length"] = length - ETHERNET_BYTES - padding
+        payload = self.transport(fields["protocol"], source, destination, room) + self.rng.randbytes(padding)
+        fields.setdefault("identification", self.serial & 0xFFFF)
+        packet = ipv4(source, destination, payload, **fields)
+        return self.emit(router, port, 0x0800, packet, least=0, dmac=dmac)
+
+    def ipv6_to(self, router: RouterSetup, port: int, length: int, *, source: int | None = None,
+                destination: int | None = None, padding: int = 0, dmac: int | None = None, **fields) -> RxFrame:
+        """An IPv6 frame of ``length`` bytes and a tag to a router; further arguments as :func:`.packets.ipv6`."""
+        source = self.rng.getrandbits(128) if source is None else source
+        destination = self.destination_ip(router, ipv6=True) if destination is None else destination
+        fields.setdefault("next_header", self.rng.choice((6, 17, *PROTOCOLS[:5], 43, 44, 60)))
+        room = length - ETHERNET_BYTES - IPV6_BYTES - padding
+        if padding:
+            fields["payload_length"] = room
+        payload = self.transport(fields["next_header"], source, destination, room, ipv6=True)
+        flow = self.rng.choice(TOS) << 20 | self.rng.getrandbits(20)
+        packet = ipv6(source, destination, payload + self.rng.randbytes(padding), flow=flow, **fields)
+        return self.emit(router, port, 0x86DD, packet, least=0, dmac=dmac)
+
+    def _padding(self, length: int, header: int) -> int:
+        return self.rng.choice((0, 0, 0, self.rng.randint(0, length - ETHERNET_BYTES - header)))
+
     def routed(self, port: int) -> RxFrame:
         """A good IPv4 frame, mostly with a short payload and sometimes with trailing padding."""
-        length = self.length() if self.rng.random() < 0.3 else self.rng.randint(LEAST, 140)
-        padding = self.rng.choice((0, 0, 0, self.rng.randint(0, length - ETHERNET_BYTES - IPV4_BYTES)))
-        return self.ip_to(self.router(), port, length, ttl=self.rng.choice((2, 64, 255, self.rng.randint(2, 255))),
-                          total_length=length - ETHERNET_BYTES - padding)
+        length = self.usual_length()
+        return self.ip_to(self.router(port), port, length, ttl=self.rng.choice((2, 64, 255, self.rng.randint(2, 255))),
+                          padding=self._padding(length, IPV4_BYTES))
 
     def any_length(self, port: int) -> RxFrame:
         """A good IPv4 frame of any length that is allowed."""
-        return self.ip_to(self.router(), port, self.rng.randint(LEAST, MOST_STANDARD))
+        return self.ip_to(self.router(port), port, self.rng.randint(LEAST, MOST_STANDARD))
+
+    def fragment(self, port: int) -> RxFrame:
+        """A fragment: the first, a later or the last one."""
+        return self.ip_to(self.router(port), port, self.usual_length(),
+                          fragment=self.rng.choice((0x2000, 0x2000 | self.rng.getrandbits(13),
+                                                    self.rng.randint(1, 0x1FFF))))
 
     def bad_ipv4(self, port: int) -> RxFrame:
         """An IPv4 frame with one thing wrong."""
@@ -160,78 +217,98 @@ class FrameGenerator:
             {"checksum_error": self.rng.choice((1, 0xFFFE, 0x100, self.rng.randint(1, 0xFFFE)))},
             {"total_length": total + self.rng.randint(1, 2000)}, {"total_length": self.rng.randint(0, 19)},
             {"ihl": 15, "total_length": self.rng.randint(20, 59)}, {"total_length": 20}, {"total_length": 65535},
-            {"ttl": 1, "checksum_error": 1},
+            {"total_length": self.rng.randint(20, 40)}, {"ttl": 1, "checksum_error": 1},
         ))
-        return self.ip_to(self.router(), port, length, **fields)
+        return self.ip_to(self.router(port), port, length, **fields)
 
     def options(self, port: int) -> RxFrame:
         """An IPv4 frame with options, TTL and checksum sometimes wrong too."""
         words = self.rng.randint(1, 10)
-        return self.ip_to(self.router(), port, self.rng.randint(LEAST + 40, 200), ihl=5 + words,
+        return self.ip_to(self.router(port), port, self.rng.randint(LEAST + 40, 200), ihl=5 + words,
                           options=self.rng.randbytes(4 * words), ttl=self.rng.choice((0, 1, 64)),
                           checksum_error=self.rng.choice((0, 1)))
 
-    def other_ethertype(self, port: int) -> RxFrame:
-        """A frame for a router that isn't IP, or that is not even long enough for an EtherType to mean much."""
-        ethertype = self.rng.choice((0x0806, 0x8100, 0x88CC, 0x0801, 0x0008, 0x0800, self.rng.getrandbits(16)))
-        return self._to(self.router(), port, ethertype, self.payload(self.rng.randint(46, 200)))
-
-    def group(self, port: int) -> RxFrame:
-        """A broadcast or multicast frame."""
-        destination = self.rng.choice(((1 << 48) - 1, 0x01005E000005, 0x333300000001,
-                                       self.rng.getrandbits(48) | 1 << 40))
-        payload = self.payload(self.rng.choice((46, 46, self.rng.randint(46, 300))))
-        return RxFrame(port, ethernet(destination, self.source_mac(self.router(), port), 0x0800, payload))
-
-    def arp(self, port: int) -> RxFrame:
-        """An ARP request to everyone."""
-        source = self.source_mac(self.router(), port)
-        body = bytes.fromhex("0001080006040001") + source.to_bytes(6, "big") + self.payload(14)
-        return RxFrame(port, ethernet((1 << 48) - 1, source, 0x0806, body))
-
-    def ipv6_to(self, router: RouterSetup, port: int, length: int, *, source: int | None = None,
-                destination: int | None = None, **fields) -> RxFrame:
-        """An IPv6 frame of ``length`` bytes to a router; further arguments as :func:`ipv6`."""
-        if destination is None:
-            destination = self.destination_ip(router, ipv6=True)
-        payload = self.payload(length - ETHERNET_BYTES - IPV6_BYTES)
-        packet = ipv6(self.rng.getrandbits(128) if source is None else source, destination, payload,
-                      flow=self.rng.getrandbits(28), **fields)
-        return self._to(router, port, 0x86DD, packet, least=0)
-
     def ipv6(self, port: int) -> RxFrame:
         """A good IPv6 frame, sometimes with trailing padding, or of any length."""
-        length = self.length() if self.rng.random() < 0.3 else self.rng.randint(LEAST, 140)
-        padding = self.rng.choice((0, 0, 0, self.rng.randint(0, length - ETHERNET_BYTES - IPV6_BYTES)))
-        hop_limit = self.rng.choice((2, 64, 255, self.rng.randint(2, 255)))
-        return self.ipv6_to(self.router(), port, length, hop_limit=hop_limit,
-                            payload_length=length - ETHERNET_BYTES - IPV6_BYTES - padding,
-                            next_header=self.rng.choice((6, 17, 43, 44, 58, 60)))
+        length = self.usual_length()
+        return self.ipv6_to(self.router(port), port, length,
+                            hop_limit=self.rng.choice((2, 64, 255, self.rng.randint(2, 255))),
+                            padding=self._padding(length, IPV6_BYTES))
 
     def bad_ipv6(self, port: int) -> RxFrame:
         """An IPv6 frame with something that is not for the fast path, or wrong."""
         length = self.rng.randint(LEAST, 100)
         link_local = LINK_LOCAL | self.rng.getrandbits(118)
-        return self.ipv6_to(self.router(), port, length, **self.rng.choice((
+        return self.ipv6_to(self.router(port), port, length, **self.rng.choice((
             {"hop_limit": 0}, {"hop_limit": 1}, {"version": self.rng.choice((0, 4, 5, 7, 15))}, {"next_header": 0},
             {"payload_length": length - ETHERNET_BYTES - IPV6_BYTES + self.rng.randint(1, 2000)},
             {"payload_length": 65535}, {"payload_length": 0}, {"destination": link_local}, {"source": link_local},
             {"next_header": 0, "hop_limit": 1}, {"source": link_local, "destination": link_local ^ 1 << 118},
-            {"destination": link_local, "hop_limit": 0},
+            {"destination": link_local, "hop_limit": 0}, {"payload_length": self.rng.randint(0, 4)},
         )))
+
+    def other_ethertype(self, port: int) -> RxFrame:
+        """A frame for a router that isn't IP, or that is not even long enough for an EtherType to mean much."""
+        ethertype = self.rng.choice((*ETHERTYPES, 0x8100, 0x0801, 0x0008, 0x0800, self.rng.getrandbits(16)))
+        return self.emit(self.router(port), port, ethertype, self.payload(self.rng.randint(46, 200)))
+
+    # Frames for several, or for none
+
+    def group(self, port: int) -> RxFrame:
+        """A broadcast or multicast frame, of IP or not."""
+        router, length = self.router(port), self.rng.choice((LEAST, LEAST, self.rng.randint(LEAST, 300)))
+        make = self.rng.choice((self.ip_to, self.ipv6_to))
+        return make(router, port, length, dmac=self.group_mac(), destination=self.rng.choice((
+            None, 0xE0000005, 0xEF010203, 0xFF02 << 112 | 1, 0xFF05 << 112 | 2)) if make == self.ipv6_to else
+            self.rng.choice((None, 0xE0000005, 0xEF010203, 0xFFFFFFFF)))
+
+    def arp(self, port: int) -> RxFrame:
+        """An ARP request to everyone."""
+        router = self.router(port)
+        body = bytes.fromhex("0001080006040001") + self.payload(20)
+        return self.emit(router, port, 0x0806, body, dmac=BROADCAST)
+
+    def multicast(self, port: int) -> RxFrame:
+        """An IP multicast packet for a group of a router, mostly from a right source, and often on the right port."""
+        router = self.rng.choice([router for router in self.scenario.routers if router.groups] or [self.router()])
+        if not router.groups:
+            return self.group(port)
+        group = self.rng.choice(router.groups)
+        route = self.rng.choice(group.sources)
+        bits = route.bits
+        source = route.prefix | self.rng.getrandbits(bits) >> route.length
+        if self.rng.random() < 0.1:
+            source = LINK_LOCAL if group.ipv6 else self.rng.getrandbits(bits)
+        destination = group.address | self.rng.getrandbits(bits) >> group.length
+        if self.rng.random() < 0.6:
+            right = unpack(ADJACENCY_MULTICAST, router.adjacencies[route.adjacency])["port"]
+            port = right if right < self.config.ports else port
+        return self._to_group(router, port, group, source, destination)
+
+    def _to_group(self, router: RouterSetup, port: int, group: Group, source: int, destination: int) -> RxFrame:
+        length = self.usual_length()
+        hops = self.rng.choice((1, 2, 64, 64, 64, 255))
+        if group.ipv6:
+            return self.ipv6_to(router, port, length, source=source, destination=destination, hop_limit=hops,
+                                padding=self._padding(length, IPV6_BYTES),
+                                dmac=0x3333 << 32 | destination & 0xFFFFFFFF)
+        return self.ip_to(router, port, length, source=source, destination=destination, ttl=hops,
+                          dmac=0x01005E << 24 | destination & 0x7FFFFF,
+                          checksum_error=self.rng.choice((0, 0, 0, 0, 0, 1)),
+                          fragment=self.rng.choice((0x4000, 0, 0, 0x2000)))
 
     def stranger(self, port: int) -> RxFrame:
         """A frame for a MAC address that no router has on this port."""
         router = self.router()
         elsewhere = [mac for at, mac in router.own.items() if at != port] or [0x02FFFFFFFFFF]
-        destination = self.rng.choice((self.rng.getrandbits(48) & ~(1 << 40), self.rng.choice(elsewhere),
+        destination = self.rng.choice((self.rng.getrandbits(48) & ~GROUP_BIT, self.rng.choice(elsewhere),
                                        router.own[port] ^ 1 << self.rng.randrange(40)))
-        return RxFrame(port, ethernet(destination, self.source_mac(router, port), 0x0800, self.payload(46)))
+        return self.emit(router, port, 0x0800, self.payload(46), dmac=destination)
 
     def truncated(self, port: int) -> RxFrame:
         """An IP frame cut anywhere before the 60 bytes that a wire can carry."""
         make = self.rng.choice((self.ip_to, self.ipv6_to))
-        return RxFrame(port, make(self.router(), port, LEAST).frame[:self.rng.randint(1, LEAST - 1)])
+        return RxFrame(port, make(self.router(port), port, LEAST).frame[:self.rng.randint(1, LEAST - 1)])
 
     def bad_at_mac(self, port: int) -> RxFrame:
         """A frame that a MAC marks: wrong FCS, error from the PHY, too short or too long."""
@@ -241,5 +318,23 @@ class FrameGenerator:
             if self.rng.random() < 0.7:
                 frame = frame[:self.rng.randint(1, LEAST - 1)]
             else:
-                frame = frame.ljust(self.config.max_frame - 4 + self.rng.randint(1, 30), b"\x55")
+                frame = frame.ljust(self.config.max_frame - FCS_BYTES + self.rng.randint(1, 30), b"\x55")
         return RxFrame(port, frame, error)
+
+    def host_frame(self, source: bytes) -> bytes:
+        """Mostly an INJECT, tagged or not, sometimes something malformed."""
+        rng, config = self.rng, self.config
+        frame = self.payload(rng.choice((14, 60, rng.randint(14, 300))))
+        if rng.random() < 0.4:
+            frame = with_tag(frame, rng.getrandbits(16))
+        inject = HostFrame.inject(rng.randrange(config.routers), rng.randrange(config.ports), frame, source=source)
+        if rng.random() < 0.3:
+            for name, value in rng.choice((
+                {"version": 2}, {"ethertype": 0x0800}, {"type": HostFrameType.PUNT}, {"type": 9},
+                {"port": config.ports}, {"length": len(frame) + 100}, {"length": 13}, {"router": config.routers},
+                {"router": 65535}, {"type": HostFrameType.REQUEST, "length": 8},
+                {"type": HostFrameType.REQUEST, "length": 0}, {"type": HostFrameType.RESPONSE},
+            )).items():
+                setattr(inject, name, value)
+        octets = inject.to_bytes()
+        return octets if rng.random() < 0.9 else octets[:rng.randint(14, 31)]

@@ -1,10 +1,11 @@
 """Golden model of the data plane: ``docs/dataplane.md`` in Python, bit-exact, without a notion of time.
 
-Frames are taken one at a time and whole, queues never fill, and a table write takes effect between two frames. What the
-RTL drops because a buffer was full is for the test bench to allow for.
+Frames are taken one at a time and whole, queues never fill, buckets are never refilled, addresses do not age, and a
+table write takes effect between two frames. What the RTL drops because a buffer was full is for the test bench to allow
+for, and so is what it lets through because a bucket was refilled.
 """
 
-from ipaddress import IPv6Address
+from collections import Counter
 from typing import NamedTuple
 
 from polyrouter.hdl.config import HOST_HEADER_BYTES, CoreConfig
@@ -12,26 +13,34 @@ from polyrouter.hdl.layouts import (
     HOST_ETHERTYPE,
     HOST_VERSION,
     MAX_OPS,
-    AdjacencyKind,
+    FilterAction,
     HostFrameType,
     QueueStat,
     Reason,
     Role,
+    RouterMode,
     RxError,
+    Table,
+    TrafficClass,
 )
 
+from .golden_bridge import bridged, learn
 from .golden_control import ControlEngine
-from .golden_tables import Adjacency, Context, RouteFault, Tables
+from .golden_filter import matching_rule, passes_policers, sent_by_rule, with_class
+from .golden_packet import ETHERNET_BYTES, Frame, checksum_words, parse, update_checksum
+from .golden_rewrite import egress_tci, rewritten, stored_tci, tagged
+from .golden_route import routed, routed_group
+from .golden_rows import Action, Context
+from .golden_tables import Tables
+from .golden_verdict import Verdict
 from .host_frames import BOARD_MAC, BROADCAST, OP_BYTES, HostFrame
 
 __all__ = ["GoldenModel", "Output", "checksum_words", "update_checksum"]
 
-ETHERNET_BYTES = 14
-IPV4_BYTES = 20
-IPV6_BYTES = 40
-ETHERTYPE_IPV4 = b"\x08\x00"
-ETHERTYPE_IPV6 = b"\x86\xdd"
 FCS_BYTES = 4
+NO_ACTION = Action()
+#: What is dropped without a copy for the host, even if everything is mirrored.
+NOT_MIRRORED = frozenset({Reason.DROP_MALFORMED, Reason.DROP_POLICER})
 
 
 class Output(NamedTuple):
@@ -40,59 +49,21 @@ class Output(NamedTuple):
     port: int
     frame: bytes
     event: tuple[int, int, int] | None = None       # None for responses, which aren't counted
+    traffic_class: int = TrafficClass.NORMAL
+    replicated: bool = False                        # made from a group frame, one for each router that asks
 
 
-def checksum_words(octets: bytes) -> int:
-    """One's complement sum of big-endian 16-bit words, folded (RFC 1071); 0xFFFF for a header that is right."""
-    total = sum(int.from_bytes(octets[i:i + 2], "big") for i in range(0, len(octets), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
+class _Owners(NamedTuple):
+    """Routers of the three VMAC-VE entries that a frame meets."""
 
+    own: int | None
+    peer: int | None
+    segment: int | None
 
-def update_checksum(checksum: int, before: int, after: int) -> int:
-    """Checksum after a 16-bit word of the header has changed, RFC 1624 equation 3."""
-    total = (~checksum & 0xFFFF) + (~before & 0xFFFF) + after
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-class _Packet(NamedTuple):
-    """What the decisions depend on, of an IP packet whose header is well formed."""
-
-    ipv6: bool
-    destination: int
-    total_length: int
-    ttl: int
-    options: bool
-    checksum_ok: bool
-    to_link: bool
-    from_link: bool
-
-
-def _ipv4(frame: bytes) -> _Packet | None:
-    header = frame[ETHERNET_BYTES:ETHERNET_BYTES + IPV4_BYTES]
-    if len(header) < IPV4_BYTES:
-        return None
-    version, ihl = header[0] >> 4, header[0] & 15
-    total_length = int.from_bytes(header[2:4], "big")
-    if version != 4 or ihl < 5 or ihl * 4 > total_length or total_length > len(frame) - ETHERNET_BYTES:
-        return None
-    return _Packet(False, int.from_bytes(header[16:20], "big"), total_length, header[8], ihl > 5,
-                   checksum_words(header) == 0xFFFF, False, False)
-
-
-def _ipv6(frame: bytes) -> _Packet | None:
-    header = frame[ETHERNET_BYTES:ETHERNET_BYTES + IPV6_BYTES]
-    if len(header) < IPV6_BYTES or header[0] >> 4 != 6:
-        return None
-    total_length = IPV6_BYTES + int.from_bytes(header[4:6], "big")
-    if total_length > len(frame) - ETHERNET_BYTES:
-        return None
-    source, destination = (IPv6Address(header[k:k + 16]) for k in (8, 24))
-    return _Packet(True, int(destination), total_length, header[7], header[6] == 0, True,
-                   destination.is_link_local, source.is_link_local)
+    def router(self, *, group: bool) -> int | None:
+        """The frame's router."""
+        first = self.peer if group else self.own
+        return self.segment if first is None else first
 
 
 class GoldenModel:
@@ -104,6 +75,8 @@ class GoldenModel:
         Parameters of the core.
     has_macs : bool
         What ``Info.HAS_MACS`` tells.
+    policer_cycles, shaper_cycles : int
+        What ``Info.POLICER_CYCLES`` and ``Info.SHAPER_CYCLES`` tell.
 
     Attributes
     ----------
@@ -115,29 +88,32 @@ class GoldenModel:
         Where punted frames are sent to.
     """
 
-    def __init__(self, config: CoreConfig, *, has_macs: bool = False):
+    def __init__(self, config: CoreConfig, *, has_macs: bool = False, policer_cycles: int = 0, shaper_cycles: int = 0):
         self.config = config
         self.tables = Tables(config)
-        self.control = ControlEngine(self.tables, self.queue_stat, has_macs=has_macs)
+        self.control = ControlEngine(self.tables, self.queue_stat, has_macs=has_macs, policer_cycles=policer_cycles,
+                                     shaper_cycles=shaper_cycles)
         self.host_mac = BROADCAST
-        self._enqueued = [0] * config.all_ports
+        self._enqueued: Counter[tuple[int, int]] = Counter()
 
     @property
     def counters(self) -> dict[tuple[int, int, int], int]:
         """Counters that are not zero, by router, ingress port and reason."""
         return self.tables.counters
 
-    def queue_stat(self, port: int, stat: QueueStat) -> int:
-        """A queue's statistic when nothing is waiting. The high-water mark is the least that is possible."""
+    def queue_stat(self, router: int, port: int, stat: QueueStat) -> int:
+        """Statistic of a router's queues when nothing is waiting. The high-water mark is the least that is possible."""
         match stat:
             case QueueStat.ENQUEUED:
-                return self._enqueued[port]
+                return self._enqueued[router, port]
             case QueueStat.HIGH_WATER:
-                return min(1, self._enqueued[port])
+                return min(1, self._enqueued[router, port])
             case QueueStat.FREE_CELLS:
                 return self.config.cells
             case _:
                 return 0
+
+    # What comes in
 
     def receive(self, port: int, frame: bytes, error: RxError = RxError.NONE) -> list[Output]:
         """Take a frame, without FCS, at a data port; gives the frames that leave, in order."""
@@ -145,20 +121,7 @@ class GoldenModel:
             return self._drop(self.config.no_router, port, Reason.DROP_FCS)
         if error == RxError.LENGTH or not ETHERNET_BYTES <= len(frame) <= self.config.max_frame - FCS_BYTES:
             return self._drop(self.config.no_router, port, Reason.DROP_LENGTH)
-
-        dmac = int.from_bytes(frame[0:6], "big")
-        peer = self.tables.vmac(int.from_bytes(frame[6:12], "big"), port, Role.PEER)
-        if frame[0] & 1:
-            return self._group(port, frame, peer)
-        router = self.tables.vmac(dmac, port, Role.OWN)
-        if router is None:
-            return self._drop(self.config.no_router, port, Reason.DROP_NO_ROUTER)
-        context = self.tables.context(router)
-        if not context.routed or not context.ports >> port & 1:
-            return self._drop(router, port, Reason.DROP_DISABLED)
-        if context.guard >> port & 1 and peer != router:
-            return self._drop(router, port, Reason.DROP_SOURCE)
-        return self._routed(router, context, port, frame)
+        return self._process(parse(port, frame))
 
     def host_receive(self, frame: bytes, error: RxError = RxError.NONE) -> list[Output]:
         """Take a frame, without FCS, at the host port; gives the frames that leave, in order."""
@@ -172,11 +135,7 @@ class GoldenModel:
         self.host_mac = request.source
         if request.type == HostFrameType.REQUEST:
             return [Output(host_port, self.control.request(request).to_bytes())]
-
-        context = self.tables.context(request.router)
-        if not context.routed or not context.ports >> request.port & 1:
-            return self._drop(request.router, host_port, Reason.DROP_INJECT)
-        return self._send(request.router, host_port, Reason.INJECTED, request.port, request.payload)
+        return self._inject(request.router, request.port, parse(host_port, request.payload))
 
     def _well_formed(self, frame: HostFrame) -> bool:
         length = frame.length or 0
@@ -189,80 +148,131 @@ class GoldenModel:
             return length % OP_BYTES == 0 and 1 <= length // OP_BYTES <= MAX_OPS
         return False
 
+    def _inject(self, router: int, egress: int, frame: Frame) -> list[Output]:
+        context = self.tables.context(router)
+        if not context.on or not context.ports >> egress & 1:
+            return self._drop(router, frame.port, Reason.DROP_INJECT)
+        verdict = Verdict(Reason.INJECTED, (egress,), traffic_class=TrafficClass.CONTROL)
+        return self._send(router, frame, self._mirrored(verdict, context, NO_ACTION), NO_ACTION)
+
+    # Which router takes it
+
+    def _process(self, frame: Frame) -> list[Output]:
+        own = None if frame.group else self.tables.vmac(frame.dmac, frame.port, Role.OWN, frame.vid)
+        owners = _Owners(own, self.tables.vmac(frame.smac, frame.port, Role.PEER, frame.vid),
+                         self.tables.vmac(0, frame.port, Role.SEGMENT, frame.vid))
+        router = owners.router(group=frame.group)
+        if frame.group:
+            if router is None or not self._takes_group(router, frame, owners):
+                return self._replicate(frame, owners)
+            return self._admitted(router, frame, owners)
+        if router is None:
+            return self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
+        context = self.tables.context(router)
+        if not context.on or not context.ports >> frame.port & 1:
+            return self._drop(router, frame.port, Reason.DROP_DISABLED)
+        if context.routed and owners.own is None:
+            return self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
+        if not context.admits(frame.port, is_peer=owners.peer == router):
+            return self._drop(router, frame.port, Reason.DROP_SOURCE)
+        return self._admitted(router, frame, owners)
+
+    def _takes_group(self, router: int, frame: Frame, owners: _Owners) -> bool:
+        context = self.tables.context(router)
+        if not context.admits(frame.port, is_peer=owners.peer == router):
+            return False
+        return not context.routed or bool(
+            context.multicast and frame.packet is not None and frame.packet.multicast)
+
+    def _replicate(self, frame: Frame, owners: _Owners) -> list[Output]:
+        """Group delivery: a copy to every router that asks for it."""
+        outputs = []
+        punt = Verdict.punt(Reason.PUNT_GROUP, control=True)
+        for router in range(self.config.routers):
+            context = self.tables.context(router)
+            if (context.routed and context.group >> frame.port & 1
+                    and context.admits(frame.port, is_peer=owners.peer == router)
+                    and self.tables.port(router, frame.port).vid == frame.vid
+                    and owners.segment in (None, router)):
+                outputs += self._send(router, frame, punt, NO_ACTION, replicated=True)
+        return outputs or self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
+
+    # What it does with it
+
+    def _admitted(self, router: int, frame: Frame, owners: _Owners) -> list[Output]:
+        tables, context = self.tables, self.tables.context(router)
+        rule = matching_rule(tables, context, frame)
+        action = NO_ACTION if rule is None else tables.row(Table.ACTION, Action, rule)
+        if rule is not None:
+            tables.count_hit(rule, frame.received)
+        ruled = self._by_rule(context, action)
+        verdict = with_class(self._by_mode(context, frame, owners) if ruled is None else ruled, action)
+        verdict = self._mirrored(verdict, context, action)
+        if verdict.sent and not passes_policers(tables, context, action, frame):
+            return self._drop(router, frame.port, Reason.DROP_POLICER)
+        if (context.mode == RouterMode.BRIDGED and context.learn and not frame.smac >> 40 & 1
+                and (ruled is None or not ruled.dropped)):
+            learn(tables, context, frame.smac, frame.port)
+        return self._send(router, frame, verdict, action)
+
+    def _by_rule(self, context: Context, action: Action) -> Verdict | None:
+        """What the filter makes of a frame; None if it goes on."""
+        match action.action:
+            case FilterAction.DROP:
+                return Verdict.drop(Reason.DROP_FILTER)
+            case FilterAction.PUNT:
+                return Verdict.punt(Reason.PUNT_FILTER)
+            case FilterAction.SEND:
+                return sent_by_rule(self.tables, context, action)
+        return Verdict.drop(Reason.DROP_FILTER) if context.mode == RouterMode.SWITCHED else None
+
+    def _by_mode(self, context: Context, frame: Frame, owners: _Owners) -> Verdict:
+        if context.mode == RouterMode.BRIDGED:
+            return bridged(self.tables, context, frame, is_own=owners.own is not None)
+        if frame.group:
+            assert frame.packet is not None
+            return routed_group(self.tables, context, frame, frame.packet)
+        return routed(self.tables, context, frame)
+
+    def _mirrored(self, verdict: Verdict, context: Context, action: Action) -> Verdict:
+        if not (context.mirror or action.mirror) or verdict.host is not None:
+            return verdict
+        if verdict.dropped and verdict.reason in NOT_MIRRORED:
+            return verdict
+        return verdict._replace(host=Reason.PUNT_MIRROR)
+
+    # What goes out
+
     def _drop(self, router: int, port: int, reason: Reason) -> list[Output]:
         self.tables.count(router, port, reason)
         return []
 
-    def _send(self, router: int, port: int, reason: Reason, egress: int, frame: bytes) -> list[Output]:
-        self.tables.count(router, port, reason)
-        self._enqueued[egress] += 1
-        return [Output(egress, frame, (router, port, reason))]
-
-    def _punt(self, router: int, port: int, reason: Reason, frame: bytes) -> list[Output]:
-        punted = HostFrame(HostFrameType.PUNT, frame, destination=self.host_mac, source=BOARD_MAC, router=router,
-                           port=port, reason=reason)
-        return self._send(router, port, reason, self.config.host_port, punted.to_bytes())
-
-    def _group(self, port: int, frame: bytes, peer: int | None) -> list[Output]:
+    def _send(self, router: int, frame: Frame, verdict: Verdict, action: Action, *, replicated: bool = False
+              ) -> list[Output]:
+        """Make all copies; a frame is stored once, so that they share its changes but those of a port."""
         outputs = []
-        for router in range(self.config.routers):
-            context = self.tables.context(router)
-            if (context.routed and context.ports >> port & 1 and context.group >> port & 1
-                    and (not context.guard >> port & 1 or peer == router)):
-                outputs += self._punt(router, port, Reason.PUNT_GROUP, frame)
-        return outputs or self._drop(self.config.no_router, port, Reason.DROP_NO_ROUTER)
+        octets, tci = frame.octets, frame.tci
+        if verdict.reason is not None and verdict.dropped:
+            self.tables.count(router, frame.port, verdict.reason)
+        elif verdict.reason is not None:
+            octets, tci = rewritten(frame, verdict, action), stored_tci(frame, action)
+            for egress in verdict.ports:
+                port = self.tables.port(router, egress)
+                copy = octets
+                if verdict.routed and not action.set_smac:
+                    copy = octets[:6] + port.mac.to_bytes(6, "big") + octets[12:]
+                copy = tagged(copy, egress_tci(verdict.reason, tci, action, port.vid))
+                outputs.append(self._copy(Output(egress, copy, (router, frame.port, verdict.reason),
+                                                 verdict.traffic_class)))
+        if verdict.host is not None:
+            punted = HostFrame(HostFrameType.PUNT, octets, destination=self.host_mac, source=BOARD_MAC, router=router,
+                               port=frame.port, reason=verdict.host, tci=tci or 0)
+            outputs.append(self._copy(Output(self.config.host_port, punted.to_bytes(),
+                                             (router, frame.port, verdict.host), verdict.host_class, replicated)))
+        return outputs
 
-    def _routed(self, router: int, context: Context, port: int, frame: bytes) -> list[Output]:
-        if frame[12:14] == ETHERTYPE_IPV4:
-            packet = _ipv4(frame)
-        elif frame[12:14] == ETHERTYPE_IPV6:
-            packet = _ipv6(frame)
-        else:
-            return self._punt(router, port, Reason.PUNT_NOT_IP, frame)
-        if packet is None:
-            return self._drop(router, port, Reason.DROP_MALFORMED)
-
-        adjacency, fault = None, False
-        try:
-            adjacency = self._adjacency(context, packet)
-        except RouteFault:
-            fault = True
-
-        if packet.to_link or (adjacency is not None and adjacency.kind == AdjacencyKind.LOCAL):
-            return self._punt(router, port, Reason.PUNT_LOCAL, frame)
-        if packet.options:
-            return self._punt(router, port, Reason.PUNT_OPTIONS, frame)
-        if packet.ttl <= 1:
-            return self._punt(router, port, Reason.PUNT_TTL, frame)
-        if not packet.checksum_ok:
-            return self._drop(router, port, Reason.DROP_CHECKSUM)
-        if fault:
-            return self._drop(router, port, Reason.DROP_FAULT)
-        if packet.from_link or adjacency is None or adjacency.kind == AdjacencyKind.UNREACHABLE:
-            return self._punt(router, port, Reason.PUNT_NO_ROUTE, frame)
-        if adjacency.kind == AdjacencyKind.BLACKHOLE:
-            return self._drop(router, port, Reason.DROP_BLACKHOLE)
-        if adjacency.kind == AdjacencyKind.UNRESOLVED:
-            return self._punt(router, port, Reason.PUNT_UNRESOLVED, frame)
-        # ``ports`` has eight bits, of which a core with fewer ports does not have the upper ones
-        if adjacency.port >= self.config.ports or not context.ports >> adjacency.port & 1:
-            return self._drop(router, port, Reason.DROP_FAULT)
-        if packet.total_length > adjacency.mtu:
-            return self._punt(router, port, Reason.PUNT_MTU, frame)
-        return self._send(router, port, Reason.FORWARDED, adjacency.port, self._rewrite(router, adjacency, frame))
-
-    def _adjacency(self, context: Context, packet: _Packet) -> Adjacency | None:
-        row = self.tables.route(context, packet.destination, ipv6=packet.ipv6)
-        return None if row is None else self.tables.adjacency(context, row)
-
-    def _rewrite(self, router: int, adjacency: Adjacency, frame: bytes) -> bytes:
-        addresses = adjacency.mac.to_bytes(6, "big") + self.tables.own_mac(router, adjacency.port).to_bytes(6, "big")
-        if frame[12:14] == ETHERTYPE_IPV6:
-            return addresses + frame[12:21] + bytes([frame[21] - 1]) + frame[22:]
-        ttl_protocol = int.from_bytes(frame[22:24], "big")
-        checksum = int.from_bytes(frame[24:26], "big")
-        after = ttl_protocol - 0x100
-        return b"".join((
-            addresses, frame[12:22], after.to_bytes(2, "big"),
-            update_checksum(checksum, ttl_protocol, after).to_bytes(2, "big"), frame[26:],
-        ))
+    def _copy(self, output: Output) -> Output:
+        assert output.event is not None
+        self.tables.count(*output.event)
+        self._enqueued[output.event[0], output.port] += 1
+        return output

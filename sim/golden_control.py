@@ -5,7 +5,9 @@ from collections.abc import Callable
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
     INFO_MAGIC,
+    QUEUE_STATS,
     REASONS,
+    HitStat,
     HostFrameType,
     HostStatus,
     Info,
@@ -22,7 +24,9 @@ from .host_frames import BOARD_MAC, HostFrame, Op
 
 __all__ = ["ControlEngine"]
 
-STATS_PER_PORT = 8
+#: Tables for which the router is ignored, and those in which "none" has rows.
+OF_THE_BOARD = frozenset({Table.INFO, Table.REGISTER, Table.VMAC})
+WITH_NO_ROUTER = frozenset({Table.COUNTER, Table.QUEUE, Table.QUOTA})
 WORD_MASK = (1 << 64) - 1
 
 
@@ -33,10 +37,12 @@ class ControlEngine:
     ----------
     tables : Tables
         What is accessed.
-    queue_stat : Callable[[int, QueueStat], int]
-        Gives the value of a queue's statistic.
+    queue_stat : Callable[[int, int, QueueStat], int]
+        Gives the value of a statistic of a router's queues at a port.
     has_macs : bool
         What ``Info.HAS_MACS`` tells.
+    policer_cycles, shaper_cycles : int
+        What ``Info.POLICER_CYCLES`` and ``Info.SHAPER_CYCLES`` tell.
 
     Attributes
     ----------
@@ -44,7 +50,8 @@ class ControlEngine:
         Sequence number of the next request.
     """
 
-    def __init__(self, tables: Tables, queue_stat: Callable[[int, QueueStat], int], *, has_macs: bool = False):
+    def __init__(self, tables: Tables, queue_stat: Callable[[int, int, QueueStat], int], *, has_macs: bool = False,
+                 policer_cycles: int = 0, shaper_cycles: int = 0):
         self.tables = tables
         self.config: CoreConfig = tables.config
         self.expected = 0
@@ -56,7 +63,9 @@ class ControlEngine:
             Info.DATA_WIDTH: config.data_width, Info.VMAC_SLOTS: config.vmac_slots, Info.FIB_WORDS: config.fib_words,
             Info.ADJACENCIES: config.adjacencies, Info.BUFFER_BYTES: config.buffer_bytes,
             Info.CELL_BYTES: config.cell_bytes, Info.QUEUE_FRAMES: config.queue_frames,
-            Info.MAX_FRAME: config.max_frame, Info.HAS_MACS: int(has_macs),
+            Info.MAX_FRAME: config.max_frame, Info.HAS_MACS: int(has_macs), Info.FILTER_RULES: config.filter_rules,
+            Info.POLICERS: config.policers, Info.MAC_ROWS: config.mac_rows, Info.CLOCK_HZ: int(config.clock_hz),
+            Info.POLICER_CYCLES: policer_cycles, Info.SHAPER_CYCLES: shaper_cycles,
         }
 
     def request(self, frame: HostFrame) -> HostFrame:
@@ -93,7 +102,7 @@ class ControlEngine:
         if table == Table.INFO:
             return self._info[Info(row)]
         if table == Table.QUEUE:
-            return self._queue_stat(row // STATS_PER_PORT, QueueStat(row % STATS_PER_PORT))
+            return self._queue_stat(router, row // QUEUE_STATS, QueueStat(row % QUEUE_STATS))
         return self.tables.read(table, router, row)
 
     def check(self, op: Op) -> OpStatus:
@@ -105,10 +114,8 @@ class ControlEngine:
         if op.table not in frozenset(Table):
             return OpStatus.BAD_TABLE
         table = Table(op.table)
-        if table not in (Table.INFO, Table.REGISTER, Table.VMAC, Table.QUEUE):
-            routers = self.config.routers + (table == Table.COUNTER)
-            if op.router >= routers:
-                return OpStatus.BAD_ROUTER
+        if table not in OF_THE_BOARD and op.router >= self.config.routers + (table in WITH_NO_ROUTER):
+            return OpStatus.BAD_ROUTER
         status = self._check_row(table, op.router, op.row)
         if status != OpStatus.OK:
             return status
@@ -120,24 +127,16 @@ class ControlEngine:
 
     def _check_row(self, table: Table, router: int, row: int) -> OpStatus:
         config = self.config
-        if table in (Table.FIB, Table.ADJACENCY):
-            context = self.tables.context(router)
-            base, size, rows = ((context.fib_base, context.fib_size, config.fib_words) if table == Table.FIB
-                                else (context.adj_base, context.adj_size, config.adjacencies))
+        window = self.tables.window(table, router)
+        if window is not None:
+            base, size, rows = window
+            if table == Table.HIT:
+                row //= len(HitStat)
             return OpStatus.OK if row < size and base + row < rows else OpStatus.WINDOW
-        match table:
-            case Table.INFO:
-                good = row < len(Info)
-            case Table.REGISTER:
-                good = row < len(Register)
-            case Table.VMAC:
-                good = row < config.vmac_slots
-            case Table.CONTEXT:
-                good = row == 0
-            case Table.PORT:
-                good = row < config.ports
-            case Table.COUNTER:
-                good = row < config.all_ports * REASONS
-            case _:
-                good = row < config.all_ports * STATS_PER_PORT and row % STATS_PER_PORT < len(QueueStat)
+        limits = {
+            Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: config.vmac_slots, Table.CONTEXT: 1,
+            Table.PORT: config.ports, Table.COUNTER: config.all_ports * REASONS,
+            Table.QUEUE: config.all_ports * QUEUE_STATS, Table.SHAPER: config.all_ports, Table.QUOTA: 1,
+        }
+        good = row < limits[table] and (table != Table.QUEUE or row % QUEUE_STATS < len(QueueStat))
         return OpStatus.OK if good else OpStatus.BAD_ROW

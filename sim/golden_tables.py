@@ -1,15 +1,12 @@
 """Tables of the golden model: raw rows, read through the layouts, and the look-ups that ``docs/dataplane.md`` has."""
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from amaranth.lib import data
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
     ADDRESS_BITS,
-    ADJACENCY_ROW,
-    CONTEXT_ROW,
+    ECMP_HASH_BITS,
     FIB_BRANCH,
     FIB_LEAF,
     FIB_LEVELS,
@@ -18,13 +15,18 @@ from polyrouter.hdl.layouts import (
     ROWS,
     VMAC_ROW,
     AdjacencyKind,
+    HitStat,
     Register,
     Role,
-    RouterMode,
     Table,
 )
 
-__all__ = ["Adjacency", "Branch", "Context", "Leaf", "RouteFault", "Tables", "vmac_hash", "vmac_key"]
+from .golden_rows import LAYOUTS, Adjacency, Context, Ecmp, Multicast, Policer, Port, VmacSlot, decoder
+
+__all__ = ["Adjacency", "Branch", "Context", "Leaf", "Multicast", "RouteFault", "Tables", "toeplitz_keys", "vmac_hash",
+           "vmac_key"]
+
+Row = TypeVar("Row")
 
 RESULT_BITS = 18
 LEAF_BITS = FIB_LEAF["bits"].width
@@ -32,36 +34,6 @@ LEAF_BITS = FIB_LEAF["bits"].width
 
 class RouteFault(Exception):
     """A walk of the FIB, or the adjacency that it found, is outside of the router's window."""
-
-
-class Context(NamedTuple):
-    """A router's context registers."""
-
-    enable: int
-    mode: int
-    ports: int
-    group: int
-    guard: int
-    fib_base: int
-    fib_size: int
-    ipv4_root: int
-    adj_base: int
-    adj_size: int
-    ipv6_root: int
-
-    @property
-    def routed(self) -> bool:
-        """Whether the router takes frames at all."""
-        return bool(self.enable) and self.mode == RouterMode.ROUTED
-
-
-class Adjacency(NamedTuple):
-    """A next hop, or what to do instead."""
-
-    kind: int
-    port: int
-    mac: int
-    mtu: int
 
 
 class Branch(NamedTuple):
@@ -83,36 +55,24 @@ class Leaf(NamedTuple):
     result: int
 
 
-@dataclass(frozen=True)
-class _VmacSlot:
-    key: int
-    router: int
+_branch = decoder(FIB_BRANCH, Branch._fields)
+_leaf = decoder(FIB_LEAF, Leaf._fields)
+_KEY_SHIFTS = {"port": VMAC_ROW["port"].offset, "vid": VMAC_ROW["vid"].offset, "role": VMAC_ROW["role"].offset}
 
 
-def _decoder(layout: data.StructLayout, names: tuple[str, ...]):
-    fields = [(layout[name].offset, (1 << layout[name].width) - 1) for name in names]
-
-    def decode(bits: int) -> list[int]:
-        return [bits >> offset & mask for offset, mask in fields]
-
-    return decode
+def vmac_key(mac: int, port: int, role: int, vid: int = 0) -> int:
+    """Key of a VMAC-VE entry: the low bits of its row."""
+    return mac | port << _KEY_SHIFTS["port"] | vid << _KEY_SHIFTS["vid"] | role << _KEY_SHIFTS["role"]
 
 
-_context = _decoder(CONTEXT_ROW, Context._fields)
-_adjacency = _decoder(ADJACENCY_ROW, Adjacency._fields)
-_branch = _decoder(FIB_BRANCH, Branch._fields)
-_leaf = _decoder(FIB_LEAF, Leaf._fields)
-_vmac = _decoder(VMAC_ROW, ("mac", "port", "role", "valid", "router"))
-
-
-def vmac_key(mac: int, port: int, role: Role) -> int:
-    """Key of a VMAC-VE entry."""
-    return mac | port << 48 | role << 52
+def toeplitz_keys(seeds: tuple[int, int]) -> tuple[int, int]:
+    """Keys K_0 and K_1 of the two hashes, from the registers."""
+    return seeds[0] | seeds[1] << 64, seeds[1] | seeds[0] << 64
 
 
 @lru_cache(maxsize=1 << 16)
 def vmac_hash(seed: int, key: int, index_bits: int) -> int:
-    """Toeplitz hash of a VMAC-VE key: the seed, shifted by the position of every set bit, added without carry."""
+    """Toeplitz hash: ``seed`` shifted right by the position of every set bit of ``key``, added without carry."""
     result = 0
     while key:
         low = key & -key
@@ -138,28 +98,46 @@ class Tables:
     def __init__(self, config: CoreConfig):
         self.config = config
         self.counters: dict[tuple[int, int, int], int] = {}
-        self._rows: dict[Table, dict[int, int]] = {
-            table: {} for table in (Table.REGISTER, Table.VMAC, Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY)}
-        self._contexts: dict[int, Context] = {}
-        self._adjacencies: dict[int, Adjacency] = {}
+        #: Bytes that are in the bucket of each row of the policer table that was written.
+        self.tokens: dict[int, int] = {}
+        self._rows: dict[Table, dict[int, int]] = {table: {} for table in _STORED}
+        self._rows[Table.REGISTER][Register.SHARED_CELLS] = config.cells
+        self._decoded: dict[tuple[Table, type], dict[int, Any]] = {}
         self._words: dict[int, Branch | Leaf] = {}
-        self._slots: dict[int, _VmacSlot | None] = {}
 
     # Raw rows
 
     def address(self, table: Table, router: int, row: int) -> int:
         """Row of the memory that (``router``, ``row``) of the control engine means; window checks are the caller's."""
         match table:
-            case Table.CONTEXT:
+            case Table.CONTEXT | Table.QUOTA:
                 return router
             case Table.PORT:
                 return router * self.config.ports + row
-            case Table.FIB:
-                return self.context(router).fib_base + row
-            case Table.ADJACENCY:
-                return self.context(router).adj_base + row
+            case Table.SHAPER:
+                return router * self.config.all_ports + row
+            case Table.HIT:
+                return self.context(router).filter_base * len(HitStat) + row
             case _:
-                return row
+                window = self.window(table, router)
+                return row if window is None else window[0] + row
+
+    def window(self, table: Table, router: int) -> tuple[int, int, int] | None:
+        """Base and size of a router's window of a table, and the rows of the table; None if it has no windows."""
+        context, config = self.context(router), self.config
+        match table:
+            case Table.FIB:
+                return context.fib_base, context.fib_size, config.fib_words
+            case Table.ADJACENCY:
+                return context.adj_base, context.adj_size, config.adjacencies
+            case Table.FILTER | Table.ACTION | Table.HIT:
+                return context.filter_base, context.filter_size, config.filter_rules
+            case Table.POLICER:
+                return context.policer_base, context.policer_size, config.policers
+            case Table.MAC:
+                return context.mac_base, context.mac_size, config.mac_rows
+            case _:
+                return None
 
     def read(self, table: Table, router: int, row: int) -> int:
         """A row, whole."""
@@ -172,12 +150,26 @@ class Tables:
         value &= (1 << ROWS[table]) - 1
         if table == Table.COUNTER:
             self.counters[router, row >> 5, row & 31] = value
-            return
-        address = self.address(table, router, row)
+        else:
+            self.write_at(table, self.address(table, router, row), value)
+
+    def write_at(self, table: Table, address: int, value: int) -> None:
+        """Put a row of the memory in place."""
         self._rows[table][address] = value
-        cache: dict[Table, dict] = {Table.CONTEXT: self._contexts, Table.ADJACENCY: self._adjacencies,
-                                    Table.FIB: self._words, Table.VMAC: self._slots}
-        cache.get(table, {}).pop(address, None)
+        for (of, _), rows in self._decoded.items():
+            if of == table:
+                rows.pop(address, None)
+        if table == Table.FIB:
+            self._words.pop(address, None)
+        elif table == Table.POLICER:
+            self.tokens[address] = self.row(table, Policer, address).burst
+
+    def row(self, table: Table, kind: type[Row], address: int) -> Row:
+        """A row of the memory, decoded."""
+        rows = self._decoded.setdefault((table, kind), {})
+        if address not in rows:
+            rows[address] = kind(*_DECODERS[kind](self._rows[table].get(address, 0)))
+        return rows[address]
 
     def count(self, router: int, port: int, reason: int) -> None:
         """Count an event."""
@@ -192,33 +184,45 @@ class Tables:
 
     def context(self, router: int) -> Context:
         """Context registers of a router."""
-        context = self._contexts.get(router)
-        if context is None:
-            context = self._contexts[router] = Context(*_context(self._rows[Table.CONTEXT].get(router, 0)))
-        return context
+        return self.row(Table.CONTEXT, Context, router)
+
+    def port(self, router: int, port: int) -> Port:
+        """What a router is on a port."""
+        return self.row(Table.PORT, Port, router * self.config.ports + port)
 
     def own_mac(self, router: int, port: int) -> int:
         """A router's own MAC address on a port."""
-        return self._rows[Table.PORT].get(router * self.config.ports + port, 0)
+        return self.port(router, port).mac
 
-    def vmac(self, mac: int, port: int, role: Role) -> int | None:
-        """Router of the VMAC-VE entry for these three, if there is one."""
-        key = vmac_key(mac, port, role)
+    def data_ports(self, mask: int) -> tuple[int, ...]:
+        """The ports of a mask of which a core with fewer than eight ports has only some."""
+        return tuple(port for port in range(self.config.ports) if mask >> port & 1)
+
+    def count_hit(self, rule: int, length: int) -> None:
+        """Count a frame that matched a rule of the memory."""
+        rows = self._rows[Table.HIT]
+        for stat, more in (HitStat.FRAMES, 1), (HitStat.BYTES, length):
+            address = rule * len(HitStat) + stat
+            rows[address] = rows.get(address, 0) + more & (1 << ROWS[Table.HIT]) - 1
+
+    @property
+    def hits(self) -> dict[int, int]:
+        """Rows of the hit table's memory that are not zero."""
+        return {address: value for address, value in self._rows[Table.HIT].items() if value}
+
+    def vmac(self, mac: int, port: int, role: Role, vid: int = 0) -> int | None:
+        """Router of the VMAC-VE entry for these four, if there is one."""
+        key = vmac_key(mac, port, role, vid)
         bits = self.config.vmac_index_bits
-        for k, register in enumerate((Register.HASH_SEED_0, Register.HASH_SEED_1)):
-            index = vmac_hash(self.register(register), key, bits)
+        seeds = self.register(Register.HASH_SEED_0), self.register(Register.HASH_SEED_1)
+        for k, seed in enumerate(toeplitz_keys(seeds)):
+            index = vmac_hash(seed, key, bits)
             for way in (0, 1):
-                slot = self._slot((k * 2 + way) << bits | index)
-                if slot is not None and slot.key == key:
+                slot = self.row(Table.VMAC, VmacSlot, (k * 2 + way) << bits | index)
+                if (slot.valid and slot.router < self.config.routers
+                        and vmac_key(slot.mac, slot.port, slot.role, slot.vid) == key):
                     return slot.router
         return None
-
-    def _slot(self, row: int) -> _VmacSlot | None:
-        if row not in self._slots:
-            mac, port, role, valid, router = _vmac(self._rows[Table.VMAC].get(row, 0))
-            known = valid and router < self.config.routers
-            self._slots[row] = _VmacSlot(vmac_key(mac, port, Role(role)), router) if known else None
-        return self._slots[row]
 
     def fib_row(self, context: Context, row: int) -> int:
         """Address of a word of a router's FIB window.
@@ -288,24 +292,68 @@ class Tables:
         results = self._rows[Table.FIB].get(self.fib_row(context, indirect // RESULTS_PER_WORD), 0)
         return results >> RESULT_BITS * (indirect % RESULTS_PER_WORD) & (1 << RESULT_BITS) - 1
 
+    def _adjacency_row(self, context: Context, row: int, kind: type[Row]) -> Row:
+        address = context.adj_base + row
+        if row >= context.adj_size or address >= self.config.adjacencies:
+            raise RouteFault
+        return self.row(Table.ADJACENCY, kind, address)
+
     def adjacency(self, context: Context, row: int) -> Adjacency:
         """An adjacency of a router.
 
         Raises
         ------
         RouteFault
-            If ``row`` is outside the window or the table, or its kind is one that means nothing.
+            If ``row`` is outside the window or the table, or its kind is the invalid one.
         """
-        address = context.adj_base + row
-        if row >= context.adj_size or address >= self.config.adjacencies:
-            raise RouteFault
-        adjacency = self._adjacencies.get(address)
-        if adjacency is None:
-            bits = self._rows[Table.ADJACENCY].get(address, 0)
-            adjacency = self._adjacencies[address] = Adjacency(*_adjacency(bits))
-        if adjacency.kind not in _KINDS:
+        adjacency = self._adjacency_row(context, row, Adjacency)
+        if adjacency.kind == AdjacencyKind.INVALID:
             raise RouteFault
         return adjacency
 
+    def next_hop(self, context: Context, row: int, flow_key: int) -> Adjacency:
+        """An adjacency of a router, for a flow if it is one of several.
 
-_KINDS = frozenset(AdjacencyKind) - {AdjacencyKind.INVALID}
+        Raises
+        ------
+        RouteFault
+            As :meth:`adjacency`; also if a group has no members, or groups as members.
+        """
+        adjacency = self.adjacency(context, row)
+        if adjacency.kind != AdjacencyKind.ECMP:
+            return adjacency
+        group = self._adjacency_row(context, row, Ecmp)
+        if not group.count:
+            raise RouteFault
+        flow_hash = vmac_hash(context.ecmp_seed, flow_key, ECMP_HASH_BITS)
+        adjacency = self.adjacency(context, group.first + (flow_hash * group.count >> ECMP_HASH_BITS))
+        if adjacency.kind == AdjacencyKind.ECMP:
+            raise RouteFault
+        return adjacency
+
+    def group_ports(self, context: Context, row: int) -> Multicast:
+        """An adjacency of a router, as one of a multicast group.
+
+        Raises
+        ------
+        RouteFault
+            If ``row`` is outside the window or the table.
+        """
+        return self._adjacency_row(context, row, Multicast)
+
+    def group_route(self, context: Context, source: int, group: int, *, ipv6: bool) -> int | None:
+        """The adjacency, relative to the router's window, for a multicast packet.
+
+        Raises
+        ------
+        RouteFault
+            If one of both walks leaves the window, or does not end.
+        """
+        root = self.route(context, group, ipv6=ipv6)
+        if root is None:
+            return None
+        return self.route(context._replace(ipv4_root=root, ipv6_root=root), source, ipv6=ipv6)
+
+
+_STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE}
+_DECODERS = {kind: decoder(layout, kind._fields) for kind, layout in LAYOUTS.items()}   # type: ignore[attr-defined]

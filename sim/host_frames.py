@@ -73,6 +73,7 @@ class HostFrame:
     reason: int = 0
     expected: int = 0
     length: int | None = None
+    tci: int = 0
     version: int = HOST_VERSION
     ethertype: int = field(default=HOST_ETHERTYPE)
 
@@ -95,7 +96,7 @@ class HostFrame:
             "ethertype": int.from_bytes(self.ethertype.to_bytes(2, "big"), "little"),
             "version": self.version, "type": self.type, "sequence": self.sequence, "router": self.router,
             "port": self.port, "reason": self.reason, "expected": self.expected,
-            "length": len(self.payload) if self.length is None else self.length,
+            "length": len(self.payload) if self.length is None else self.length, "tci": self.tci,
         })
         return header.to_bytes(HOST_HEADER_BYTES, "little") + self.payload
 
@@ -111,7 +112,6 @@ class HostFrame:
         if len(frame) < HOST_HEADER_BYTES:
             raise ValueError(f"a host frame has at least {HOST_HEADER_BYTES} bytes, not {len(frame)}")
         values = unpack(HOST_HEADER, int.from_bytes(frame[:HOST_HEADER_BYTES], "little"))
-        del values["reserved"]
         fields: dict[str, Any] = {
             **values,
             "destination": values["destination"].to_bytes(6, "little"),

@@ -1,7 +1,7 @@
 """Compares what a core does with what the golden model says, frame by frame and counter by counter."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from polyrouter.hdl.layouts import HostFrameType, QueueStat, Reason, RxError
@@ -13,20 +13,33 @@ __all__ = ["Scoreboard"]
 
 SENT = frozenset(reason for reason in Reason if not reason.name.startswith("DROP"))
 
+Event = tuple[int, int, int]
+
 
 class Expected(NamedTuple):
-    """A frame that has to come out."""
+    """A copy that has to come out."""
 
     frame: bytes
-    event: tuple[int, int, int]
+    event: Event
+    entry: int                  # number of the frame that it is a copy of
+    replicated: bool
+
+
+class Order(NamedTuple):
+    """Copies at an egress port that agree in these keep their order."""
+
+    ingress: int
+    router: int
+    traffic_class: int
+    replicated: bool
 
 
 class Scoreboard:
     """Takes frames in the order in which they enter a core, and what comes out of it.
 
-    Frames with the same ingress and egress port must come out in order; frames of different ingress ports may overtake
-    each other. Copies of group frames have an order of their own: they are enqueued when they have been made, so that
-    other frames may overtake them on the way to the host port.
+    Copies of one router, one class and one ingress port must come out of an egress port in order; all others may
+    overtake each other. Copies of group frames to routers have an order of their own: they are enqueued when they have
+    been made, so that other frames may overtake them on the way to the host port.
 
     Parameters
     ----------
@@ -58,19 +71,22 @@ class Scoreboard:
         self.responses: deque[HostFrame] = deque()
         self.received = 0
         self._wire = wire
-        # For each egress port: a queue for each ingress port, then one more for each, of copies of group frames
-        ports = self.config.all_ports
-        self._expected: list[list[deque[Expected]]] = [[deque() for _ in range(2 * ports)] for _ in range(ports)]
+        self._entries: list[int] = []               # copies of each frame that entered and has any
+        self._expected: list[dict[Order, deque[Expected]]] = [{} for _ in range(self.config.all_ports)]
+
+    @property
+    def _waiting(self) -> Iterator[Expected]:
+        return (item for queues in self._expected for queue in queues.values() for item in queue)
 
     @property
     def outstanding(self) -> int:
         """Frames that are still to come out."""
-        return sum(len(queue) for queues in self._expected for queue in queues)
+        return sum(len(queue) for queues in self._expected for queue in queues.values())
 
     @property
     def outstanding_bytes(self) -> int:
         """Bytes of the frames that are still to come out."""
-        return sum(len(item.frame) for queues in self._expected for queue in queues for item in queue)
+        return sum(len(item.frame) for item in self._waiting)
 
     def enter(self, port: int, frame: bytes, error: RxError = RxError.NONE) -> None:
         """A frame enters at a data port."""
@@ -81,12 +97,16 @@ class Scoreboard:
         self.expect(self.model.host_receive(frame, error))
 
     def expect(self, outputs: list[Output]) -> None:
-        """Frames that must come out."""
-        for port, frame, event in outputs:
+        """Frames that must come out, all copies of one."""
+        entry, copies = len(self._entries), 0
+        for port, frame, event, traffic_class, replicated in outputs:
             if event is not None:
-                _, ingress, reason = event
-                queue = ingress + self.config.all_ports * (reason == Reason.PUNT_GROUP)
-                self._expected[port][queue].append(Expected(self._wire(frame), event))
+                copies += 1
+                order = Order(event[1], event[0], traffic_class, replicated)
+                self._expected[port].setdefault(order, deque()).append(
+                    Expected(self._wire(frame), event, entry, replicated))
+        if copies:
+            self._entries.append(copies)
 
     def leave(self, port: int, frame: bytes) -> None:
         """A frame came out."""
@@ -96,7 +116,7 @@ class Scoreboard:
             if host_frame.type == HostFrameType.RESPONSE:
                 self.responses.append(host_frame)
                 return
-        queues = self._expected[port]
+        queues = self._expected[port].values()
         for queue in queues:
             if queue and queue[0].frame == frame:
                 queue.popleft()
@@ -111,7 +131,7 @@ class Scoreboard:
         self.errors.append(f"unexpected at port {port}: {frame.hex()}\n  awaited: " + "\n  or ".join(
             f"{queue[0].frame.hex()} {self._describe(queue[0].event)}" for queue in queues if queue))
 
-    def _describe(self, event: tuple[int, int, int]) -> str:
+    def _describe(self, event: Event) -> str:
         router, port, reason = event
         return f"(router {router}, ingress port {port}, {Reason(reason).name})"
 
@@ -124,7 +144,7 @@ class Scoreboard:
             If a frame was wrong, or is missing although none may be.
         """
         for port, queues in enumerate(self._expected):
-            for queue in queues:
+            for queue in queues.values():
                 if self.may_drop:
                     self.missing += [(port, item) for item in queue]
                 elif queue:
@@ -133,70 +153,112 @@ class Scoreboard:
                 queue.clear()
         assert not self.errors, "\n".join([f"{len(self.errors)} errors", *self.errors[:5]])
 
-    def check_counters(self, actual: Mapping[tuple[int, int, int], int]) -> None:
+    def check_counters(self, actual: Mapping[Event, int]) -> None:
         """Compare all counters, after :meth:`finish`.
 
-        Where nothing may be dropped, every counter must be the model's. Else every frame that is missing must be
-        counted as one that found no room, once and under its own ports and router.
+        Where nothing may be dropped, every counter must be the model's. Else every copy that is missing must be
+        counted as one that found no room, once and under its own ports and router; but a frame of which all copies are
+        missing may have been dropped before they were made, and was then counted once.
 
         Raises
         ------
         AssertionError
             If a counter is wrong.
         """
-        expected: Counter[tuple[int, int, int]] = Counter()
-        expected.update(self.model.counters)
+        expected: Counter[Event] = Counter(self.model.counters)
         expected.subtract(item.event for _, item in self.missing)
-        host_port, no_router = self.config.host_port, self.config.no_router
-        wrong = []
-        if not self.may_drop:
+        if self.may_drop:
+            wrong = self._wrong_with_drops(expected, actual)
+        else:
             wrong = [(key, expected[key], actual.get(key, 0)) for key in {*expected, *actual}
                      if expected[key] != actual.get(key, 0)]
-        else:
-            overflow = {port: actual.get((no_router, port, Reason.DROP_OVERFLOW), 0)
-                        for port in range(self.config.all_ports)}
-            refused: Counter[tuple[int, int, int]] = Counter(
-                (item.event[0], item.event[1],
-                 Reason.DROP_PUNT_QUEUE if egress == host_port else Reason.DROP_QUEUE)
-                for egress, item in self.missing)
-            for key in {*expected, *actual, *refused}:
-                _, port, reason = key
-                is_, most = actual.get(key, 0), expected[key] + refused[key]
-                if reason == Reason.DROP_OVERFLOW:
-                    continue
-                # Frames that overflowed are among those missing, and among those that would have been dropped anyway
-                least = most if reason in SENT or not overflow[port] else 0
-                if not least <= is_ <= most:
-                    wrong.append((key, most, is_))
-            for port in range(self.config.all_ports):
-                came_in = sum(count for key, count in self.model.counters.items() if key[1] == port)
-                counted = sum(count for key, count in actual.items() if key[1] == port)
-                if came_in != counted:
-                    wrong.append(((-1, port, -1), came_in, counted))
         assert not wrong, "counters (router, ingress port, reason): " + ", ".join(
             f"{router}, {port}, {Reason(reason).name if reason in list(Reason) else 'all'}: "
             f"expected {should}, read {is_}" for (router, port, reason), should, is_ in sorted(wrong)[:20])
 
-    def check_queues(self, actual: Mapping[tuple[int, QueueStat], int], counters: Mapping[tuple[int, int, int], int]
-                     ) -> None:
-        """Compare the statistics of all queues when they are empty, after :meth:`finish`.
+    def _lost_whole(self) -> dict[int, list[Expected]]:
+        """Frames of which no copy came out."""
+        lost: dict[int, list[Expected]] = {}
+        for _, item in self.missing:
+            lost.setdefault(item.entry, []).append(item)
+        return {entry: items for entry, items in lost.items() if len(items) == self._entries[entry]}
+
+    def _wrong_with_drops(self, expected: Counter[Event], actual: Mapping[Event, int]) -> list[tuple[Event, int, int]]:
+        no_router, ports = self.config.no_router, range(self.config.all_ports)
+        overflow = [actual.get((no_router, port, Reason.DROP_OVERFLOW), 0) for port in ports]
+        refused: Counter[Event] = Counter(
+            (item.event[0], item.event[1],
+             Reason.DROP_PUNT_QUEUE if egress == self.config.host_port else Reason.DROP_QUEUE)
+            for egress, item in self.missing)
+        fewer: Counter[int] = Counter()             # events that frames lost before they were copied do not have
+        for items in self._lost_whole().values():
+            port = items[0].event[1]
+            fewer[port] += len(items) - 1 + (items[0].event[2] == Reason.PUNT_MIRROR)
+            refused[no_router, port, Reason.DROP_PUNT_QUEUE] += items[0].replicated
+        wrong = []
+        for key in {*expected, *actual, *refused}:
+            _, port, reason = key
+            is_, most = actual.get(key, 0), expected[key] + refused[key]
+            if reason == Reason.DROP_OVERFLOW:
+                continue
+            # Frames that overflowed are among those missing, and among those that would have been dropped anyway
+            least = most if reason in SENT or not (overflow[port] or fewer[port]) else 0
+            if not least <= is_ <= most:
+                wrong.append((key, most, is_))
+        for port in ports:
+            came_in = sum(count for key, count in self.model.counters.items() if key[1] == port)
+            counted = sum(count for key, count in actual.items() if key[1] == port)
+            if not came_in - fewer[port] <= counted <= came_in:
+                wrong.append(((-1, port, -1), came_in, counted))
+        return wrong
+
+    def check_hits(self, actual: Mapping[int, int]) -> None:
+        """Compare rows of the hit table's memory, after :meth:`finish`.
+
+        Raises
+        ------
+        AssertionError
+            If one is wrong, or more than it can be if frames were lost.
+        """
+        hits = self.model.tables.hits
+        wrong = {row: (hits.get(row, 0), value) for row, value in actual.items()
+                 if not (0 <= value <= hits.get(row, 0) if self.may_drop else value == hits.get(row, 0))}
+        assert not wrong, f"rows of the hit table (expected, read): {wrong}"
+
+    def check_queues(self, actual: Mapping[tuple[int, int, QueueStat], int], counters: Mapping[Event, int]) -> None:
+        """Compare the statistics of all queues, by router and port, when they are empty, after :meth:`finish`.
 
         Raises
         ------
         AssertionError
             If one is wrong.
         """
-        missing = Counter(port for port, _ in self.missing)
-        for port in range(self.config.all_ports):
-            is_ = {stat: actual[port, stat] for stat in QueueStat}
-            enqueued = self.model.queue_stat(port, QueueStat.ENQUEUED) - missing[port]
-            assert is_[QueueStat.DEPTH] == 0 and is_[QueueStat.UNDERFLOW] == 0, (port, is_)
-            assert is_[QueueStat.FREE_CELLS] == self.config.cells, (port, is_)
-            assert is_[QueueStat.ENQUEUED] == enqueued, (port, is_, enqueued)
-            assert min(1, enqueued) <= is_[QueueStat.HIGH_WATER] <= min(enqueued, self.config.queue_frames), (port, is_)
-        # A frame that is refused is refused by one queue: what the queues count and what the counters say is the same
-        host_port = self.config.host_port
-        for reason, ports in (Reason.DROP_PUNT_QUEUE, [host_port]), (Reason.DROP_QUEUE, range(host_port)):
-            counted = sum(count for key, count in counters.items() if key[2] == reason)
-            refused = sum(actual[port, QueueStat.DROPPED] for port in ports)
-            assert counted == refused, (reason, counted, refused)
+        missing = Counter((item.event[0], port) for port, item in self.missing)
+        ports, host_port = range(self.config.all_ports), self.config.host_port
+        overflows = any(count for key, count in counters.items() if key[2] == Reason.DROP_OVERFLOW)
+        for router in range(self.config.routers + 1):
+            dropped = Counter[int]()
+            for port in ports:
+                is_ = {stat: actual[router, port, stat] for stat in QueueStat}
+                where = router, port, is_
+                assert is_[QueueStat.DEPTH] == 0 and is_[QueueStat.UNDERFLOW] == 0, where
+                assert is_[QueueStat.FREE_CELLS] == self.config.cells, where
+                if router == self.config.no_router:
+                    continue
+                lost = missing[router, port]
+                enqueued = self.model.queue_stat(router, port, QueueStat.ENQUEUED) - lost
+                assert is_[QueueStat.ENQUEUED] == enqueued, (*where, enqueued)
+                assert min(1, enqueued) <= is_[QueueStat.HIGH_WATER] <= min(enqueued, self.config.queue_frames), where
+                assert is_[QueueStat.DROPPED] <= lost, (*where, lost)
+                # Those that never came to the queue were lost at the ingress port, or before they were copied
+                assert overflows or self._early(router) or is_[QueueStat.DROPPED] == lost, (*where, lost)
+                dropped[port == host_port] += is_[QueueStat.DROPPED]
+            if router != self.config.no_router:
+                # What a router's queues count and what its counters say is the same
+                for reason, is_host in (Reason.DROP_PUNT_QUEUE, True), (Reason.DROP_QUEUE, False):
+                    counted = sum(count for key, count in counters.items() if key[0] == router and key[2] == reason)
+                    assert counted == dropped[is_host], (router, reason, counted, dropped[is_host])
+
+    def _early(self, router: int) -> bool:
+        """Whether copies of group frames are missing that may never have been made."""
+        return any(item.replicated and item.event[0] == router for _, item in self.missing)

@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
+    ACTION_ROW,
     ADDRESS_BITS,
     ADJACENCY_ROW,
     CONTEXT_ROW,
     FIB_BRANCH,
     FIB_LEAF,
+    FILTER_KEY,
+    FILTER_ROW,
     MAX_OPS,
     PORT_ROW,
     RESULTS_PER_WORD,
@@ -19,22 +22,24 @@ from polyrouter.hdl.layouts import (
     AdjacencyKind,
     Register,
     Role,
+    RouterMode,
     Table,
     pack,
     row_words,
 )
 
-from .golden_tables import vmac_hash, vmac_key
+from .golden_tables import toeplitz_keys, vmac_hash, vmac_key
 from .host_frames import HostFrame, Op
 
-__all__ = ["FibImage", "Route", "RouterSetup", "RowWrite", "Scenario", "VmacTable", "adjacency_row", "fib_image",
-           "random_scenario", "requests", "simple_scenario"]
+__all__ = ["IPV6_ROOT", "FibImage", "FilterRule", "Group", "Route", "RouterSetup", "RowWrite", "Scenario", "VmacTable",
+           "adjacency_row", "assemble", "fib_image", "own_mac", "peer_mac", "requests", "simple_scenario"]
 
 WORD_MASK = (1 << 64) - 1
 RESULT_BITS = 18
 LEAF_BITS = FIB_LEAF["bits"].width
 FIB_STRIDE = 4
-NO_SUCH_KINDS = (6, 7)
+#: Pairs of hash seeds that are tried.
+MOST_SEEDS = 20
 
 
 class RowWrite(NamedTuple):
@@ -85,9 +90,10 @@ class VmacTable:
     def candidates(self, key: int) -> list[int]:
         """The four rows that a key may be in."""
         bits = self.config.vmac_index_bits
-        return [(k * 2 + way) << bits | vmac_hash(self.seeds[k], key, bits) for k in (0, 1) for way in (0, 1)]
+        return [(k * 2 + way) << bits | vmac_hash(seed, key, bits)
+                for k, seed in enumerate(toeplitz_keys(self.seeds)) for way in (0, 1)]
 
-    def insert(self, mac: int, port: int, role: Role, router: int) -> None:
+    def insert(self, mac: int, port: int, role: Role, router: int, vid: int = 0) -> None:
         """Add an entry.
 
         Raises
@@ -95,7 +101,7 @@ class VmacTable:
         OverflowError
             If no place was found.
         """
-        entry = vmac_key(mac, port, role), router
+        entry = vmac_key(mac, port, role, vid), router
         for move in range(self.MOST_MOVES):
             rows = self.candidates(entry[0])
             free = next((row for row in rows if row not in self.slots), None)
@@ -112,8 +118,7 @@ class VmacTable:
         result = [RowWrite(Table.REGISTER, 0, Register.HASH_SEED_0, self.seeds[0]),
                   RowWrite(Table.REGISTER, 0, Register.HASH_SEED_1, self.seeds[1])]
         for row, (key, router) in sorted(self.slots.items()):
-            value = pack(VMAC_ROW, {"mac": key & (1 << 48) - 1, "port": key >> 48 & 15, "role": key >> 52,
-                                    "valid": 1, "router": router})
+            value = pack(VMAC_ROW, {"valid": 1, "router": router}) | key
             result.append(RowWrite(Table.VMAC, 0, row, value))
         return result
 
@@ -229,6 +234,31 @@ def adjacency_row(kind: int, port: int = 0, mac: int = 0, mtu: int = 1500) -> in
 
 
 @dataclass
+class FilterRule:
+    """A rule: bits of the key, which of them count, and what it does; each by field."""
+
+    value: dict[str, int]
+    mask: dict[str, int]
+    action: dict[str, int]
+    valid: int = 1
+
+    def writes(self, router: int, row: int) -> list[RowWrite]:
+        """Its rows, the action first."""
+        rule = {"value": pack(FILTER_KEY, self.value), "mask": pack(FILTER_KEY, self.mask), "valid": self.valid}
+        return [RowWrite(Table.ACTION, router, row, pack(ACTION_ROW, self.action)),
+                RowWrite(Table.FILTER, router, row, pack(FILTER_ROW, rule))]
+
+
+class Group(NamedTuple):
+    """A multicast group; of the routes, the prefix is the source's, the adjacency the group's for it."""
+
+    address: int
+    length: int
+    sources: list[Route]
+    ipv6: bool = False
+
+
+@dataclass
 class RouterSetup:
     """What a test has to know of a router to make frames for it."""
 
@@ -238,6 +268,19 @@ class RouterSetup:
     peers: dict[int, list[int]] = field(default_factory=dict)       # port -> MAC addresses
     routes: list[Route] = field(default_factory=list)
     adjacencies: list[int] = field(default_factory=list)            # rows
+    vids: dict[int, int] = field(default_factory=dict)              # port -> VLAN id, where it is not 0
+    segments: list[tuple[int, int]] = field(default_factory=list)   # ports and VLAN ids that are all its own
+    groups: list[Group] = field(default_factory=list)
+    rules: list[FilterRule] = field(default_factory=list)
+    policers: list[int] = field(default_factory=list)               # rows
+    macs: dict[int, int] = field(default_factory=dict)              # row of the MAC table's window -> row
+    known: dict[int, int] = field(default_factory=dict)             # MAC address -> port, of the same
+    silent: set[int] = field(default_factory=set)                   # ports where its address is not in the VMAC-VE
+
+    @property
+    def mode(self) -> int:
+        """What it does with frames."""
+        return self.context.get("mode", RouterMode.ROUTED)
 
     def context_write(self) -> RowWrite:
         """The context row."""
@@ -246,10 +289,26 @@ class RouterSetup:
     def writes(self, config: CoreConfig) -> list[RowWrite]:
         """All rows of the router but its VMAC-VE entries, context first."""
         result = [self.context_write()]
-        result += [RowWrite(Table.PORT, self.number, port, pack(PORT_ROW, {"mac": mac}))
+        result += [RowWrite(Table.PORT, self.number, port,
+                            pack(PORT_ROW, {"mac": mac, "vid": self.vids.get(port, 0)}))
                    for port, mac in sorted(self.own.items()) if port < config.ports]
-        result += [RowWrite(Table.ADJACENCY, self.number, row, value) for row, value in enumerate(self.adjacencies)]
+        for table, rows in (Table.ADJACENCY, self.adjacencies), (Table.POLICER, self.policers):
+            result += [RowWrite(table, self.number, row, value) for row, value in enumerate(rows)]
+        for row, rule in enumerate(self.rules):
+            result += rule.writes(self.number, row)
+        result += [RowWrite(Table.MAC, self.number, row, value) for row, value in sorted(self.macs.items())]
         return result
+
+    def vmac_entries(self) -> Iterator[tuple[int, int, Role, int]]:
+        """Keys of its entries: MAC address, port, role and VLAN id."""
+        for port, mac in self.own.items():
+            if port not in self.silent:
+                yield mac, port, Role.OWN, self.vids.get(port, 0)
+        for port, macs in self.peers.items():
+            for mac in macs:
+                yield mac, port, Role.PEER, self.vids.get(port, 0)
+        for port, vid in self.segments:
+            yield 0, port, Role.SEGMENT, vid
 
 
 @dataclass
@@ -261,22 +320,33 @@ class Scenario:
     writes: list[RowWrite]
 
 
-def _own_mac(router: int, port: int) -> int:
+def own_mac(router: int, port: int) -> int:
+    """A router's own address."""
     return 0x02_00_00_00_00_00 | router << 8 | port
 
 
-def _peer_mac(router: int, port: int, number: int = 0) -> int:
+def peer_mac(router: int, port: int, number: int = 0) -> int:
+    """A neighbour's address."""
     return 0x06_00_00_00_00_00 | number << 24 | router << 8 | port
 
 
-def _assemble(config: CoreConfig, rng: Random, routers: list[RouterSetup], images: dict[int, FibImage]) -> Scenario:
-    vmac = VmacTable(config, (rng.getrandbits(64), rng.getrandbits(64)))
-    for router in routers:
-        for port, mac in router.own.items():
-            vmac.insert(mac, port, Role.OWN, router.number)
-        for port, macs in router.peers.items():
-            for mac in macs:
-                vmac.insert(mac, port, Role.PEER, router.number)
+def _placed(config: CoreConfig, rng: Random, routers: list[RouterSetup]) -> VmacTable:
+    """A table with all entries; a linear hash maps some sets of addresses badly, so that it takes other seeds."""
+    for _ in range(MOST_SEEDS):
+        vmac = VmacTable(config, (rng.getrandbits(64), rng.getrandbits(64)))
+        try:
+            for router in routers:
+                for mac, port, role, vid in router.vmac_entries():
+                    vmac.insert(mac, port, role, router.number, vid)
+        except OverflowError:
+            continue
+        return vmac
+    raise OverflowError(f"no place for all entries with {MOST_SEEDS} pairs of seeds")
+
+
+def assemble(config: CoreConfig, rng: Random, routers: list[RouterSetup], images: dict[int, FibImage]) -> Scenario:
+    """All rows of all routers, with random hash seeds."""
+    vmac = _placed(config, rng, routers)
     writes = []
     for router in routers:
         writes += router.writes(config)
@@ -303,79 +373,8 @@ def simple_scenario(config: CoreConfig, *, mtu: int | None = None, seed: int = 1
             number,
             {"enable": 1, "ports": all_ports, "group": all_ports, "fib_base": number * window, "fib_size": window,
              "ipv6_root": IPV6_ROOT, "adj_base": number * rows, "adj_size": rows},
-            own={port: _own_mac(number, port) for port in range(config.ports)},
+            own={port: own_mac(number, port) for port in range(config.ports)},
             routes=routes,
-            adjacencies=[adjacency_row(AdjacencyKind.FORWARD, port, _peer_mac(number, port), mtu)
+            adjacencies=[adjacency_row(AdjacencyKind.FORWARD, port, peer_mac(number, port), mtu)
                          for port in range(min(config.ports, rows))]))
-    return _assemble(config, rng, routers, images)
-
-
-def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
-    routes: list[Route] = []
-    for ipv6, bits, usual in ((False, 32, (0, 1, 5, 8, 16, 24, 24, 24, 32)), (True, 128, (0, 16, 32, 48, 48, 64, 128))):
-        family: list[Route] = []
-        for _ in range(count // 2):
-            length = rng.choice((*usual, rng.randint(0, bits)))
-            # Half of the prefixes are inside of one that exists, so that longest match matters
-            base = rng.choice(family).prefix if family and rng.random() < 0.5 else rng.getrandbits(bits)
-            noise = rng.getrandbits(bits) >> rng.randint(0, bits)
-            prefix = (base ^ noise) & (1 << bits) - 1 >> bits - length << bits - length
-            family.append(Route(prefix, length, rng.randrange(adjacencies), ipv6))
-        routes += family
-    return routes
-
-
-def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int) -> int:
-    kind = rng.choices((AdjacencyKind.FORWARD, AdjacencyKind.LOCAL, AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE,
-                        AdjacencyKind.UNREACHABLE, AdjacencyKind.INVALID, rng.choice(NO_SUCH_KINDS)),
-                       (20, 2, 1, 1, 1, 1, 1))[0]
-    mine = [port for port in range(config.ports) if ports >> port & 1]
-    port = rng.choice(mine) if mine and rng.random() < 0.9 else rng.randrange(16)
-    mtu = rng.choice((1500, 1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
-    return adjacency_row(kind, port, _peer_mac(number, port, rng.randrange(256)), mtu)
-
-
-def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults: bool = True) -> Scenario:
-    """Tables with everything in them: routers that are off, guarded ports, all kinds of adjacencies, short windows.
-
-    Parameters
-    ----------
-    routes : int
-        Routes for each router, as far as its window goes.
-    faults : bool
-        Also routers whose windows are too short for what their tables say, or that are disabled.
-    """
-    window, rows = config.fib_words // config.routers, config.adjacencies // config.routers
-    everywhere = (1 << config.ports) - 1
-    routers, images = [], {}
-    for number in range(config.routers):
-        broken = faults and rng.random() < 0.25
-        ports = everywhere if rng.random() < 0.5 else rng.randint(1, everywhere)
-        adjacencies = min(rows, 16)
-        count = routes
-        while len((image := fib_image(chosen := _random_routes(rng, count, adjacencies), rng)).words) > window:
-            count //= 2
-        context = {
-            "enable": int(not (broken and rng.random() < 0.25)), "mode": int(broken and rng.random() < 0.15),
-            "ports": ports, "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(
-                0, everywhere),
-            "fib_base": number * window, "fib_size": window, "ipv6_root": IPV6_ROOT, "adj_base": number * rows,
-            "adj_size": rows,
-        }
-        setup = RouterSetup(
-            number, context,
-            own={port: _own_mac(number, port) for port in range(config.ports)},
-            peers={port: [_peer_mac(number, port)] for port in range(config.ports) if context["guard"] >> port & 1},
-            routes=chosen,
-            adjacencies=[_random_adjacency(config, rng, number, ports) for _ in range(adjacencies)])
-        routers.append(setup)
-        images[number] = image
-    scenario = _assemble(config, rng, routers, images)
-    for router in routers if faults else ():
-        # Cut after everything is in place, as nothing can be written outside of a window
-        if rng.random() < 0.3:
-            router.context["fib_size"] = rng.randint(1, len(images[router.number].words))
-        if rng.random() < 0.3:
-            router.context["adj_size"] = rng.randint(1, len(router.adjacencies))
-        scenario.writes.append(router.context_write())
-    return scenario
+    return assemble(config, rng, routers, images)

@@ -1,0 +1,252 @@
+"""Random contents of all tables of a core, with everything in them that a host may write, and a few mistakes."""
+
+from random import Random
+
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.layouts import (
+    ADJACENCY_ECMP,
+    ADJACENCY_MULTICAST,
+    CONTEXT_ROW,
+    FIB_BRANCH,
+    MAC_AGES,
+    MAC_ROW,
+    POLICER_ROW,
+    RESULTS_PER_WORD,
+    SHAPER_ROW,
+    AdjacencyKind,
+    RouterMode,
+    Table,
+    pack,
+    unpack,
+)
+
+from .golden_bridge import places
+from .random_filter import random_rules
+from .tablegen import (
+    IPV6_ROOT,
+    FibImage,
+    Group,
+    Route,
+    RouterSetup,
+    RowWrite,
+    Scenario,
+    adjacency_row,
+    assemble,
+    fib_image,
+    own_mac,
+    peer_mac,
+)
+
+__all__ = ["random_scenario", "relocated"]
+
+UNKNOWN_MODE = 3
+MOST_ADJACENCIES = 24
+MOST_RULES = 16
+VIDS = (1, 2, 100, 4094)
+
+
+def relocated(words: list[int], offset: int) -> list[int]:
+    """Words of a :class:`FibImage` whose first one is not at row 0 but at ``offset``."""
+    words, nodes = list(words), list(range(2 * IPV6_ROOT))
+    for row in nodes:
+        node = unpack(FIB_BRANCH, words[row])
+        if not node["leaf"]:
+            nodes += range(node["child"], node["child"] + node["external"].bit_count())
+            words[row] = pack(FIB_BRANCH, {**node, "child": node["child"] + offset,
+                                           "result": node["result"] + offset * RESULTS_PER_WORD})
+    return words
+
+
+def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
+    routes: list[Route] = []
+    for ipv6, bits, usual in ((False, 32, (0, 1, 5, 8, 16, 24, 24, 24, 32)), (True, 128, (0, 16, 32, 48, 48, 64, 128))):
+        family: list[Route] = []
+        for _ in range(count // 2):
+            length = rng.choice((*usual, rng.randint(0, bits)))
+            # Half of the prefixes are inside of one that exists, so that longest match matters
+            base = rng.choice(family).prefix if family and rng.random() < 0.5 else rng.getrandbits(bits)
+            noise = rng.getrandbits(bits) >> rng.randint(0, bits)
+            prefix = (base ^ noise) & (1 << bits) - 1 >> bits - length << bits - length
+            family.append(Route(prefix, length, rng.randrange(adjacencies), ipv6))
+        routes += family
+    return routes
+
+
+def _random_groups(rng: Random, multicast: list[int], adjacencies: int) -> list[Group]:
+    """Groups with sources of their own, for any source, or both."""
+    groups = []
+    for ipv6, bits, base, lengths in ((False, 32, 0xE8 << 24, (32, 32, 8, 24)), (True, 128, 0xFF0E << 112, (32, 48))):
+        for _ in range(rng.randint(1, 3)):
+            length = rng.choice(lengths)
+            address = (base | rng.getrandbits(24) << bits - 32) & (1 << bits) - 1 >> bits - length << bits - length
+            sources = [Route(rng.getrandbits(bits) >> bits - size << bits - size, size,
+                             rng.choice(multicast) if rng.random() < 0.85 else rng.randrange(adjacencies), ipv6)
+                       for size in rng.choice(((0,), (bits // 4,), (0, bits // 4, 32), (32,)))]
+            groups.append(Group(address, length, sources, ipv6))
+    return groups
+
+
+def _window_of(rng: Random, routes: list[Route], groups: list[Group]) -> tuple[list[int], int]:
+    """Words of a FIB window with tries for the groups' sources below their routes, and the row of the roots."""
+    words: list[int] = []
+    for group in groups:
+        root = len(words)
+        words += relocated(fib_image(group.sources, rng).words, root)
+        routes = [*routes, Route(group.address, group.length, root + IPV6_ROOT * group.ipv6, group.ipv6)]
+    return words + relocated(fib_image(routes, rng).words, len(words)), len(words)
+
+
+def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, rows: int) -> int:
+    kind = rng.choices((AdjacencyKind.FORWARD, AdjacencyKind.LOCAL, AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE,
+                        AdjacencyKind.UNREACHABLE, AdjacencyKind.INVALID, AdjacencyKind.ECMP, AdjacencyKind.MULTICAST),
+                       (20, 2, 1.5, 1.5, 1, 1, 4, 6))[0]
+    mine = [port for port in range(config.ports) if ports >> port & 1]
+    port = rng.choice(mine) if mine and rng.random() < 0.9 else rng.randrange(16)
+    mtu = rng.choice((1500, 1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
+    if kind == AdjacencyKind.ECMP:
+        first = rng.randrange(rows)
+        count = rng.choice((0, 1, rows - first, rng.randint(1, rows - first), rng.randint(1, rows), 4095))
+        return pack(ADJACENCY_ECMP, {"kind": kind, "first": first, "count": count})
+    if kind == AdjacencyKind.MULTICAST:
+        return pack(ADJACENCY_MULTICAST, {
+            "kind": kind, "port": port, "host": int(rng.random() < 0.3), "mtu": mtu,
+            "ports": rng.choice((rng.getrandbits(8), rng.getrandbits(8), 0, 1 << port & 255, 255))})
+    return adjacency_row(kind, port, peer_mac(number, port, rng.randrange(256)), mtu)
+
+
+def _policer(rng: Random) -> int:
+    """One that lets everything through or nothing, as both do not depend on the order of frames."""
+    if rng.random() < 0.3:
+        return pack(POLICER_ROW, {"limit": 1})
+    return pack(POLICER_ROW, {"rate": rng.getrandbits(32), "burst": rng.getrandbits(18)})
+
+
+def _add_macs(config: CoreConfig, rng: Random, setup: RouterSetup) -> None:
+    """Fill a bridge's window to the half with addresses on its ports, and a few on others."""
+    size = setup.context["mac_size"]
+    for _ in range(min(size // 2, 40)):
+        mac = 0x0A_00_00_00_00_00 | rng.getrandbits(40)
+        port = rng.randrange(config.ports) if rng.random() < 0.9 else rng.randrange(16)
+        free = [row for row in places(size, mac) if row not in setup.macs]
+        if free:
+            setup.macs[free[0]] = pack(MAC_ROW, {"mac": mac, "port": port, "static": rng.getrandbits(1),
+                                                 "age": rng.randint(1, MAC_AGES)})
+            setup.known[mac] = port
+
+
+def _random_vlans(config: CoreConfig, rng: Random, setup: RouterSetup, owned: set[tuple[int, int]]) -> None:
+    """VLANs on some ports, and pairs that are all the router's: nearly all of what a bridge or a switch is on."""
+    setup.vids = {port: rng.choice(VIDS) for port in range(config.ports) if rng.random() < 0.3}
+    share = 0.15 if setup.mode == RouterMode.ROUTED else 0.8
+    for port in range(config.ports):
+        for vid in {setup.vids.get(port, 0), rng.choice(VIDS)}:
+            if rng.random() < share and (port, vid) not in owned:
+                owned.add((port, vid))
+                setup.segments.append((port, vid))
+
+
+def _context(config: CoreConfig, rng: Random, number: int, mode: int) -> dict[str, int]:
+    everywhere = (1 << config.ports) - 1
+    window, rows = config.fib_words // config.routers, config.adjacencies // config.routers
+    rules, policers = config.filter_rules // config.routers, config.policers // config.routers
+    macs = 1 << (config.mac_rows // config.routers).bit_length() - 1
+    return {
+        "enable": 1, "mode": mode, "ports": everywhere if rng.random() < 0.5 else rng.randint(1, everywhere),
+        "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
+        "fib_base": number * window, "fib_size": window, "adj_base": number * rows, "adj_size": rows,
+        "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
+        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.5),
+        "policer_base": number * policers, "policer_size": policers, "mac_base": number * macs, "mac_size": macs,
+        "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
+    }
+
+
+def _random_router(config: CoreConfig, rng: Random, number: int, mode: int, routes: int, owned: set[tuple[int, int]]
+                   ) -> tuple[RouterSetup, FibImage]:
+    context = _context(config, rng, number, mode)
+    setup = RouterSetup(number, context, own={port: own_mac(number, port) for port in range(config.ports)})
+    rows = min(context["adj_size"], MOST_ADJACENCIES)
+    setup.adjacencies = [_random_adjacency(config, rng, number, context["ports"], rows) for _ in range(rows)]
+    groups = [row for row, value in enumerate(setup.adjacencies)
+              if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST] or [0]
+    while True:
+        setup.routes = _random_routes(rng, routes, rows)
+        setup.groups = _random_groups(rng, groups, rows) if routes > 1 else []
+        words, root = _window_of(rng, setup.routes, setup.groups)
+        if len(words) <= context["fib_size"]:
+            break
+        routes //= 2
+    context |= {"ipv4_root": root, "ipv6_root": root + IPV6_ROOT}
+    _random_vlans(config, rng, setup, owned)
+    setup.peers = {port: [peer_mac(number, port)] for port in range(config.ports)
+                   if context["guard"] >> port & 1 or rng.random() < 0.5}
+    _fit_vmac(config, rng, setup)
+    setup.policers = [_policer(rng) if row or rng.random() < 0.1 else 0 for row in range(context["policer_size"])]
+    if mode == RouterMode.BRIDGED:
+        _add_macs(config, rng, setup)
+    setup.rules = random_rules(config, rng, setup, min(context["filter_size"], MOST_RULES))
+    return setup, FibImage(words)
+
+
+def _fit_vmac(config: CoreConfig, rng: Random, setup: RouterSetup) -> None:
+    """Leave entries out, so that the table is not more than 60 % full."""
+    most = config.vmac_slots * 6 // 10 // config.routers
+    setup.silent = set(rng.sample(range(config.ports), max(0, config.ports - most // 2)))
+    while len(list(setup.vmac_entries())) > most:
+        if setup.segments and (not setup.peers or rng.random() < 0.5):
+            setup.segments.pop(rng.randrange(len(setup.segments)))
+        else:
+            del setup.peers[rng.choice(sorted(setup.peers))]
+
+
+def _modes(config: CoreConfig, rng: Random) -> list[int]:
+    """Each mode at least once, if there are enough routers."""
+    modes = [RouterMode.ROUTED, RouterMode.BRIDGED, RouterMode.SWITCHED, RouterMode.ROUTED][:config.routers]
+    modes += rng.choices(tuple(RouterMode), (4, 2, 1), k=config.routers - len(modes))
+    rng.shuffle(modes)
+    return [int(mode) for mode in modes]
+
+
+def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> None:
+    """Windows that are too short, too long or beyond the table, and routers that are off."""
+    context = setup.context
+    changes: tuple[tuple[float, dict[str, int]], ...] = (
+        (0.15, {"fib_size": rng.randint(1, words)}),
+        (0.15, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
+        (0.1, {"filter_base": max(0, config.filter_rules - 2), "filter_size": 4095}),
+        (0.1, {"filter_size": context["filter_size"] + 2}),
+        (0.1, {"policer_base": config.policers - 1, "policer_size": 7}),
+        (0.1, {"mac_size": rng.choice((0, 2, 3, context["mac_size"] + 1))}),
+        (0.1, {"mac_base": config.mac_rows - 2}),
+        (0.06, {"enable": 0}),
+        (0.06, {"mode": UNKNOWN_MODE}),
+    )
+    for probability, change in changes:
+        if rng.random() < probability:
+            context |= change
+
+
+def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults: bool = True) -> Scenario:
+    """Tables with everything in them.
+
+    Parameters
+    ----------
+    routes : int
+        Routes for each router, as far as its window goes.
+    faults : bool
+        Also routers whose windows are too short for what their tables say, or that are disabled.
+    """
+    routers, images, owned = [], {}, set[tuple[int, int]]()
+    for number, mode in enumerate(_modes(config, rng)):
+        setup, images[number] = _random_router(config, rng, number, mode, routes, owned)
+        routers.append(setup)
+    scenario = assemble(config, rng, routers, images)
+    for setup in routers:
+        # Neither limits nor shapes anything
+        scenario.writes.append(RowWrite(Table.SHAPER, setup.number, rng.randrange(config.all_ports), pack(SHAPER_ROW, {
+            "rate": rng.getrandbits(32), "burst": rng.getrandbits(18), "quantum": rng.randint(0, 4096)})))
+        if faults:
+            # After everything is in place, as nothing can be written outside of a window
+            _break(config, rng, setup, len(images[setup.number].words))
+            scenario.writes.append(setup.context_write())
+    return scenario
