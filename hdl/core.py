@@ -128,7 +128,7 @@ class Core(wiring.Component):
         m.submodules.fib = fib = FibLookup(config)
         m.submodules.filter = filter_ = FilterLookup(config)
         m.submodules.mac_table = mac_table = MacTable(config)
-        m.submodules.flow_hash = flow_hash = FlowHash(config)
+        m.submodules.flow_hash = flow_hash = FlowHash()
         m.submodules.adjacency = adjacency = AdjacencyLookup(config)
         m.submodules.decide = decide = Decide(config)
         connect(m, arbiter.o, parser.i)
@@ -165,7 +165,7 @@ class Core(wiring.Component):
         connect(m, rewriter.o, buffer.i)
         connect(m, buffer.event, next(event_inputs))
         m.d.comb += buffer.underflow.eq(self.underflow)
-        egress = [Egress(config) for _ in range(config.ports)]
+        egress = [Egress(config, port) for port in range(config.ports)]
         for port in range(config.ports):
             m.submodules[f"egress{port}"] = egress[port]
             connect(m, buffer.o[port], egress[port].i)
