@@ -245,43 +245,51 @@ class Tables:
             word = self._words[address] = Leaf(*_leaf(bits)) if fields[0] else Branch(*fields)
         return word
 
-    def route(self, context: Context, destination: int, *, ipv6: bool = False) -> int | None:
+    def route(self, context: Context, destination: int, *, ipv6: bool = False, source: int | None = None
+              ) -> int | None:
         """Walk a router's FIB: the adjacency, relative to the router's window, for a destination address.
+
+        With ``source``, the destination is a multicast group: what is found for it is the root of a second trie.
 
         Raises
         ------
         RouteFault
             If the walk leaves the window, or does not end.
         """
-        a, row, levels = destination, context.ipv6_root, FIB_LEVELS_IPV6
-        if not ipv6:
-            a, row, levels = destination << ADDRESS_BITS - 32, context.ipv4_root, FIB_LEVELS
-        stride = 1
+        root = context.ipv6_root if ipv6 else context.ipv4_root
+        result = self._walk(context, root, destination, ipv6)
+        if source is not None and result is not None:
+            result = self._walk(context, result, source, ipv6)
+        return result
+
+    def _walk(self, context: Context, root: int, address: int, ipv6: bool) -> int | None:
+        bits = ADDRESS_BITS if ipv6 else 32
+        a = address << ADDRESS_BITS - bits
+        row = root + (a >> ADDRESS_BITS - 1)
+        a = a << 1 & (1 << ADDRESS_BITS) - 1
         indirect: int | None = None
-        for _ in range(levels):
+        for _ in range(FIB_LEVELS_IPV6 if ipv6 else FIB_LEVELS):
             word = self._word(self.fib_row(context, row))
             if isinstance(word, Leaf):
                 length = min(word.length, LEAF_BITS)
                 if a >> ADDRESS_BITS - length == word.bits >> LEAF_BITS - length:
                     return word.result
                 break
-            for length in range(stride - 1, -1, -1):
+            for length in (3, 2, 1, 0):
                 position = (1 << length) - 1 + (a >> ADDRESS_BITS - length)
                 if word.internal >> position & 1:
                     indirect = word.result + (word.internal & (1 << position) - 1).bit_count()
                     break
-            branch = a >> ADDRESS_BITS - stride
+            branch = a >> ADDRESS_BITS - 4
             if not word.external >> branch & 1:
                 break
             row = word.child + (word.external & (1 << branch) - 1).bit_count()
-            a = a << stride & (1 << ADDRESS_BITS) - 1
-            stride = 4
+            a = a << 4 & (1 << ADDRESS_BITS) - 1
         else:
             raise RouteFault
         if indirect is None:
             return None
-        address = self.fib_row(context, indirect // RESULTS_PER_WORD)
-        results = self._rows[Table.FIB].get(address, 0)
+        results = self._rows[Table.FIB].get(self.fib_row(context, indirect // RESULTS_PER_WORD), 0)
         return results >> RESULT_BITS * (indirect % RESULTS_PER_WORD) & (1 << RESULT_BITS) - 1
 
     def _adjacency_row(self, context: Context, row: int, kind: type[Row]) -> Row:
@@ -332,19 +340,6 @@ class Tables:
             If ``row`` is outside the window or the table.
         """
         return self._adjacency_row(context, row, Multicast)
-
-    def group_route(self, context: Context, source: int, group: int, *, ipv6: bool) -> int | None:
-        """The adjacency, relative to the router's window, for a multicast packet.
-
-        Raises
-        ------
-        RouteFault
-            If one of both walks leaves the window, or does not end.
-        """
-        root = self.route(context, group, ipv6=ipv6)
-        if root is None:
-            return None
-        return self.route(context._replace(ipv4_root=root, ipv6_root=root), source, ipv6=ipv6)
 
 
 _STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE}

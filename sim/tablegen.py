@@ -37,8 +37,7 @@ __all__ = ["IPV6_ROOT", "FibImage", "FilterRule", "Group", "Route", "RouterSetup
 WORD_MASK = (1 << 64) - 1
 RESULT_BITS = 18
 LEAF_BITS = FIB_LEAF["bits"].width
-#: First word of the root for IPv6 in a :class:`FibImage`; that for IPv4 is word 0.
-IPV6_ROOT = 1
+FIB_STRIDE = 4
 #: Pairs of hash seeds that are tried.
 MOST_SEEDS = 20
 
@@ -125,12 +124,16 @@ class VmacTable:
 
 
 class Route(NamedTuple):
-    """A prefix, left-aligned in 32 bits (IPv6: in 128), and the adjacency that it points at."""
+    """A prefix, left-aligned in 32 bits (IPv6: in 128), and the adjacency that it points at.
+
+    A multicast group (or many, by prefix) has ``sources``, prefixes of the same family, in place of an adjacency.
+    """
 
     prefix: int
     length: int
     adjacency: int
     ipv6: bool = False
+    sources: "tuple[Route, ...] | None" = None
 
     @property
     def bits(self) -> int:
@@ -138,15 +141,19 @@ class Route(NamedTuple):
         return 128 if self.ipv6 else 32
 
 
+#: First root word of IPv6 in a :class:`FibImage`; the two of IPv4 are rows 0 and 1.
+IPV6_ROOT = 2
+
+
 @dataclass
 class FibImage:
-    """Words of a router's FIB window from its start; the roots are word 0 (IPv4) and word 1 (IPv6)."""
+    """Words of a router's FIB window from its start; two root words of IPv4, two of IPv6, then the rest."""
 
     words: list[int]
 
     def writes(self, router: int) -> list[RowWrite]:
         """All words but the roots, then the roots."""
-        order = [*range(2, len(self.words)), 0, 1]
+        order = [*range(2 * IPV6_ROOT, len(self.words)), *range(2 * IPV6_ROOT)]
         return [RowWrite(Table.FIB, router, row, self.words[row]) for row in order]
 
 
@@ -156,44 +163,69 @@ def fib_image(routes: Iterable[Route], rng: Random | None = None) -> FibImage:
     A subtree with a single prefix becomes a leaf; with ``rng``, half of them become branches instead, so that both
     ways are walked.
     """
-    unique = {(route.prefix, route.length, route.ipv6): route for route in routes}
-    nodes: list[dict[str, int]] = [{}, {}]
-    results: list[int] = []
-    # Prefixes are left-aligned in ADDRESS_BITS from here on.
     families: list[list[Route]] = [[], []]
-    for route in unique.values():
-        families[route.ipv6].append(route._replace(prefix=route.prefix << ADDRESS_BITS - route.bits))
-    queue = [(number, 1, members) for number, members in enumerate(families)]
+    for route in {(route.prefix, route.length, route.ipv6): route for route in routes}.values():
+        families[route.ipv6].append(route)
+    # Nodes, and what is yet to be put into them; first all that have fixed places: roots, those of sources too.
+    nodes: list[dict[str, int]] = []
+    queue: list[tuple[int, list[Route]]] = []
+    tries = [*families]
+    for family in families:
+        for k, route in enumerate(family):
+            if route.sources is not None:
+                family[k] = route._replace(adjacency=2 * len(tries))
+                tries.append(list({(source.prefix, source.length): source for source in route.sources}.values()))
+    for members in tries:
+        for half in (0, 1):
+            queue.append((len(nodes), _half(members, half)))
+            nodes.append({})
+    results: list[int] = []
     while queue:
-        number, stride, members = queue.pop(0)
-        if len(members) == 1 and members[0].length <= LEAF_BITS and not (
-                rng and members[0].length and rng.random() < 0.5):
+        number, members = queue.pop(0)
+        if len(members) == 1 and members[0].length <= LEAF_BITS and not (rng and rng.random() < 0.5):
             route = members[0]
             nodes[number] = {"leaf": 1, "length": route.length, "bits": route.prefix >> ADDRESS_BITS - LEAF_BITS,
                              "result": route.adjacency}
             continue
         short = {(1 << route.length) - 1 + (route.prefix >> ADDRESS_BITS - route.length): route.adjacency
-                 for route in members if route.length < stride}
+                 for route in members if route.length < FIB_STRIDE}
         subtrees: dict[int, list[Route]] = {}
         for route in members:
-            if route.length >= stride:
-                rest = Route(route.prefix << stride & (1 << ADDRESS_BITS) - 1, route.length - stride, route.adjacency)
-                subtrees.setdefault(route.prefix >> ADDRESS_BITS - stride, []).append(rest)
+            if route.length >= FIB_STRIDE:
+                rest = Route(route.prefix << FIB_STRIDE & (1 << ADDRESS_BITS) - 1, route.length - FIB_STRIDE,
+                             route.adjacency)
+                subtrees.setdefault(route.prefix >> ADDRESS_BITS - FIB_STRIDE, []).append(rest)
         nodes[number] = {"internal": sum(1 << position for position in short), "result": len(results),
                          "external": sum(1 << value for value in subtrees), "child": len(nodes)}
         results += [short[position] for position in sorted(short)]
         for value in sorted(subtrees):
-            queue.append((len(nodes), 4, subtrees[value]))
+            queue.append((len(nodes), subtrees[value]))
             nodes.append({})
     words = []
     for node in nodes:
         if node.get("leaf"):
             words.append(pack(FIB_LEAF, node))
-        else:
+        elif node["internal"] or node["external"]:
             words.append(pack(FIB_BRANCH, {**node, "result": node["result"] + len(nodes) * RESULTS_PER_WORD}))
+        else:
+            words.append(0)
     for i in range(0, len(results), RESULTS_PER_WORD):
         words.append(sum(result << RESULT_BITS * k for k, result in enumerate(results[i:i + RESULTS_PER_WORD])))
     return FibImage(words)
+
+
+def _half(routes: list[Route], half: int) -> list[Route]:
+    """What the root word of one value of the first bit is about: prefixes without that bit, in ADDRESS_BITS.
+
+    A prefix of no bits is for both, but one of one bit hides it.
+    """
+    found: dict[tuple[int, int], Route] = {}
+    for route in sorted(routes, key=lambda route: route.length):
+        prefix = route.prefix << ADDRESS_BITS - route.bits
+        if not route.length or prefix >> ADDRESS_BITS - 1 == half:
+            rest = Route(prefix << 1 & (1 << ADDRESS_BITS) - 1, max(0, route.length - 1), route.adjacency)
+            found[rest.prefix, rest.length] = rest
+    return list(found.values())
 
 
 def adjacency_row(kind: int, port: int = 0, mac: int = 0, mtu: int = 1500) -> int:
