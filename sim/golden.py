@@ -250,8 +250,7 @@ class GoldenModel:
     def _send(self, router: int, frame: Frame, verdict: Verdict, action: Action, *, replicated: bool = False
               ) -> list[Output]:
         """Make all copies; a frame is stored once, so that they share its changes but those of a port."""
-        outputs = []
-        octets, tci = frame.octets, frame.tci
+        outputs, octets = [], frame.octets
         if verdict.reason is not None and verdict.dropped:
             self.tables.count(router, frame.port, verdict.reason)
         elif verdict.reason is not None:
@@ -266,7 +265,7 @@ class GoldenModel:
                                                  verdict.traffic_class)))
         if verdict.host is not None:
             punted = HostFrame(HostFrameType.PUNT, octets, destination=self.host_mac, source=BOARD_MAC, router=router,
-                               port=frame.port, reason=verdict.host, tci=tci or 0)
+                               port=frame.port, reason=verdict.host, tci=frame.tci or 0)
             outputs.append(self._copy(Output(self.config.host_port, punted.to_bytes(),
                                              (router, frame.port, verdict.host), verdict.host_class, replicated)))
         return outputs

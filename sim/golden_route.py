@@ -72,7 +72,7 @@ def routed_group(tables: Tables, context: Context, frame: Frame, packet: Packet)
     if packet.from_link:
         return Verdict.drop(Reason.DROP_FAULT)
     try:
-        row = tables.group_route(context, packet.source, packet.destination, ipv6=packet.ipv6)
+        row = tables.route(context, packet.destination, ipv6=packet.ipv6, source=packet.source)
         found = None if row is None else tables.group_ports(context, row)
     except RouteFault:
         return Verdict.drop(Reason.DROP_FAULT)

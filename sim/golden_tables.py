@@ -341,19 +341,6 @@ class Tables:
         """
         return self._adjacency_row(context, row, Multicast)
 
-    def group_route(self, context: Context, source: int, group: int, *, ipv6: bool) -> int | None:
-        """The adjacency, relative to the router's window, for a multicast packet.
-
-        Raises
-        ------
-        RouteFault
-            If one of both walks leaves the window, or does not end.
-        """
-        root = self.route(context, group, ipv6=ipv6)
-        if root is None:
-            return None
-        return self.route(context._replace(ipv4_root=root, ipv6_root=root), source, ipv6=ipv6)
-
 
 _STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE}
 _DECODERS = {kind: decoder(layout, kind._fields) for kind, layout in LAYOUTS.items()}   # type: ignore[attr-defined]

@@ -50,7 +50,7 @@ def relocated(words: list[int], offset: int) -> list[int]:
     words, nodes = list(words), list(range(2 * IPV6_ROOT))
     for row in nodes:
         node = unpack(FIB_BRANCH, words[row])
-        if not node["leaf"]:
+        if words[row] and not node["leaf"]:
             nodes += range(node["child"], node["child"] + node["external"].bit_count())
             words[row] = pack(FIB_BRANCH, {**node, "child": node["child"] + offset,
                                            "result": node["result"] + offset * RESULTS_PER_WORD})

@@ -9,25 +9,46 @@ from copy import deepcopy
 from random import Random
 
 import cocotb
+from cocotb.utils import get_sim_time
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
-    FIB_LEAF,
+    POLICER_ROW,
+    QUEUE_STATS,
+    QUOTA_ROW,
+    RATE_FRACTION,
+    REASONS,
+    SHAPER_ROW,
+    VMAC_KEY_BITS,
     VMAC_ROW,
     AdjacencyKind,
     HostFrameType,
     HostStatus,
+    Info,
     Opcode,
     QueueStat,
     Reason,
+    Register,
     Role,
+    RouterMode,
     RxError,
     Table,
     pack,
+    row_words,
 )
 from polyrouter.sim.cocotb_board import HOST_MAC, CocotbBoard
 from polyrouter.sim.frames import FrameGenerator, RxFrame, ethernet, ipv4
 from polyrouter.sim.host_frames import HostFrame, Op
-from polyrouter.sim.tablegen import RowWrite, Scenario, VmacTable, adjacency_row, random_scenario, simple_scenario
+from polyrouter.sim.random_tables import random_scenario
+from polyrouter.sim.tablegen import (
+    FilterRule,
+    Route,
+    RowWrite,
+    Scenario,
+    VmacTable,
+    adjacency_row,
+    fib_image,
+    simple_scenario,
+)
 
 GMII = os.environ["POLYROUTER_TOP"] == "gmii"
 FRAMES = int(os.environ.get("POLYROUTER_FRAMES", "300"))
@@ -58,22 +79,6 @@ def packet(setup, port: int, destination: int, length: int, serial: int, **field
                                   ipv4(0x0A000001, destination, payload, identification=serial & 0xFFFF, **fields)))
 
 
-def random_host_frame(random: Random, config: CoreConfig, generator: FrameGenerator) -> bytes:
-    """Mostly an INJECT, sometimes something malformed."""
-    frame = generator.payload(random.choice((14, 60, random.randint(14, 300))))
-    inject = HostFrame.inject(random.randrange(config.routers), random.randrange(config.ports), frame, source=HOST_MAC)
-    if random.random() < 0.3:
-        for name, value in random.choice((
-            {"version": 2}, {"ethertype": 0x0800}, {"type": HostFrameType.PUNT}, {"type": 9}, {"port": config.ports},
-            {"length": len(frame) + 100}, {"length": 13}, {"router": config.routers}, {"router": 65535},
-            {"type": HostFrameType.REQUEST, "length": 8}, {"type": HostFrameType.REQUEST, "length": 0},
-            {"type": HostFrameType.RESPONSE},
-        )).items():
-            setattr(inject, name, value)
-    octets = inject.to_bytes()
-    return octets if random.random() < 0.9 else octets[:random.randint(14, 31)]
-
-
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def random_traffic(dut):
     """Everything at once: all kinds of frames at all ports, the host port included."""
@@ -87,7 +92,7 @@ async def random_traffic(dut):
         board.send(frame)
         if number % 8 == 0:
             error = random.choice((RxError.NONE, RxError.NONE, RxError.NONE, RxError.FCS))
-            board.send_host(random_host_frame(random, board.config, generator), error)
+            board.send_host(generator.host_frame(HOST_MAC), error)
         # Slow enough for no buffer to fill, yet often with several frames at once
         await board.cycles(random.choice((0, 0, 50, 400)) if len(frame.frame) < 600 else 400)
         await board.room(board.config.queue_frames // 2)
@@ -166,7 +171,8 @@ async def full_queues(dut):
     for round_, length in enumerate((60, 1514, None)):
         for sink in board.sinks:
             sink.pause = lambda: 40
-        for serial in range(3 * board.config.queue_frames):
+        # Each router has room for ``queue_frames`` at a port
+        for serial in range(3 * board.config.queue_frames * board.config.routers):
             port = random.randrange(ports)
             setup = random.choice(scenario.routers)
             # Half of them to one port; now and then one that is punted
@@ -180,8 +186,9 @@ async def full_queues(dut):
         await board.drain()
     await board.check()
     queues = await board.read_queues()
-    assert queues[0, QueueStat.DROPPED] > 0
-    assert queues[0, QueueStat.HIGH_WATER] == board.config.queue_frames
+    routers = range(board.config.routers)
+    assert all(queues[router, 0, QueueStat.DROPPED] > 0 for router in routers)
+    assert max(queues[router, 0, QueueStat.HIGH_WATER] for router in routers) == board.config.queue_frames
     assert board.scoreboard.missing
 
 
@@ -210,19 +217,23 @@ async def requests(dut):
     await board.write(scenario.writes)
 
     def access() -> Op:
-        table = random.choice([*Table, *Table, 9, 255])
+        table = random.choice([*Table, *Table, 16, 255])
         router = random.choice((0, cfg.routers - 1, cfg.routers, cfg.routers + 1, 4095, random.randrange(cfg.routers)))
-        limits = {Table.INFO: 12, Table.REGISTER: 3, Table.VMAC: cfg.vmac_slots, Table.CONTEXT: 1,
-                  Table.PORT: cfg.ports, Table.FIB: cfg.fib_words // cfg.routers,
-                  Table.ADJACENCY: cfg.adjacencies // cfg.routers, Table.COUNTER: cfg.all_ports * 32,
-                  Table.QUEUE: cfg.all_ports * 8}
+        window = board.model.tables.window(table, min(router, cfg.routers - 1)) if table in list(Table) else None
+        limits = {Table.INFO: Info.CLOCK_HZ, Table.REGISTER: len(Register), Table.VMAC: cfg.vmac_slots,
+                  Table.CONTEXT: 1, Table.PORT: cfg.ports, Table.COUNTER: cfg.all_ports * REASONS,
+                  Table.QUEUE: cfg.all_ports * QUEUE_STATS, Table.SHAPER: cfg.all_ports, Table.QUOTA: 1}
+        if window is not None:
+            # HIT has two rows for each of the window
+            limits[table] = max(1, min(window[1], window[2] - window[0])) * (1 + (table == Table.HIT))
         limit = limits.get(table, 10)
         row = random.choice((0, limit - 1, limit, random.randrange(limit), random.randrange(limit),
                              random.getrandbits(32)))
         if table == Table.QUEUE and row % 8 == QueueStat.HIGH_WATER:
             row = 0
         return Op(random.choice((Opcode.READ, Opcode.READ, Opcode.WRITE, Opcode.FENCE, 0, 15)), table, router, row,
-                  random.choice((0, 0, 1, 2)), random.getrandbits(64), status=random.getrandbits(4))
+                  random.choice((0, 0, 1, row_words(table) - 1, row_words(table)) if table in list(Table) else (0, 15)),
+                  random.getrandbits(64), status=random.getrandbits(4))
 
     sequence = random.getrandbits(32)
     for number in range(FRAMES // 5):
@@ -242,22 +253,27 @@ async def requests(dut):
     board.scoreboard.check_counters(await board.read_counters())
     queues = await board.read_queues()
     assert {key: value for key, value in queues.items() if value} == {
-        (port, QueueStat.FREE_CELLS): cfg.cells for port in range(cfg.all_ports)}
+        (router, port, QueueStat.FREE_CELLS): cfg.cells
+        for router in range(cfg.routers + 1) for port in range(cfg.all_ports)}
+
+
+def leaf_of_ten(adjacency: int) -> int:
+    """Root word of addresses that begin with a zero, if 10.0.0.0/8 is the only route."""
+    return fib_image([Route(10 << 24, 8, adjacency)]).words[0]
 
 
 def hitless_changes(scenario: Scenario) -> list[list[RowWrite]]:
     """Updates that each move something of router 0 without a gap: its route, its neighbour, its VMAC-VE entry."""
     router = scenario.routers[0]
     cfg = scenario.config
-    leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 10 << FIB_LEAF["bits"].width - 8, "result": 1})
-    changes = [[RowWrite(Table.FIB, 0, 0, leaf)],
+    changes = [[RowWrite(Table.FIB, 0, 0, leaf_of_ten(1))],
                [RowWrite(Table.ADJACENCY, 0, 0, adjacency_row(AdjacencyKind.FORWARD, 2, 0x060000009999, 1500))]]
     seeds = tuple(write.value for write in scenario.writes if write.table == Table.REGISTER)
     used = {write.row: write.value for write in scenario.writes if write.table == Table.VMAC}
     for port, mac in router.own.items():
         entry = pack(VMAC_ROW, {"mac": mac, "port": port, "role": Role.OWN, "valid": 1, "router": 0})
         old = next(row for row, value in used.items() if value == entry)
-        candidates = VmacTable(cfg, (seeds[0], seeds[1])).candidates(entry & (1 << 53) - 1)
+        candidates = VmacTable(cfg, (seeds[0], seeds[1])).candidates(entry & (1 << VMAC_KEY_BITS) - 1)
         free = [row for row in candidates if row not in used]
         if free:
             changes.append([RowWrite(Table.VMAC, 0, free[0], entry), RowWrite(Table.VMAC, 0, old, 0)])
@@ -276,10 +292,8 @@ async def updates_under_traffic(dut):
     cfg = board.config
     scenario = simple_scenario(cfg, mtu=1500)
     # Router 0 has one route only, in a leaf, so that it is moved by a single word
-    scenario.routers[0].context["ipv4_root"] = 0
     await board.write(scenario.writes)
-    first_leaf = pack(FIB_LEAF, {"leaf": 1, "length": 8, "bits": 10 << FIB_LEAF["bits"].width - 8, "result": 0})
-    await board.write([RowWrite(Table.FIB, 0, 0, first_leaf)])
+    await board.write([RowWrite(Table.FIB, 0, 0, leaf_of_ten(0))])
 
     seen: dict[int, tuple[int, bytes]] = {}
 
@@ -326,10 +340,11 @@ async def updates_under_traffic(dut):
         for position, frame in enumerate(pending):
             number = int.from_bytes(frame.frame[34:38], "big")
             assert number in seen, f"frame {number} was lost"
-            ((*old, _),), ((*new, _),) = (model.receive(frame.port, frame.frame) for model in (old_model, board.model))
-            assert list(seen[number]) in (old, new), (number, seen[number], old, new)
+            (old,), (new,) = ([(output.port, output.frame) for output in model.receive(frame.port, frame.frame)]
+                              for model in (old_model, board.model))
+            assert seen[number] in (old, new), (number, seen[number], old, new)
             if old != new:
-                is_new = list(seen[number]) == new
+                is_new = seen[number] == new
                 assert is_new or not (switched[frame.port] or position >= late), "old table after the new one"
                 switched[frame.port] = is_new
     counters = await board.read_counters()
@@ -339,6 +354,171 @@ async def updates_under_traffic(dut):
     for egress, _ in seen.values():
         enqueued[egress] += 1
     for port in range(cfg.all_ports):
-        stats = {stat: queues[port, stat] for stat in QueueStat if stat != QueueStat.HIGH_WATER}
+        stats = {stat: queues[0, port, stat] for stat in QueueStat if stat != QueueStat.HIGH_WATER}
         assert stats == {QueueStat.DEPTH: 0, QueueStat.ENQUEUED: enqueued[port], QueueStat.DROPPED: 0,
                          QueueStat.FREE_CELLS: cfg.cells, QueueStat.UNDERFLOW: 0}, port
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def learning(dut):
+    """Bridges learn, one frame at a time: what one frame teaches is known when the next one is looked up."""
+    board, random = await start(dut), rng()
+    scenario = random_scenario(board.config, random, faults=False)
+    await board.write(scenario.writes)
+    bridges = [setup for setup in scenario.routers if setup.mode == RouterMode.BRIDGED]
+    for setup in bridges:
+        setup.context["learn"] = 1
+        await board.write([setup.context_write()])
+    generator = FrameGenerator(scenario, random, short_frames=not GMII)
+    # Few addresses, which move
+    stations = [random.getrandbits(48) & ~(1 << 40) for _ in range(20)]
+    for number, frame in enumerate(generator.frames(FRAMES)):
+        if number % 4 and len(frame.frame) >= 14 and frame.error == RxError.NONE:
+            octets = random.choice(stations).to_bytes(6, "big") + random.choice(stations).to_bytes(6, "big")
+            frame = frame._replace(frame=octets + frame.frame[12:])
+        board.send(frame)
+        while not board.sources[frame.port].idle:
+            await board.cycles(50)
+        await board.room(0)
+        await board.cycles(200)
+    await board.check()
+    for setup in bridges:
+        rows = range(setup.context["mac_size"])
+        read = await board.read([Op.read(Table.MAC, setup.number, row) for row in rows])
+        assert read == [board.model.tables.read(Table.MAC, setup.number, row) for row in rows], setup.number
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def policing(dut):
+    """Buckets that are not refilled, of routers and of rules: frames of one port, so that their order is known."""
+    board, random = await start(dut), rng()
+    scenario = simple_scenario(board.config)
+    rules, policers = board.config.filter_rules // board.config.routers, board.config.policers // board.config.routers
+    for setup in scenario.routers:
+        setup.context |= {"filter_base": setup.number * rules, "filter_size": rules, "policer_size": policers,
+                          "policer_base": setup.number * policers}
+        setup.rules = [FilterRule({}, {}, {"police": 1, "policer": policers - 1})]
+        setup.policers = [pack(POLICER_ROW, {"limit": 1, "burst": random.randint(500, 5000)}) for _ in range(policers)]
+        scenario.writes += setup.writes(board.config)
+    await board.write(scenario.writes)
+    for serial in range(FRAMES // 2):
+        setup = random.choice(scenario.routers)
+        # Punts, also with an unknown destination, are policed too
+        egress = random.choice((*range(board.config.ports), 40))
+        board.send(packet(setup, 0, 10 + egress << 24 | serial, random.randint(60, 400), serial))
+        await board.cycles(random.choice((0, 100)))
+        await board.room(16)
+        if random.random() < 0.05:
+            while not board.sources[0].idle:
+                await board.cycles(50)
+            await board.cycles(600)
+            # Writing the row fills the bucket
+            await board.write([RowWrite(Table.POLICER, setup.number, 0, setup.policers[0])])
+    await board.check()
+    assert any(key[2] == Reason.DROP_POLICER for key in board.model.counters)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def classes(dut):
+    """An injected frame leaves before all that wait at its port, but for the few that are on their way out."""
+    board = await start(dut)
+    scenario = simple_scenario(board.config)
+    await board.write(scenario.writes)
+    order: list[bytes] = []
+    leave = board.scoreboard.leave
+
+    def note(port: int, frame: bytes) -> None:
+        if port == 0:
+            order.append(frame)
+        leave(port, frame)
+
+    board.scoreboard.leave = note
+    if not GMII:
+        board.sinks[0].pause = lambda: 200
+    waiting = min(20, board.config.queue_frames // 2)
+    for serial in range(waiting):
+        # From two ports, which together are faster than a MAC that sends
+        board.send(packet(scenario.routers[0], serial % board.config.ports, 10 << 24 | serial, 500, serial))
+    while not all(source.idle for source in board.sources):
+        await board.cycles(50)
+    injected = ethernet((1 << 48) - 1, 0x020000000000, 0x0806, bytes(46))
+    board.send_host(HostFrame.inject(board.config.routers - 1, 0, injected, source=HOST_MAC).to_bytes())
+    await board.cycles(2000)
+    if not GMII:
+        board.sinks[0].pause = lambda: 0
+    await board.check()
+    assert len(order) == waiting + 1
+    # One is on its way out, one was fetched before, and while the injected one came in some have left a MAC
+    assert order.index(injected) < (waiting - 2 if GMII else 4)
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def quotas(dut):
+    """A router that fills the buffer takes neither the cells that another has reserved, nor more than its own limit."""
+    board, random = await start(dut, may_drop=True), rng()
+    cfg = board.config
+    scenario = simple_scenario(cfg)
+    reserved, limit = cfg.cells // 4, cfg.cells // 2
+    await board.write([
+        *scenario.writes, RowWrite(Table.REGISTER, 0, Register.SHARED_CELLS, cfg.cells - reserved),
+        RowWrite(Table.QUOTA, 1, 0, pack(QUOTA_ROW, {"reserved": reserved})),
+        RowWrite(Table.QUOTA, 0, 0, pack(QUOTA_ROW, {"limited": 1, "limit": limit}))])
+
+    async def emit(number: int, count: int, length: int, port: int) -> None:
+        for serial in range(count):
+            ingress = serial % cfg.ports
+            board.send(packet(scenario.routers[number], ingress, 10 + port << 24 | serial, length, serial))
+            while not all(source.idle for source in board.sources):
+                await board.cycles(50)
+
+    board.sinks[0].pause = lambda: 400
+    cells = -(-1514 // cfg.cell_bytes)
+    await emit(0, cfg.queue_frames, 1514, 0)
+    free = (await board.read([Op.read(Table.QUEUE, 0, QueueStat.FREE_CELLS)]))[0]
+    assert free >= cfg.cells - limit, "more cells than the limit"
+    for number in range(2, cfg.routers):
+        await emit(number, cfg.queue_frames, 1514, 0)
+    free = (await board.read([Op.read(Table.QUEUE, 0, QueueStat.FREE_CELLS)]))[0]
+    assert free >= reserved, "cells that are reserved"
+    frames = min(reserved // cells, cfg.queue_frames)
+    board.sinks[1].pause = lambda: 400
+    await emit(1, frames, 1514, 1)
+    for sink in board.sinks:
+        sink.pause = lambda: random.choice((0, 0, 5))
+    await board.check()
+    lost = {item.event[0] for _, item in board.scoreboard.missing}
+    assert lost and 1 not in lost, lost
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def shaping(dut):
+    """A shaped router leaves a port at its rate, to a few percent; another one at the same port is not held up."""
+    board = await start(dut)
+    cfg = board.config
+    scenario = simple_scenario(cfg)
+    (cycles,) = await board.read([Op.read(Table.INFO, 0, Info.SHAPER_CYCLES)])
+    rate = 0.125                                            # bytes a core cycle
+    row = pack(SHAPER_ROW, {"limit": 1, "burst": 1000, "rate": round(rate * cycles * (1 << RATE_FRACTION))})
+    await board.write([*scenario.writes, RowWrite(Table.SHAPER, 0, 0, row)])
+    times: dict[int, list[float]] = {number: [] for number in range(cfg.routers)}
+    leave = board.scoreboard.leave
+
+    def note(port: int, frame: bytes) -> None:
+        if port == 0:
+            # The source address is the router's own on the port
+            times[int.from_bytes(frame[6:12], "big") >> 8 & 0xFF].append(get_sim_time("ps") / board.period_ps)
+        leave(port, frame)
+
+    board.scoreboard.leave = note
+    length, count = 200, min(30, cfg.queue_frames)
+    for serial in range(count):
+        for number in range(min(2, cfg.routers)):
+            board.send(packet(scenario.routers[number], serial % cfg.ports, 10 << 24 | serial, length, serial))
+        await board.cycles(100)
+    await board.check()
+    # What is in the bucket at first leaves at once
+    first = 2 + 1000 // (length + 4)
+    measured = (count - 1 - first) * (length + 4) / (times[0][-1] - times[0][first])
+    assert abs(measured / rate - 1) < 0.05, measured
+    if cfg.routers > 1:
+        assert times[1][-1] < times[0][-1] / 2

@@ -194,10 +194,16 @@ def test_mirrored_frame_is_as_it_is_stored():
     model = model_of(rule(mirror=1, set_l4_source=1, l4_source=7, set_vid=1, vid=77))
     sent, mirrored = model.receive(2, bytes(GOOD))
     copy = HostFrame.from_bytes(mirrored.frame)
-    assert Ether(sent.frame)[Dot1Q].vlan == 77 and copy.tci == 77
+    assert Ether(sent.frame)[Dot1Q].vlan == 77 and copy.tci == 0
     without_tag = sent.frame[:12] + sent.frame[16:]
     assert copy.payload == without_tag[:6] + bytes(GOOD)[6:12] + without_tag[12:]
     assert IP(copy.payload[14:]).ttl == 63 and IP(copy.payload[14:])[UDP].sport == 7
+
+
+def test_mirrored_frame_tells_the_tag_that_it_came_with():
+    model = model_of(rule(FilterAction.SEND, ports=8, mirror=1, set_vid=1, vid=77), mode=RouterMode.SWITCHED)
+    sent, mirrored = model.receive(2, with_tag(bytes(GOOD), 0x6005))
+    assert Ether(sent.frame)[Dot1Q].vlan == 77 and HostFrame.from_bytes(mirrored.frame).tci == 0x6005
 
 
 def test_mirror_of_a_drop_and_a_punt_have_no_rewrites():
