@@ -183,7 +183,7 @@ class Dequeuer(wiring.Component):
                 m.d.comb += [
                     beat.port.eq(read_frame.port),
                     beat.reason.eq(read_frame.reason),
-                    beat.tci.eq(Mux(read_frame.tagged, read_frame.tci, 0)),
+                    beat.tci.eq(read_frame.tci),
                 ]
             else:
                 m.d.comb += [beat[name].eq(read_frame[name])
