@@ -24,9 +24,9 @@ class Turn(enum.Enum, shape=unsigned(2)):
 class ActiveLists(wiring.Component):
     """Linked lists of routers for deficit round robin (Shreedhar & Varghese 1996), one for each port and class.
 
-    First and last router of each list are registers, the links between are in one block RAM for each class. One change a
-    cycle; it shows in the next cycle. ``peek`` must come in the cycle before a ``serve`` with POP or ROTATE, and after the change
-    before it.
+    First and last router of each list are registers, the links between are in one block RAM for each class. One change
+    a cycle; it shows in the next cycle. ``peek`` must come in the cycle before a ``serve`` with POP or ROTATE, and
+    after the change before it.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ class ActiveLists(wiring.Component):
     port : Signal, in
         Port of a change.
     append, row : in
-        Router ``row`` is put at the end of the port's list of each class with a bit in ``append``; it must not be in it.
+        Router ``row`` is put at the end of the port's list of each class with a bit in ``append``; it must not be in
+        it.
     serve, serve_class, turn : in
         The first router of this list had its turn. Not together with ``append``.
     peek, peek_class : in

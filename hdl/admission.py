@@ -1,5 +1,7 @@
 """Write side of the frame buffer: takes a frame whole, or drops it whole."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -21,12 +23,14 @@ _DELAY = 3
 class Admission(wiring.Component):
     """Decides at the first beat whether a frame is stored, writes its cells, and puts its copies into queues.
 
-    The length is known at the first beat, so cells are reserved there and nothing ever has to be undone. A beat is written, and the first
-    copy offered, three cycles after it was accepted; further copies three cycles apart. ``i`` is stopped before
-    a first beat only: a frame with one copy takes 4 cycles at least, and copies of one frame are queued while the next one comes.
+    The length is known at the first beat, so cells are reserved there and nothing ever has to be undone. A beat is
+    written, and the first copy offered, three cycles after it was accepted; further copies three cycles apart. ``i``
+    is stopped before a first beat only: a frame with one copy takes 4 cycles at least, and copies of one frame are
+    queued while the next one comes.
 
-    The beats of a frame must come without gaps after its first one. Then a copy may be read as soon as it is queued: at one beat
-    a cycle a reader cannot overtake. A pointer to the next cell is written one cycle after the first beat of a cell, for the same reason.
+    The beats of a frame must come without gaps after its first one. Then a copy may be read as soon as it is queued:
+    at one beat a cycle a reader cannot overtake. A pointer to the next cell is written one cycle after the first beat
+    of a cell, for the same reason.
 
     Parameters
     ----------
@@ -107,7 +111,8 @@ class Admission(wiring.Component):
         host = config.host_port
         ways = len(self.i.payload.copies) + 1       # data ports, existing or not, and the host port
 
-        # What came with the first beat. The job, which is to put its copies into queues, takes it over as soon as the one before is done.
+        # What came with the first beat. The job, which is to put its copies into queues, takes it over as soon as the
+        # one before is done.
         layout = queued_layout(config.data_width)
         frame = Signal(data.StructLayout({name: field.shape for name, field in layout if name not in ("data", "last")}))
         step = Signal(_DELAY)       # cycles since the first beat, one-hot
@@ -144,7 +149,7 @@ class Admission(wiring.Component):
             some.eq(wanted != 0),
             fits.eq(self.need <= self.available),
         ]
-        m.d.sync += [after.eq(before) for before, after in zip(stages[:-1], stages[1:], strict=True)]
+        m.d.sync += [after.eq(before) for before, after in pairwise(stages)]
         with m.If(accepted):
             m.d.sync += first.eq(i.last)
         with m.If(started):

@@ -31,10 +31,10 @@ _EVENTS_AHEAD = 3
 class FrameBuffer(wiring.Component):
     """Stores each frame once, in linked cells of one block RAM, and sends its copies to the ports.
 
-    Frames come one at a time; each is taken whole or dropped whole, which is decided at its first beat. Its copies are in their
-    queues at once, while its other beats still come: they must come without gaps. On an idle buffer the first beat
-    leaves 9 cycles after it was accepted. At a sustained load a frame of one copy takes no more than 10 cycles; of ``c`` copies,
-    ``6 * c + 4``.
+    Frames come one at a time; each is taken whole or dropped whole, which is decided at its first beat. Its copies are
+    in their queues at once, while its other beats still come: they must come without gaps. On an idle buffer the first
+    beat leaves 9 cycles after it was accepted. At a sustained load a frame of one copy takes no more than 10 cycles;
+    of ``c`` copies, ``6 * c + 4``.
 
     Parameters
     ----------

@@ -10,7 +10,8 @@ __all__ = ["FallThroughFifo"]
 class FallThroughFifo(wiring.Component):
     """FIFO in distributed RAM; ``o`` is a register that an item reaches in one cycle if the FIFO is empty.
 
-    One item in and one out a cycle. Whoever writes keeps count: there is no ``ready``, and no more than ``depth`` items may be inside.
+    One item in and one out a cycle. Whoever writes keeps count: there is no ``ready``, and no more than ``depth``
+    items may be inside.
 
     Parameters
     ----------

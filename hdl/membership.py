@@ -125,7 +125,12 @@ class Membership(wiring.Component):
             with m.State("SCAN"):
                 m.d.comb += self.o.valid.eq(takes)
                 with m.If(move):
-                    m.d.sync += [loaded.eq(row != routers), router.eq(row), checked.eq(router), takes.eq(loaded & takes_it)]
+                    m.d.sync += [
+                        loaded.eq(row != routers),
+                        router.eq(row),
+                        checked.eq(router),
+                        takes.eq(loaded & takes_it),
+                    ]
                     with m.If(row == routers):
                         m.d.sync += ending.eq(ending + 1)
                         with m.If(ending == 2):

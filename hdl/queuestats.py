@@ -51,7 +51,7 @@ class QueueStatistics(wiring.Component):
         for port, count in enumerate(underflows):
             m.d.sync += count.eq(count + self.underflow[port])
 
-        # Whose underflows: the port is the remainder of the row number, found by long division while the scheduler looks.
+        # Whose underflows: the port is the remainder of the row number, found by long division.
         probe, table = self.probe, self.table
         steps = len(probe.row)
         rest = Signal.like(probe.row)

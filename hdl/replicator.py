@@ -26,8 +26,9 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
 class Replicator(wiring.Component):
     """Turns one stored group frame into copies for the host port, one for each router that takes it.
 
-    The frame was stored as one of ``routers + 1`` copies, more than there can be; when all are made, the rest of them is
-    given back, so the cells stay until the last copy was read. A frame takes ``routers + 6`` cycles and about five more a copy.
+    The frame was stored as one of ``routers + 1`` copies, more than there can be; when all are made, the rest of them
+    is given back, so the cells stay until the last copy was read. A frame takes ``routers + 6`` cycles and about five
+    more a copy.
 
     Parameters
     ----------

@@ -55,15 +55,16 @@ class _Work(enum.Enum, shape=3):
 class Scheduler(wiring.Component):
     """Linked lists of descriptors for each router, port and class; deficit round robin, priorities and shapers.
 
-    One engine does one piece of work after the other, in turns among those that ask, so that there are no two changes at
-    once. From one start to the next: a copy 2 cycles, a frame for a port 4, a refill 3, an access 2. All of a row's state is read in the first
-    cycle, and written in the last one, in which the next work's state is already read.
+    One engine does one piece of work after the other, in turns among those that ask, so that there are no two changes
+    at once. From one start to the next: a copy 2 cycles, a frame for a port 4, a refill 3, an access 2. All of a row's
+    state is read in the first cycle, and written in the last one, in which the next work's state is already read.
 
     A copy that finds its queue and all lists of its port empty is handed to the port at once: it is in ``o`` three
-    cycles after it was accepted. A port's next frame is there 6 cycles after the one before was accepted, plus other ports' work.
+    cycles after it was accepted. A port's next frame is there 6 cycles after the one before was accepted, plus other
+    ports' work.
 
-    A router whose bucket is below zero loses its turn and its deficit, and comes back to the end of the list at the refill that
-    brings the bucket to zero.
+    A router whose bucket is below zero loses its turn and its deficit, and comes back to the end of the list at the
+    refill that brings the bucket to zero.
 
     Parameters
     ----------
@@ -305,7 +306,8 @@ class Scheduler(wiring.Component):
                 self.event.router.eq(copy.descriptor.router),
                 self.event.port.eq(copy.descriptor.port),
                 self.event.reason.eq(Mux(
-                    accept, copy.reason, Mux(copy.port == config.host_port, Reason.DROP_PUNT_QUEUE, Reason.DROP_QUEUE))),
+                    accept, copy.reason,
+                    Mux(copy.port == config.host_port, Reason.DROP_PUNT_QUEUE, Reason.DROP_QUEUE))),
                 self.done.eq(Cat(work == _Work.COPY_0, work == _Work.COPY_1)),
                 self.refused.eq(~accept),
                 write_en["counts"].eq(~copy.nowhere),
