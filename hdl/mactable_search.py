@@ -96,10 +96,10 @@ class MacSearch(wiring.Component):
             self.port.addr.eq(addr),
             self.inside.eq(inside),
             self.reading.eq(self.port.en),
+            row.eq(self.port.data),
+            self.row_read.eq(self.reading),
         ]
         m.d.comb += self.port.en.eq((step >= 2) & (step < 2 + PLACES) & self.inside)
-        with m.If(step != last):
-            m.d.sync += [row.eq(self.port.data), self.row_read.eq(self.reading)]
 
         match = Signal()
         m.d.comb += match.eq((step >= 4) & self.row_read & (row.age != 0) & (row.mac == self.mac))

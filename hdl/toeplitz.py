@@ -1,9 +1,6 @@
 """The Toeplitz hash: of the VMAC-VE table's keys, and of flows."""
 
-from functools import reduce
-from operator import xor
-
-from amaranth.hdl import Const, Mux, Value
+from amaranth.hdl import Cat, Value
 
 __all__ = ["toeplitz"]
 
@@ -14,4 +11,5 @@ def toeplitz(seed: Value, key: Value, bits: int) -> Value:
     Combinational: a key of 66 to 128 bits takes four levels of four-input look-up tables, so register what comes out.
     ``seed`` needs ``len(key) + bits - 1`` bits; the ones beyond its end are zero.
     """
-    return reduce(xor, (Mux(key[k], seed[k:k + bits], Const(0, bits)) for k in range(len(key))))
+    # Bit by bit, as parities, which yosys makes balanced trees of; it does not of a chain.
+    return Cat((seed[n:n + len(key)] & key).xor() for n in range(bits))

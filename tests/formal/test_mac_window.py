@@ -117,13 +117,11 @@ def search_harness() -> Module:
             if 3 <= k < 3 + PLACES:
                 m.d.comb += [Assert(dut.reading == request.exists[k - 3]), Assert(~was_read | (last_number == k - 3))]
             if k >= 4:
-                m.d.comb += [
-                    Assert(dut.row_read == request.exists[k - 4]),
-                    Assert(~dut.row_read | (Value.cast(dut.row) == Value.cast(content[k - 4]))),
-                    # The last comparison is made again while the outcome can't leave.
-                    Assert((found == Value.cast(outcomes[k - 4]))
-                           | ((k == dut.last) & (found == Value.cast(outcomes[PLACES])))),
-                ]
+                now = ((dut.row_read == request.exists[k - 4]) & (found == Value.cast(outcomes[k - 4]))
+                       & (~dut.row_read | (Value.cast(dut.row) == Value.cast(content[k - 4]))))
+                # An outcome that could not leave at once.
+                waiting = ~dut.row_read & (found == Value.cast(outcomes[PLACES]))
+                m.d.comb += Assert(now | waiting if k == dut.last else now)
     return m
 
 
