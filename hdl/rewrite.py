@@ -181,13 +181,14 @@ class Rewriter(wiring.Component):
                             m.d.sync += [value.eq(routed[byte % beat_bytes])
                                          for byte, value in bytes_.items() if byte // beat_bytes == k]
 
-        # The sums begin when all has passed that they need. The row stays one cycle longer than the frame's last beat.
+        # The sums begin when all has passed that they need; a frame with these headers has it. The row stays one cycle
+        # longer than the frame's last beat.
         needed = Signal.like(position)
         complete = Signal()
         m.d.comb += [
             needed.eq(Mux(set_field.l4, Mux(verdict.udp, *((_end(field) - 1) // beat_bytes for field in (
                 UDP_CHECKSUM, TCP_CHECKSUM))), (_end(Ipv4.DESTINATION) - 1) // beat_bytes)),
-            complete.eq(step & waits & ((position == needed) | (beat.last & (position < needed)))),
+            complete.eq(step & waits & (position == needed)),
             update.old.eq(old),
             update.ip.eq(old_ip),
             update.l4.eq(old_l4),
