@@ -134,7 +134,7 @@ class Egress(wiring.Component):
         for lane, start in enumerate(moved_from):
             with m.If((push & (position >= start)) | (tail if lane < TAG_BYTES else 0)):
                 m.d.comb += out[lane].eq(before[lane] if lane < TAG_BYTES else now[lane - TAG_BYTES])
-        with m.If(~tail), m.Switch(position):
+        with m.Switch(position):        # the tail's lanes are not among those of beat 0
             for k in range(max(moved_from) + 1):
                 with m.Case(k):
                     for which, bytes_ in inserted:

@@ -1,22 +1,19 @@
 """Executes verdicts: makes the changes to frames that are the same for all their copies."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .checksum import CHANGED_FIELDS, CHANGES, CHECKSUMS, LATENCY, TCP_CHECKSUM, UDP_CHECKSUM, ChecksumUpdate
+from .checksum import CHANGED_FIELDS, CHANGES, TCP_CHECKSUM, UDP_CHECKSUM, ChecksumUpdate
 from .config import CoreConfig
 from .headers import ETHERNET_BYTES, TAG_BYTES, Ethernet, Field, Ipv4, Ipv6
+from .heldframes import HeldFrames
 from .layouts import ACTION_ROW
 from .records import VERDICT, paired_layout, queued_layout
 from .table import table_addr_bits
 from .untag import Untagger
 
 __all__ = ["Rewriter"]
-
-#: Beats and frames that wait for the checksums of the first of them.
-_BEATS = 16
-_FRAMES = 8
 
 #: Where the fields that a filter rule changes lie in the frame.
 _PLACES: dict[str, Field] = {
@@ -69,19 +66,19 @@ class Rewriter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        width = config.data_width
         beat_bytes = config.beat_bytes
         lanes = data.ArrayLayout(8, beat_bytes)
+
+        def end_beat(field):
+            """Beat with the field's last byte."""
+            return (_end(field) - 1) // beat_bytes
+
         has_rules = Const(config.filter_rules > 0)
-        side_layout = data.StructLayout({
-            **{str(name): entry.shape for name, entry in queued_layout(width) if name not in ("data", "last")},
-            "waits": 1,         # for the checksums
-        })
         m.submodules.untag = untag = Untagger(config)
-        m.submodules.beats = beats = fifo.SyncFIFO(width=width + 1, depth=_BEATS)
-        m.submodules.sides = sides = fifo.SyncFIFO(width=side_layout.size, depth=_FRAMES)
+        connect(m, flipped(self.i), untag.i)
         m.submodules.update = update = ChecksumUpdate()
-        m.submodules.results = results = fifo.SyncFIFO(width=CHECKSUMS.size, depth=_FRAMES)
+        m.submodules.held = held = HeldFrames(config)
+        connect(m, held.o, flipped(self.o))
 
         # The rule's row is read when its frame begins, and is there a cycle later than the first beat.
         row = Signal(ACTION_ROW)
@@ -96,9 +93,6 @@ class Rewriter(wiring.Component):
                         coming.verdict.l4_ports & (coming.verdict.total_length >= _end(field) - ETHERNET_BYTES)
                         & (coming.length >= _end(field) + Mux(coming.verdict.tagged, TAG_BYTES, 0)))
         m.d.comb += [
-            self.i.ready.eq(untag.i.ready),
-            untag.i.valid.eq(self.i.valid),
-            untag.i.payload.eq(self.i.payload),
             self.changes_addr.eq(self.i.payload.verdict.rule),
             self.changes_en.eq(self.i.valid & begins & self.i.payload.verdict.rule_changes & has_rules),
         ]
@@ -110,14 +104,12 @@ class Rewriter(wiring.Component):
 
         beat = untag.o.payload
         verdict = beat.verdict
-        first = Signal(init=1)
         step = Signal()
         m.d.comb += [
-            untag.o.ready.eq(~reading & beats.w_rdy & (sides.w_rdy | ~first)),
-            step.eq(untag.o.valid & untag.o.ready),
+            held.i.valid.eq(untag.o.valid & ~reading),
+            untag.o.ready.eq(held.i.ready & ~reading),
+            step.eq(held.i.valid & held.i.ready),
         ]
-        with m.If(step):
-            m.d.sync += first.eq(beat.last)
 
         def changed(name):
             """Signal that the rule changes this."""
@@ -141,7 +133,7 @@ class Rewriter(wiring.Component):
         ]
 
         # On the way in: all changes but for the rule's checksums; the old values are kept.
-        header_beats = (_end(TCP_CHECKSUM) - 1) // beat_bytes + 1
+        header_beats = end_beat(TCP_CHECKSUM) + 1
         position = Signal(range(header_beats + 1))      # beat of the frame; stops behind the headers
         with m.If(step):
             m.d.sync += position.eq(Mux(beat.last, 0, position + (position != header_beats)))
@@ -181,80 +173,39 @@ class Rewriter(wiring.Component):
                             m.d.sync += [value.eq(routed[byte % beat_bytes])
                                          for byte, value in bytes_.items() if byte // beat_bytes == k]
 
-        # The sums begin when all has passed that they need. The row stays one cycle longer than the frame's last beat.
+        # The sums begin when all has passed that they need; a frame with these headers has it. The row stays one cycle
+        # longer than the frame's last beat.
         needed = Signal.like(position)
         complete = Signal()
         m.d.comb += [
-            needed.eq(Mux(set_field.l4, Mux(verdict.udp, *((_end(field) - 1) // beat_bytes for field in (
-                UDP_CHECKSUM, TCP_CHECKSUM))), (_end(Ipv4.DESTINATION) - 1) // beat_bytes)),
-            complete.eq(step & waits & ((position == needed) | (beat.last & (position < needed)))),
+            needed.eq(Mux(set_field.l4, Mux(verdict.udp, end_beat(UDP_CHECKSUM), end_beat(TCP_CHECKSUM)),
+                          end_beat(Ipv4.DESTINATION))),
+            complete.eq(step & waits & (position == needed)),
             update.old.eq(old),
             update.ip.eq(old_ip),
             update.l4.eq(old_l4),
             *(update.new[name].eq(row[name]) for name in _PLACES),
-            results.w_en.eq(update.done),
-            results.w_data.eq(update.checksums),
+            held.start.eq(update.start),
+            held.done.eq(update.done),
+            held.checksums.eq(update.checksums),
         ]
         m.d.sync += [update.start.eq(complete), update.changes.eq(set_field)]
 
-        side = Signal(side_layout)
+        stored = held.i.payload.beat
         tagged = Signal()           # not stripped
-        tci = Signal(16)
         m.d.comb += [
-            beats.w_en.eq(step),
-            beats.w_data.eq(Cat(written, beat.last)),
-            sides.w_en.eq(step & first),
-            sides.w_data.eq(side),
-            *(side[name].eq(verdict[name]) for name, _ in side_layout if name in dict(VERDICT)),
-            side.length.eq(beat.length),
-            side.waits.eq(waits),
-            side.host_tci.eq(Mux(verdict.tagged, verdict.tci, 0)),
+            *(stored[name].eq(verdict[name]) for name, _ in stored.shape() if name in dict(VERDICT)),
+            stored.data.eq(written),
+            stored.last.eq(beat.last),
+            stored.length.eq(beat.length),
+            held.i.payload.waits.eq(waits),
+            stored.host_tci.eq(Mux(verdict.tagged, verdict.tci, 0)),
             tagged.eq(verdict.tagged & ~strip_vlan),
-            tci.eq(Mux(tagged, verdict.tci, 0)),
-            side.tagged.eq(tagged | set_vid | set_pcp),
-            side.tci.eq(tci),       # VLAN id, DEI, PCP (IEEE 802.1Q, 9.6)
+            stored.tagged.eq(tagged | set_vid | set_pcp),
+            stored.tci.eq(Mux(tagged, verdict.tci, 0)),     # VLAN id, DEI, PCP (IEEE 802.1Q, 9.6)
         ]
         with m.If(set_vid):
-            m.d.comb += side.tci[:12].eq(row.vid)
+            m.d.comb += stored.tci[:12].eq(row.vid)
         with m.If(set_pcp):
-            m.d.comb += side.tci[13:].eq(row.pcp)
-
-        # On the way out: a frame that waits may begin so early that its checksums are there just when they are needed.
-        soon = update.start
-        for k in range(LATENCY - min(LATENCY, Ipv4.CHECKSUM.offset // beat_bytes)):
-            before, soon = soon, Signal(name=f"soon_{k}")
-            m.d.sync += soon.eq(before)
-        ready = Signal(range(_FRAMES + 1))      # frames with checksums that may begin or are under way
-        out_side = data.View(side_layout, sides.r_data)
-        result = data.View(CHECKSUMS, results.r_data)
-        place = Signal.like(position)           # as ``position``
-        taken = Signal()
-        ends = Signal()
-        out = self.o.payload
-        m.d.comb += [
-            self.o.valid.eq(beats.r_rdy & (~out_side.waits | (ready != 0))),
-            Cat(out.data, out.last).eq(beats.r_data),
-            *(out[name].eq(out_side[name]) for name, _ in side_layout if name != "waits"),
-            taken.eq(self.o.valid & self.o.ready),
-            ends.eq(taken & out.last),
-            beats.r_en.eq(taken),
-            sides.r_en.eq(ends),
-            results.r_en.eq(ends & out_side.waits),
-        ]
-        m.d.sync += ready.eq(ready + soon - results.r_en)
-        with m.If(taken):
-            m.d.sync += place.eq(Mux(out.last, 0, place + (place != header_beats)))
-        out_lanes = data.View(lanes, out.data)
-        late = [
-            (result.set_ip, Ipv4.CHECKSUM.spread(result.ip)),
-            (result.set_l4 & result.udp, UDP_CHECKSUM.spread(result.l4)),
-            (result.set_l4 & ~result.udp, TCP_CHECKSUM.spread(result.l4)),
-        ]
-        with m.If(out_side.waits), m.Switch(place):
-            for k in range(header_beats):
-                with m.Case(k):
-                    for which, bytes_ in late:
-                        with m.If(which):
-                            m.d.comb += [out_lanes[byte % beat_bytes].eq(value)
-                                         for byte, value in bytes_.items() if byte // beat_bytes == k]
+            m.d.comb += stored.tci[13:].eq(row.pcp)
         return m

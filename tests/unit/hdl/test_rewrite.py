@@ -256,6 +256,24 @@ def test_rate_and_latency_with_a_rule(width, protocol, latency):
     assert {frame[0] - cycle for frame, cycle in zip(went, came, strict=True)} == {latency}
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_checksums_at_the_end_of_packet_or_frame(width):
+    """The last byte of the packet, or of a frame that was cut off, before, in and behind the checksum's two bytes."""
+    row = {f"set_{name}": 1 for name in ("ip_source", "l4_destination")}
+    cases = []
+    for protocol, end in (UDP, 42), (TCP, 52):
+        for tagged in 0, 1:
+            for short in range(-1, 4):
+                cut, = same_cases(1, 90, row=row, protocol=protocol, tagged=tagged)
+                cut.frame, cut.right = cut.frame[:end - short], False
+                padded, = same_cases(1, 90, row=row, protocol=protocol, tagged=tagged)
+                padded.verdict["total_length"] = end - short - 14
+                padded.right = False
+                cases += [cut, padded]
+    sent, *_ = run(CoreConfig(data_width=width), cases)
+    check(sent, cases)
+
+
 def test_without_rules_there_is_nothing_to_read():
     cases = same_cases(3, 60, row={"set_dmac": 1})
     config = CoreConfig(filter_rules=0)
