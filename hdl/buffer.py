@@ -24,7 +24,8 @@ __all__ = ["FrameBuffer"]
 
 _GROUP_FRAMES = 16
 _EVENTS = 8
-#: Events for which the FIFO must have room before a copy is begun: those of it and of the one before, and one of the replicator.
+#: Events for which the FIFO must have room before a copy is begun: those of it and of the one before, and one of the
+#: replicator.
 _EVENTS_AHEAD = 3
 
 

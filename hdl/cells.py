@@ -93,7 +93,7 @@ def share_bits(config: CoreConfig) -> int:
 
 
 class Releaser(wiring.Component):
-    """Gives frames back: counts the copies that are done with, frees the cells after the last one, and says whose they were.
+    """Counts the copies of a frame that are done with, frees its cells after the last one, and says whose they were.
 
     A frame whose cells were freed by its reader takes two cycles; one of several copies four; and a frame whose cells
     are still to be freed, following the links, two more for each cell.

@@ -92,7 +92,7 @@ class Scheduler(wiring.Component):
     table : TableSignature
         SHAPER: rows ``router * all_ports + port``. A write fills the bucket.
     idle : Signal, out
-        No frame is in a queue and no work is done.
+        No frame is in a queue or on its way to or from one.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -425,5 +425,6 @@ class Scheduler(wiring.Component):
                 self.probe.high_water.eq(state.high_water),
                 self.probe.counts.eq(counts),
             ]
-        m.d.comb += self.idle.eq((free.available == config.cells) & ready & ~execute)
+        at_work = load | fetch | fetched | execute
+        m.d.comb += self.idle.eq((free.available == config.cells) & ~(at_work & (is_copy | is_dequeue)))
         return m

@@ -1,0 +1,178 @@
+"""The scheduler against a model of strict priority, deficit round robin and shapers, frame by frame."""
+
+import random
+from collections import defaultdict, deque
+
+import pytest
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.layouts import SHAPER_ROW, Reason, pack
+from polyrouter.hdl.queues import FCS_BYTES
+from polyrouter.hdl.scheduler import Scheduler
+
+from .bench import access, simulate
+
+
+def reference(frames, quanta):
+    """Order of service of ``frames`` (router, class, length, number), all of them waiting."""
+    order = []
+    for class_ in (1, 0):
+        queues, active, deficit = defaultdict(deque), deque(), defaultdict(int)
+        for router, c, length, number in frames:
+            if c == class_:
+                if router not in queues:
+                    active.append(router)
+                queues[router].append((length + FCS_BYTES, number))
+        while active:
+            router = active.popleft()
+            deficit[router] += quanta[router]
+            queue = queues[router]
+            while queue and queue[0][0] <= deficit[router]:
+                charge, number = queue.popleft()
+                deficit[router] -= charge
+                order.append(number)
+            if queue:
+                active.append(router)
+    return order
+
+
+def copy_fields(config, number, router, port, class_, length, **fields):
+    return {
+        "row": router * config.all_ports + port, "port": port, "traffic_class": class_, "reason": Reason.FORWARDED,
+        "descriptor": {"router": router, "length": length, "tci": number, "cell": number % config.cells},
+    } | fields
+
+
+async def offer(ctx, dut, source, fields):
+    """Whether the copy was accepted."""
+    stream = dut.copy[source]
+    ctx.set(stream.payload, fields)
+    ctx.set(stream.valid, 1)
+    while not (await ctx.tick().sample(stream.ready))[2]:
+        pass
+    ctx.set(stream.valid, 0)
+    while True:
+        *_, done, refused = await ctx.tick().sample(dut.done, dut.refused)
+        if done >> source & 1:
+            return not refused
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_order_of_service_is_that_of_the_reference(seed):
+    rng = random.Random(seed)
+    config = CoreConfig(ports=1, routers=5, queue_frames=64)
+    dut = Scheduler(config)
+    quanta = [rng.choice([0, 1518, 3000, 9000, 65535]) for _ in range(6)]
+    frames = [(rng.randrange(6), rng.getrandbits(1), rng.choice([14, 60, 500, 1514, rng.randrange(60, 1515)]), number)
+              for number in range(150)]
+    out = []
+
+    async def main(ctx):
+        ctx.set(dut.event_room, 1)
+        for router in range(5):
+            await access(ctx, dut.table, router * config.all_ports, pack(SHAPER_ROW, {"quantum": quanta[router]}))
+        quanta[5] = 0
+        # What is handed out while others wait is only one frame, of a queue of its own.
+        assert await offer(ctx, dut, 0, copy_fields(config, 200, 0, 0, 0, 60))
+        assert ctx.get(dut.o[0].valid)
+        for router, class_, length, number in frames:
+            assert await offer(ctx, dut, number % 2, copy_fields(config, number, router, 0, class_, length))
+        while len(out) < len(frames) + 1:
+            ctx.set(dut.o[0].ready, 1)
+            *_, valid, p = await ctx.tick().sample(dut.o[0].valid, dut.o[0].payload)
+            if valid:
+                out.append(p.tci)
+        await ctx.tick().repeat(10)
+        assert ctx.get(dut.idle) and not ctx.get(dut.o[0].valid)
+
+    simulate(dut, [main])
+    assert out == [200, *reference(frames, [max(q, config.max_frame) for q in quanta])]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_and_buckets_are_kept(seed):
+    """Random routers, ports, shapers, writes of shapers; order within queues, depth, counts and tokens are followed."""
+    rng = random.Random(seed)
+    config = CoreConfig(ports=2, routers=3, queue_frames=8, buffer_bytes=4096)
+    dut = Scheduler(config)
+    waiting = defaultdict(deque)
+    counts = defaultdict(lambda: [0, 0])
+    total = 400
+    finished = []
+    served = []
+
+    async def copies(ctx):
+        ctx.set(dut.event_room, 1)
+        for number in range(total):
+            router, port, class_ = rng.randrange(4), rng.randrange(3), rng.getrandbits(1)
+            full = len(waiting[router, port, 0]) + len(waiting[router, port, 1])
+            key = (router, port, class_)
+            refused = rng.random() < 0.05
+            waiting[key].append(number)
+            if await offer(ctx, dut, rng.getrandbits(1),
+                           copy_fields(config, number, *key, rng.randrange(14, 300), refused=refused)):
+                counts[router, port][0] += 1
+                assert not refused
+            else:
+                counts[router, port][1] += 1
+                waiting[key].remove(number)
+                assert refused or full >= config.queue_frames
+            if rng.random() < 0.3:
+                await ctx.tick().repeat(rng.randrange(1, 30))
+        finished.append(1)
+        for row in range(9):
+            await access(ctx, dut.table, row, 0)
+        while any(waiting.values()):
+            await ctx.tick()
+        await ctx.tick().repeat(10)
+        assert ctx.get(dut.idle)
+        for (router, port), (accepted, dropped) in counts.items():
+            ctx.set(dut.probe.row, router * config.all_ports + port)
+            ctx.set(dut.probe.stb, 1)
+            while True:
+                *_, ack, depth, high, got = await ctx.tick().sample(
+                    dut.probe.ack, dut.probe.depth, dut.probe.high_water, dut.probe.counts)
+                if ack:
+                    break
+            ctx.set(dut.probe.stb, 0)
+            assert (depth, got.enqueued, got.dropped) == (0, accepted, dropped)
+            assert (accepted > 0) <= high <= config.queue_frames
+
+    async def shapers(ctx):
+        while not finished:
+            await access(ctx, dut.table, rng.randrange(9), pack(SHAPER_ROW, {
+                "limit": rng.random() < 0.7, "rate": rng.choice([100, 300, 1000]) << 16,
+                "quantum": rng.choice([0, 5000]), "burst": rng.choice([400, 2000])}))
+            await ctx.tick().repeat(rng.randrange(1, 300))
+
+    def port_reader(port):
+        async def reader(ctx):
+            while True:
+                ctx.set(dut.o[port].ready, rng.random() < 0.4)
+                *_, valid, ready, p = await ctx.tick().sample(dut.o[port].valid, dut.o[port].ready, dut.o[port].payload)
+                if valid and ready:
+                    keys = [key for key, queue in waiting.items() if queue and queue[0] == p.tci]
+                    assert keys and keys[0][:2] == (p.router, port), "not the first one of its queue"
+                    waiting[keys[0]].popleft()
+                    served.append(p.tci)
+        return reader
+
+    simulate(dut, [copies], [shapers, *map(port_reader, range(3))])
+    assert len(served) == sum(accepted for accepted, _ in counts.values()) > total // 2
+
+
+def test_hold_stops_handing_out():
+    config = CoreConfig(ports=1, routers=2)
+    dut = Scheduler(config)
+
+    async def main(ctx):
+        ctx.set(dut.event_room, 1)
+        ctx.set(dut.hold, 1)
+        for number in range(3):
+            assert await offer(ctx, dut, 0, copy_fields(config, number, 1, 0, 0, 60))
+        await ctx.tick().repeat(50)
+        assert not ctx.get(dut.o[0].valid)
+        ctx.set(dut.hold, 0)
+        await ctx.tick().repeat(10)
+        assert ctx.get(dut.o[0].valid)
+
+    simulate(dut, [main])
