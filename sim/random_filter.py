@@ -60,14 +60,14 @@ def _width(field: str) -> int:
 
 
 def _action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, int]:
-    weights = (1, 1, 1, 6) if setup.mode == RouterMode.SWITCHED else (8, 1, 1, 2)
+    weights = (1, 1, 2, 6) if setup.mode == RouterMode.SWITCHED else (8, 1, 2, 2)
     action = {str(name): rng.getrandbits(entry.width) for name, entry in ACTION_ROW
               if not str(name).startswith("set_")}
     action |= {name: int(rng.random() < 0.15) for name in REWRITES}
     return action | {
         "action": rng.choices(tuple(FilterAction), weights)[0],
         "mirror": int(rng.random() < 0.1), "strip_vlan": int(rng.random() < 0.15),
-        "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.25),
+        "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.3),
         # With more policers than the window has
         "policer": rng.randrange(len(setup.policers) + 2),
         "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095)),

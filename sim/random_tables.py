@@ -116,7 +116,7 @@ def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, 
 
 def _policer(rng: Random) -> int:
     """One that lets everything through or nothing, as both do not depend on the order of frames."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         return pack(POLICER_ROW, {"limit": 1})
     return pack(POLICER_ROW, {"rate": rng.getrandbits(32), "burst": rng.getrandbits(18)})
 
@@ -155,7 +155,7 @@ def _context(config: CoreConfig, rng: Random, number: int, mode: int) -> dict[st
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
         "fib_base": number * window, "fib_size": window, "adj_base": number * rows, "adj_size": rows,
         "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
-        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.5),
+        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
         "policer_base": number * policers, "policer_size": policers, "mac_base": number * macs, "mac_size": macs,
         "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
     }
@@ -213,13 +213,13 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
     changes: tuple[tuple[float, dict[str, int]], ...] = (
         (0.15, {"fib_size": rng.randint(1, words)}),
         (0.15, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
-        (0.1, {"filter_base": max(0, config.filter_rules - 2), "filter_size": 4095}),
+        (0.07, {"filter_base": max(0, config.filter_rules - 2), "filter_size": 4095}),
         (0.1, {"filter_size": context["filter_size"] + 2}),
         (0.1, {"policer_base": config.policers - 1, "policer_size": 7}),
         (0.1, {"mac_size": rng.choice((0, 2, 3, context["mac_size"] + 1))}),
         (0.1, {"mac_base": config.mac_rows - 2}),
-        (0.06, {"enable": 0}),
-        (0.06, {"mode": UNKNOWN_MODE}),
+        (0.05, {"enable": 0}),
+        (0.05, {"mode": UNKNOWN_MODE}),
     )
     for probability, change in changes:
         if rng.random() < probability:

@@ -120,7 +120,10 @@ def test_nothing_is_learned_from_group_addresses_dropped_frames_or_without_learn
     for source in A, B, C, A | 1 << 40, 0x0E:
         model.receive(1, ethernet(EVERYONE, source, 0x88CC, bytes(46)))
     assert not any(find(model.tables, model.tables.context(0), mac) is not None for mac in (A, B, C, A | 1 << 40, 0x0E))
-    update(model, router, policer_size=0, learn=0)
+    update(model, router, policer_size=0)
+    model.receive(1, ethernet(EVERYONE, 0x0F | 1 << 40, 0x88CC, bytes(46)))
+    assert find(model.tables, model.tables.context(0), 0x0F | 1 << 40) is None
+    update(model, router, learn=0)
     model.receive(1, ethernet(EVERYONE, 0x0E, 0x88CC, bytes(46)))
     assert find(model.tables, model.tables.context(0), 0x0E) is None
     update(model, router, learn=1)
