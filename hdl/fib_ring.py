@@ -7,7 +7,7 @@ the two root words and the leaf words that ``docs/dataplane.md``, "FIB walk", de
 from enum import IntEnum
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
@@ -144,6 +144,20 @@ def _less(a: Value, b: Value) -> Value:
     return less
 
 
+def _queue(m: Module, name: str, shape, put: Value, value, take: Value) -> tuple[Signal, Signal]:
+    """A queue of RING places in registers, and how many are taken; what is next is always in the same place."""
+    places = [Signal(shape, name=f"{name}{k}") for k in range(RING)]
+    count = Signal(range(RING + 1), name=f"{name}_count")
+    m.d.sync += count.eq(count + put - take)
+    for k in range(RING):
+        if k + 1 < RING:
+            with m.If(take):
+                m.d.sync += places[k].eq(places[k + 1])
+        with m.If(put & (count - take == k)):
+            m.d.sync += places[k].eq(value)
+    return places[0], count
+
+
 def _at_least(number: Value, least: int) -> Value:
     """``number >= least`` for a small number, in plain logic."""
     enough: Value = Const(1, 1)
@@ -216,11 +230,11 @@ class FibRing(wiring.Component):
         # Ahead of the ring: the first row and the window.
         m.submodules.entrance = entrance = self.entrance
         request, arriving = self.i.payload, entrance.i.payload
-        first = request.address[-1]
+        half = request.address[-1]
         m.d.comb += [
             arriving.request.eq(request),
-            arriving.row.eq((Cat(first, request.root) + Cat(first, Const(0, len(request.root))))[1:]),
-            arriving.pool_row.eq((Cat(first, request.base) + Cat(first, request.root))[1:]),
+            arriving.row.eq((Cat(half, request.root) + Cat(half, Const(0, len(request.root))))[1:]),
+            arriving.pool_row.eq((Cat(half, request.base) + Cat(half, request.root))[1:]),
             arriving.reach.eq(Mux(request.base < self._words, self._words - request.base, 0)),
             entrance.i.valid.eq(self.i.valid),
             self.i.ready.eq(entrance.i.ready),
@@ -230,16 +244,15 @@ class FibRing(wiring.Component):
 
         # Stage 0: the read begins; walks that have ended are collected, in the order in which they were dealt out.
         walk, after = stages[0], stages[1]
-        m.submodules.outcomes = outcomes = fifo.SyncFIFO(width=OUTCOME.size, depth=RING)
-        order = [Signal(range(RING), name=f"order{k}") for k in range(RING)]    # slots taken, the eldest first
-        held = Signal(range(RING + 1))
-        outcome = data.View(OUTCOME, outcomes.w_data)
+        outcome = Signal(OUTCOME)
+        eldest, _ = _queue(m, "order", range(RING), self.deal, self.slot(3), self.collect)
+        first, outcomes = _queue(m, "outcome", OUTCOME, self.collect, outcome, self.o.valid & self.o.ready)
         m.d.comb += [
             self.read.addr.eq(walk.row), self.read.en.eq(walk.active),
-            self.o.payload.eq(outcomes.r_data), self.o.valid.eq(outcomes.r_rdy), outcomes.r_en.eq(self.o.ready),
-            self.collect.eq(walk.busy & ~walk.active & ~walk.restart & walk.settled & (self.turn == order[0])
-                            & outcomes.w_rdy),
-            outcomes.w_en.eq(self.collect),
+            self.o.payload.eq(first), self.o.valid.eq(outcomes != 0),
+            self.collect.eq(walk.busy & ~walk.active & ~walk.restart & walk.settled & (self.turn == eldest)
+                            & (outcomes < RING)),
+            self.deal.eq(~stages[3].busy & entrance.o.valid),
         ]
         with m.If(walk.fault):
             m.d.comb += outcome.fib.eq(FibOutcome.FAULT)
@@ -247,13 +260,7 @@ class FibRing(wiring.Component):
             m.d.comb += [outcome.fib.eq(FibOutcome.HIT), outcome.result.eq(walk.value)]
         with m.If(self.collect):
             m.d.sync += after.busy.eq(0)
-        m.d.comb += self.deal.eq(~stages[3].busy & entrance.o.valid)
-        m.d.sync += [after.missed.eq(self.read.miss), held.eq(held + self.deal - self.collect)]
-        for k in range(RING):
-            with m.If(self.collect):
-                m.d.sync += order[k].eq(order[k + 1] if k + 1 < RING else 0)
-            with m.If(self.deal & (held - self.collect == k)):
-                m.d.sync += order[k].eq(self.slot(3))
+        m.d.sync += after.missed.eq(self.read.miss)
 
         # Stage 1: block RAM is slow to deliver, so its output goes straight to a register. Meanwhile: which bits of the
         # next word will have to be counted.
