@@ -351,6 +351,33 @@ def test_latency(width, first, latency):
     assert cycles == [latency]
 
 
+@pytest.mark.parametrize("ports", [(1, 1), (1, 2)])
+def test_verdict_that_comes_as_an_earlier_one_is_chosen(ports):
+    """It does not overtake the one in the store, whatever the cycle in which the fates come."""
+    for offset in range(-4, 5):
+        bench = Bench(CoreConfig())
+        dut = bench.dut
+        frames = [Frame(port, bytes([k]) * 60, router=k, **PLAIN) for k, port in enumerate(ports)]
+        bodies = {port: [beat for frame in frames if frame.port == port
+                         for beat in packet_beats(packet_layout(64), frame.octets, 64)] for port in ports}
+
+        async def verdicts(ctx, dut=dut, frames=frames):
+            await source(dut.i, [frames[0].packed])(ctx)
+            await ctx.tick().repeat(10)
+            await source(dut.i, [frames[1].packed])(ctx)
+
+        def fates(port, bench=bench, frames=frames, offset=offset):
+            async def testbench(ctx):
+                await ctx.tick().repeat(11 + offset)
+                await source(bench.dut.fate[port], [frame.fate for frame in frames if frame.port == port])(ctx)
+            return testbench
+
+        simulate(dut, [verdicts, until(lambda bench=bench: sum(map(len, bench.sent.values())) == 2, 200)],
+                 [bench.output(1.0), *(fates(port) for port in bodies),
+                  *(source(dut.body[port], beats) for port, beats in bodies.items())])
+        bench.check(frames)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("ports", [1, 8])
 def test_elaborates(width, ports):
