@@ -118,9 +118,20 @@ class FilterLookup(wiring.Component):
         #: What the banks and the decisions deliver, the cycle after they are read.
         self.rows = [Signal(FILTER_ROW, name=f"row{bank}") for bank in range(self.banks)]
         self.decision = Signal(_DECISION)
+        #: Beside a read, 0 to 4 cycles after it: flags, the key (0 to 2), the rows (2) and how they compare (3, 4).
+        place_bits = len(self.place)
+        stage = data.StructLayout({"valid": 1, "first": 1, "last": 1, "read": self.banks, "place": place_bits})
+        self.stages = [Signal(stage, name=f"stage{k}") for k in range(5)]
+        self.keys = [Signal(FILTER_KEY, name=f"key{k}") for k in range(3)]
+        self.words = [Signal(FILTER_ROW, name=f"word{bank}") for bank in range(self.banks)]
+        self.partial = [Signal(-(-FILTER_KEY.size // _CHUNK) + 1, name=f"partial{bank}") for bank in range(self.banks)]
+        self.matches = Signal(self.banks)
+        #: The lowest row that matched so far, of the scan whose reads reach the last stage.
+        self.found = Signal()
+        self.rule = Signal(range(max(2, self.rules)))
         #: A scan ends with a hit, and this rule's decision is read.
         self.settle = Signal()
-        self.settled_rule = Signal(range(max(2, self.rules)))
+        self.settled_rule = Signal.like(self.rule)
         #: An outcome is given out.
         self.done = Signal()
         self.outcome = Signal(OUTCOME)
@@ -169,7 +180,6 @@ class FilterLookup(wiring.Component):
         place_bits = len(self.place)
         first_place = request.base >> self._bank_bits
         end = Signal(REQUEST["base"].width + 1)
-        key = [Signal(FILTER_KEY, name=f"key{k}") for k in range(3)]
         at_row = [(self.place << self._bank_bits) + bank for bank in range(self.banks)]
         m.d.comb += [
             end.eq(request.base + request.size),
@@ -192,14 +202,14 @@ class FilterLookup(wiring.Component):
                 self.end.eq(Mux(walkable, Mux(end > self.rules, self.rules, end), 0)),
                 self.place.eq(first_place[:place_bits]),
                 self.next_place.eq(first_place[:place_bits] + 1),
-                key[0].eq(request.key),
+                self.keys[0].eq(request.key),
             ]
 
         # The memories. Scan and control engine share the read port, so that a bank is a simple dual-port memory.
         table = self.filter_table
         fetched = Signal()
         bank_of = table.addr[:self._bank_bits]
-        words = [Signal(FILTER_ROW, name=f"word{bank}") for bank in range(self.banks)]
+        words = self.words
         m.d.comb += self.taken.eq(table.stb & ~fetched & ~table.ack)
         m.d.sync += [fetched.eq(self.taken), table.ack.eq(fetched)]
         for bank in range(self.banks):
@@ -224,34 +234,34 @@ class FilterLookup(wiring.Component):
         m.d.comb += table.r_data.eq(Array(word.as_value() for word in words)[bank_of])
 
         # One set of flags for each cycle after the read.
-        stage = data.StructLayout(
-            {"valid": 1, "first": 1, "last": 1, "read": self.banks, "place": len(self.place)})
-        stages = [Signal(stage, name=f"stage{k}") for k in range(1, 5)]
-        m.d.sync += [
+        stages = self.stages
+        m.d.comb += [
             stages[0].valid.eq(self.busy & ~self.taken),
             stages[0].first.eq(self.first),
             stages[0].last.eq(final),
             stages[0].read.eq(self.read),
             stages[0].place.eq(self.place),
+        ]
+        m.d.sync += [
             *(after.eq(before) for before, after in pairwise(stages)),
-            *(after.eq(before) for before, after in pairwise(key)),
+            *(after.eq(before) for before, after in pairwise(self.keys)),
         ]
 
         # The comparison, first some bits of each, then all.
-        matches = Signal(self.banks)
+        matches = self.matches
         for bank, word in enumerate(words):
-            different = (word.value ^ key[2].as_value()) & word.mask
-            partial = Signal(-(-FILTER_KEY.size // _CHUNK) + 1, name=f"partial{bank}")
+            different = (word.value ^ self.keys[2].as_value()) & word.mask
+            partial = self.partial[bank]
             m.d.sync += [
                 partial.eq(Cat(~word.valid, *(different[k:k + _CHUNK].any()
                                               for k in range(0, FILTER_KEY.size, _CHUNK)))),
-                matches[bank].eq(stages[2].read[bank] & ~partial.any()),
+                matches[bank].eq(stages[3].read[bank] & ~partial.any()),
             ]
 
         # The lowest row that matched, and what it decides.
-        stage = stages[3]
-        found, found_now = Signal(), Signal()
-        rule, rule_now = Signal.like(self.settled_rule), Signal.like(self.settled_rule)
+        stage = stages[4]
+        found, rule = self.found, self.rule
+        found_now, rule_now = Signal(), Signal.like(rule)
         lowest = Signal(range(self.banks))
         for bank in reversed(range(self.banks)):
             with m.If(matches[bank]):

@@ -1,168 +1,197 @@
-"""The look-ups that run side by side: FIB, filter, MAC table and flow hash."""
+"""The stage where records wait for what the engines find: FIB, filter, MAC table and flow hash, side by side."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
-from . import fib_ring, filter, mactable_search
-from .config import CoreConfig
+from . import fib_ring, filter
 from .flowhash import FLOW
-from .layouts import CONTEXT_ROW, ECMP_HASH_BITS, FILTER_KEY, RouterMode
-from .ports import includes
+from .layouts import CONTEXT_ROW, ECMP_HASH_BITS, RouterMode
+from .mactable_search import MAC_FOUND, MAC_SEARCH
 from .records import META
-from .slice import RegisterSlice
 
-__all__ = ["Lookup"]
+__all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
 
-#: Records that wait for their outcomes: more than all engines together hold.
+#: Records that wait: more than the engines can hold, so that they are never full before the engines are.
 _RECORDS = 32
-_SEED_BITS = CONTEXT_ROW["ecmp_seed"].width
-_ARRIVAL = data.StructLayout({"meta": META, "seed": _SEED_BITS})
-_VID_BITS = FILTER_KEY["vid"].width
-_PCP = 13               # lowest bit in a TCI, IEEE 802.1Q, 9.6
+
+#: Engines, with the payloads of their requests and outcomes.
+ENGINES = {
+    "fib": (fib_ring.REQUEST, fib_ring.OUTCOME),
+    "filter": (filter.REQUEST, filter.OUTCOME),
+    "mac": (MAC_SEARCH, MAC_FOUND),
+    "hash": (FLOW, ECMP_HASH_BITS),
+}
+
+#: Where the outcomes go in the record.
+_FOUND = {
+    "fib": {"fib": "fib", "result": "result"},
+    "filter": {
+        "rule_hit": "hit", "rule": "rule", "action": "action", "rule_ports": "ports", "rule_mirror": "mirror",
+        "set_class": "set_class", "traffic_class": "traffic_class", "police": "police", "rule_policer": "policer",
+        "rule_changes": "changes", "rule_smac": "smac", "rule_tag": "tag",
+    },
+    "mac": {"mac_hit": "hit", "mac_port": "port"},
+}
+
+#: High bits of the addresses that later stages ask for: they tell link-local ones.
+ADDRESS_BITS_KEPT = 16
+_ADDRESSES = ("ip_source", "ip_destination")
+#: Fields that the engines alone need, or that this stage or a later one sets: they need not wait.
+_NOT_KEPT = {
+    "fib_base", "fib_size", "ipv4_root", "ipv6_root", "filter_base", "filter_size", "flow_hash",
+    *(name for found in _FOUND.values() for name in found),
+    "adj_fault", "adj_kind", "adj_port", "adj_mac", "adj_mtu",
+}
+_KEPT = data.StructLayout({
+    name: ADDRESS_BITS_KEPT if name in _ADDRESSES else field.shape
+    for name, field in META if name not in _NOT_KEPT
+})
+
+
+def _walks(record):
+    """Which engines have anything to find for a record (``docs/dataplane.md``, steps 3 to 9)."""
+    routed, bridged = record.mode == RouterMode.ROUTED, record.mode == RouterMode.BRIDGED
+    admitted = (record.enable & record.ports.bit_select(record.port, 1)
+                & (~record.guarded | (record.peer & (record.peer_router == record.router))))
+    multicast = record.group & record.multicast & record.takes_multicast
+    goes_on = ~record.injected & admitted & Mux(record.group, ~routed | multicast, ~routed | record.own)
+    ip = (record.ipv4 | record.ipv6) & record.good_header
+    return {
+        "fib": goes_on & routed & ip,
+        "multicast": goes_on & routed & ip & record.group,
+        "filter": goes_on,
+        "mac": goes_on & bridged & ~record.group & ~record.own,
+    }
 
 
 class Lookup(wiring.Component):
-    """Asks every engine about every record, and puts their outcomes into it; records keep their order.
+    """Asks the engines about each record, and sets what they found; records keep their order.
 
-    A record of which an engine is not needed is sent there all the same, with ``walk`` = 0, so that outcomes and
-    records stay together. The engines' outcomes wait in the engines, the records in here.
+    A record goes to all engines at once, and waits in a FIFO until all of them have answered. Where there is nothing to
+    find, the request has ``walk`` = 0, so that each engine has one outcome for each record.
 
-    Latency 3 cycles and that of the slowest engine. Takes a record every cycle in which all engines can.
+    Latency: 2 cycles more than the slowest engine (3 if the FIFO was empty and all of them took one cycle). Throughput:
+    that of the slowest engine, at best a record every cycle.
 
-    Parameters
-    ----------
-    config : CoreConfig
+    What only the engines need does not leave the stage: the ``fib_*``, root and ``filter_*`` window fields are zero in
+    ``o``, and of the IP addresses only the upper :data:`ADDRESS_BITS_KEPT` bits are there.
 
     Attributes
     ----------
-    i, o : streams of META
-    i_seed : Signal, in
-        Key of the flow hash, stable with ``i``.
-    fib_i, fib_o, filter_i, filter_o, mac_i, mac_o, hash_i, hash_o : streams
-        To and from the engines: :mod:`.fib`, :mod:`.filter`, :mod:`.mactable`, :mod:`.flowhash`.
+    i : stream of META
+    i_seed
+        The context's ``ecmp_seed`` that goes with the payload of ``i``.
+    o : stream of META
+        With ``fib``, ``result``, ``rule_*`` and the other fields of the filter rule, ``mac_*`` and ``flow_hash`` set.
+    fib_i, filter_i, mac_i, hash_i : streams of requests
+        To the engines; see :data:`ENGINES`.
+    fib_o, filter_o, mac_o, hash_o : streams of outcomes
+        From the engines, in the order of their requests.
     """
 
-    def __init__(self, config: CoreConfig) -> None:
-        self.config = config
+    def __init__(self, config) -> None:
+        self._config = config
         super().__init__({
             "i": In(stream.Signature(META)),
-            "i_seed": In(_SEED_BITS),
+            "i_seed": In(CONTEXT_ROW["ecmp_seed"].width),
             "o": Out(stream.Signature(META)),
-            "fib_i": Out(stream.Signature(fib_ring.REQUEST)),
-            "fib_o": In(stream.Signature(fib_ring.OUTCOME)),
-            "filter_i": Out(stream.Signature(filter.REQUEST)),
-            "filter_o": In(stream.Signature(filter.OUTCOME)),
-            "mac_i": Out(stream.Signature(mactable_search.MAC_SEARCH)),
-            "mac_o": In(stream.Signature(mactable_search.MAC_FOUND)),
-            "hash_i": Out(stream.Signature(FLOW)),
-            "hash_o": In(stream.Signature(ECMP_HASH_BITS)),
+            **{f"{name}_i": Out(stream.Signature(request)) for name, (request, _) in ENGINES.items()},
+            **{f"{name}_o": In(stream.Signature(outcome)) for name, (_, outcome) in ENGINES.items()},
         })
 
     def elaborate(self, platform):
         m = Module()
-        # A register first: what is asked depends on conditions that take their time.
-        m.submodules.arrival = arrival = RegisterSlice(_ARRIVAL)
-        m.d.comb += [
-            arrival.i.valid.eq(self.i.valid),
-            arrival.i.payload.meta.eq(self.i.payload),
-            arrival.i.payload.seed.eq(self.i_seed),
-            self.i.ready.eq(arrival.i.ready),
-        ]
-        meta = arrival.o.payload.meta
-        self._ask(m, meta, arrival.o.payload.seed)
+        m.submodules.records = records = fifo.SyncFIFOBuffered(width=_KEPT.size, depth=_RECORDS)
 
-        # Everybody takes the record when they can; it leaves when all have it.
-        m.submodules.records = records = fifo.SyncFIFOBuffered(width=META.size, depth=_RECORDS)
-        requests = (self.fib_i, self.filter_i, self.mac_i, self.hash_i)
-        has = Signal(len(requests) + 1)
-        can = Cat(*(request.ready for request in requests), records.w_rdy)
-        done = Signal()
-        m.d.comb += [
-            done.eq((has | can).all()),
-            arrival.o.ready.eq(done),
-            records.w_data.eq(meta),
-            records.w_en.eq(arrival.o.valid & ~has[-1]),
-            *(request.valid.eq(arrival.o.valid & ~has[k]) for k, request in enumerate(requests)),
-        ]
-        with m.If(arrival.o.valid):
-            m.d.sync += has.eq(Mux(done, 0, has | can))
+        # The record that is being dealt out, with what is worked out on its way here.
+        record, seed = Signal(META), Signal.like(self.i_seed)
+        walks = {name: Signal(name=f"walk_{name}") for name in _walks(record)}
+        valid, dealt_out = Signal(), Signal()
+        m.d.comb += self.i.ready.eq(~valid | dealt_out)
+        with m.If(self.i.ready):
+            m.d.sync += valid.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += [
+                    record.eq(self.i.payload), seed.eq(self.i_seed),
+                    *(walks[name].eq(value) for name, value in _walks(self.i.payload).items()),
+                ]
 
-        m.submodules.joined = joined = RegisterSlice(META)
-        connect(m, joined.o, flipped(self.o))
-        outcomes = (self.fib_o, self.filter_o, self.mac_o, self.hash_o)
+        # Each engine and the FIFO take it when they can; the next one comes when all have.
+        takers = {name: (getattr(self, f"{name}_i").valid, getattr(self, f"{name}_i").ready) for name in ENGINES}
+        takers["records"] = (records.w_en, records.w_rdy)
+        gone = {name: Signal(name=f"gone_{name}") for name in takers}
+        m.d.comb += dealt_out.eq(Cat(gone[name] | ready for name, (_, ready) in takers.items()).all())
+        for name, (offered, ready) in takers.items():
+            m.d.comb += offered.eq(valid & ~gone[name])
+            with m.If(valid):
+                m.d.sync += gone[name].eq(~dealt_out & (gone[name] | ready))
+
+        kept = data.View(_KEPT, records.w_data)
         m.d.comb += [
-            joined.i.valid.eq(records.r_rdy & Cat(outcome.valid for outcome in outcomes).all()),
-            records.r_en.eq(joined.i.valid & joined.i.ready),
-            *(outcome.ready.eq(joined.i.valid & joined.i.ready) for outcome in outcomes),
+            *(kept[name].eq(record[name]) for name, _ in _KEPT if name not in _ADDRESSES),
+            *(kept[name].eq(record[name][-ADDRESS_BITS_KEPT:]) for name in _ADDRESSES),
         ]
-        self._join(m, data.View(META, records.r_data), joined.i.payload)
+        self._ask(m, record, seed, walks)
+
+        # Together again.
+        settled, taken = Signal(), Signal()
+        answers = {name: getattr(self, f"{name}_o") for name in ENGINES}
+        m.d.comb += [
+            settled.eq(records.r_rdy & Cat(answer.valid for answer in answers.values()).all()),
+            self.o.valid.eq(settled),
+            taken.eq(settled & self.o.ready),
+            records.r_en.eq(taken),
+            *(answer.ready.eq(taken) for answer in answers.values()),
+        ]
+        waiting, out = data.View(_KEPT, records.r_data), self.o.payload
+        m.d.comb += [
+            *(out[name].eq(waiting[name]) for name, _ in _KEPT if name not in _ADDRESSES),
+            *(out[name][-ADDRESS_BITS_KEPT:].eq(waiting[name]) for name in _ADDRESSES),
+            *(out[name].eq(answers[engine].payload[source])
+              for engine, found in _FOUND.items() for name, source in found.items()),
+            out.flow_hash.eq(answers["hash"].payload),
+        ]
         return m
 
-    def _ask(self, m: Module, meta, seed) -> None:
-        """What each engine is asked, by steps 3 to 9 of ``docs/dataplane.md``."""
-        routed, bridged = meta.mode == RouterMode.ROUTED, meta.mode == RouterMode.BRIDGED
-        stranger = meta.guarded & (~meta.peer | (meta.peer_router != meta.router))
-        admitted, unicast, multicast, to_router = Signal(), Signal(), Signal(), Signal()
+    def _ask(self, m, record, seed, walks):
+        """The requests."""
+        fib, rules, mac, flow = (getattr(self, f"{name}_i").payload for name in ENGINES)
         m.d.comb += [
-            admitted.eq(~meta.injected & meta.enable & ~stranger & includes(self.config, meta.ports, meta.port)),
-            unicast.eq(~meta.group & meta.own & routed),
-            multicast.eq(meta.group & meta.multicast & meta.takes_multicast & routed),
-            to_router.eq(unicast | multicast),
-        ]
-        fib, filter_, mac, flow = (request.payload for request in (
-            self.fib_i, self.filter_i, self.mac_i, self.hash_i))
-        m.d.comb += [
-            fib.walk.eq(admitted & to_router & meta.good_header),
-            fib.ipv6.eq(meta.ipv6),
-            fib.multicast.eq(multicast),
-            fib.address.eq(meta.ip_destination),
-            fib.source.eq(meta.ip_source),
-            fib.base.eq(meta.fib_base),
-            fib.size.eq(meta.fib_size),
-            fib.root.eq(Mux(meta.ipv6, meta.ipv6_root, meta.ipv4_root)),
+            fib.walk.eq(walks["fib"]),
+            fib.ipv6.eq(record.ipv6),
+            fib.multicast.eq(walks["multicast"]),
+            fib.address.eq(record.ip_destination),
+            fib.source.eq(record.ip_source),
+            fib.base.eq(record.fib_base),
+            fib.size.eq(record.fib_size),
+            fib.root.eq(Mux(record.ipv6, record.ipv6_root, record.ipv4_root)),
 
-            filter_.walk.eq(admitted & (to_router | (~routed & (meta.group | meta.own | meta.segment)))),
-            filter_.base.eq(meta.filter_base),
-            filter_.size.eq(meta.filter_size),
+            rules.walk.eq(walks["filter"]),
+            rules.base.eq(record.filter_base),
+            rules.size.eq(record.filter_size),
+            rules.key.port.eq(record.port),
+            rules.key.tagged.eq(record.tagged),
+            rules.key.vid.eq(record.tci[:12]),          # IEEE 802.1Q, 9.6: VLAN id, drop eligible, priority
+            rules.key.pcp.eq(record.tci[13:]),
+            rules.key.dmac.eq(record.dmac),
+            rules.key.smac.eq(record.smac),
+            rules.key.ethertype.eq(record.ethertype),
 
-            mac.walk.eq(admitted & bridged & ~meta.group & ~meta.own),
-            mac.base.eq(meta.mac_base),
-            mac.size.eq(meta.mac_size),
-            mac.mac.eq(meta.dmac),
+            mac.walk.eq(walks["mac"]),
+            mac.base.eq(record.mac_base),
+            mac.size.eq(record.mac_size),
+            mac.mac.eq(record.dmac),
 
-            flow.ipv6.eq(meta.ipv6),
-            flow.source.eq(meta.ip_source),
-            flow.destination.eq(meta.ip_destination),
-            flow.l4_source.eq(meta.l4_source),
-            flow.l4_destination.eq(meta.l4_destination),
+            flow.ipv6.eq(record.ipv6),
+            flow.source.eq(record.ip_source),
+            flow.destination.eq(record.ip_destination),
+            flow.l4_source.eq(record.l4_source),
+            flow.l4_destination.eq(record.l4_destination),
             flow.seed.eq(seed),
         ]
-        key = filter_.key
-        m.d.comb += [
-            *(key[name].eq(meta[name]) for name in ("port", "tagged", "dmac", "smac", "ethertype")),
-            key.vid.eq(meta.tci[:_VID_BITS]),
-            key.pcp.eq(meta.tci[_PCP:]),
-        ]
-        with m.If(meta.good_header):
+        with m.If(record.good_header):
             m.d.comb += [
-                *(key[name].eq(meta[name]) for name in ("protocol", "tos", "l4_source", "l4_destination")),
-                *(key[name].eq(meta[name][-len(key[name]):]) for name in ("ip_source", "ip_destination")),
+                *(rules.key[name].eq(record[name][-len(rules.key[name]):]) for name in _ADDRESSES),
+                *(rules.key[name].eq(record[name]) for name in ("protocol", "tos", "l4_source", "l4_destination")),
             ]
-
-    def _join(self, m: Module, record, joined) -> None:
-        rule, found = self.filter_o.payload, self.mac_o.payload
-        m.d.comb += [
-            joined.eq(record),
-            joined.fib.eq(self.fib_o.payload.fib),
-            joined.result.eq(self.fib_o.payload.result),
-            joined.rule_hit.eq(rule.hit),
-            joined.rule.eq(rule.rule),
-            joined.action.eq(rule.action),
-            *(joined[name].eq(rule[name]) for name in ("set_class", "traffic_class", "police")),
-            *(joined[f"rule_{name}"].eq(rule[name])
-              for name in ("ports", "mirror", "policer", "changes", "smac", "tag")),
-            joined.mac_hit.eq(found.hit),
-            joined.mac_port.eq(found.port),
-            joined.flow_hash.eq(self.hash_o.payload),
-        ]

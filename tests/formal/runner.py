@@ -111,12 +111,13 @@ def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = T
          _FREE_MEMORIES if free_memories else "")
 
 
-def cover(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300, solver: str = "z3") -> None:
+def cover(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300, solver: str = "z3",
+          free_memories: bool = False) -> None:
     """Show that every ``Cover`` in ``design`` can be reached, so that its assumptions do not contradict each other.
 
     Parameters
     ----------
-    design, folder, depth, timeout, solver
+    design, folder, depth, timeout, solver, free_memories
         As for :func:`prove`.
 
     Raises
@@ -124,4 +125,4 @@ def cover(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300,
     FormalError
         If one cannot be reached in ``depth`` cycles.
     """
-    _run(design, folder, "cover", depth, timeout, solver)
+    _run(design, folder, "cover", depth, timeout, solver, _FREE_MEMORIES if free_memories else "")
