@@ -32,7 +32,7 @@ struct Record {
 };
 
 struct Totals {
-    std::uint64_t received, duplicated, bad_fcs, unknown, punted, lost, wrong, first_in, last_in, last_out, cycles;
+    std::uint64_t received, duplicated, bad_fcs, unknown, punted, lost, wrong, last_due, last_in, last_out, cycles;
 };
 
 class Bench {
@@ -58,12 +58,15 @@ public:
             report(0);
             return;
         }
-        // The shortest interval at which everything comes through, and soon: else a queue grew all the while.
+        // The shortest interval at which everything comes through, and as soon after it was due as at the longest: else a
+        // queue grew all the while.
+        pass(phase.slowest);
+        const std::uint64_t usual = totals_.last_out - totals_.last_due;
         std::uint64_t good = 0, low = phase.fastest, high = phase.slowest;
         while (low <= high) {
             const std::uint64_t middle = (low + high) / 2;
             pass(middle);
-            if (!totals_.lost && !totals_.wrong && totals_.last_out <= totals_.last_in + phase.slack) {
+            if (!totals_.lost && !totals_.wrong && totals_.last_out <= totals_.last_due + usual + phase.slack) {
                 good = middle;
                 high = middle - 1;
             } else {
@@ -125,7 +128,7 @@ private:
                 continue;
             line.start(frame.bytes.data(), frame.bytes.size());
             records_[serial].in = now;
-            totals_.first_in = std::min(totals_.first_in, now);
+            totals_.last_due = at;
             totals_.last_in = moved_ = now;
             ++next;
             --unsent_;
@@ -152,7 +155,6 @@ private:
         unsent_ = unreceived_ = phase.frames.size();
         asked_ = answered_ = 0;
         totals_ = {};
-        totals_.first_in = NEVER;
         began_ = cycle_;
         moved_ = 0;
         const auto now = [this] { return cycle_ - began_; };

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from amaranth.lib import wiring
+
 from ...hdl.config import HOST_HEADER_BYTES, CoreConfig
 from ...hdl.layouts import CONTROL_OP, HOST_HEADER, HostFrameType, HostStatus
 from ...hdl.mac import gmii
 from ..live.build import HARNESS, Progress, board_top, cached, source_key, verilate
 from ..live.pins import config_header, flat_ports, model_pins
 
-__all__ = ["bench_header", "build_bench"]
+__all__ = ["bench_header", "build_bench", "compile_bench"]
 
 _HERE = Path(__file__).parent
 _SOURCE = _HERE / "bench.cpp"
@@ -74,10 +76,21 @@ def build_bench(config: CoreConfig, *, macs: bool = True, progress: Progress | N
         *(HARNESS / name for name in ("build.py", "pins.py", "top.py", "fcs.h", "model_pins.h"))])
 
     def make(directory: Path) -> None:
-        top = board_top(config, macs=macs)
-        ports = flat_ports(top)
-        headers = {"board_config.h": config_header(config, has_idle="idle" in ports),
-                   "bench_pins.h": bench_header(ports, config, macs=macs)}
-        verilate(top, directory, headers, [_SOURCE], includes=[_HERE, HARNESS], progress=progress)
+        compile_bench(board_top(config, macs=macs), config, directory, macs=macs, progress=progress)
 
     return cached("dataplane", key, make, progress)
+
+
+def compile_bench(top: wiring.Component, config: CoreConfig, directory: Path, *, macs: bool,
+                  progress: Progress | None = None) -> Path:
+    """Compile a top component, with the harness, into ``directory/board``.
+
+    Raises
+    ------
+    BuildError
+        If a step fails.
+    """
+    ports = flat_ports(top)
+    headers = {"board_config.h": config_header(config, has_idle="idle" in ports),
+               "bench_pins.h": bench_header(ports, config, macs=macs)}
+    return verilate(top, directory, headers, [_SOURCE], includes=[_HERE, HARNESS], progress=progress)

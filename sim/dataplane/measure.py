@@ -9,7 +9,7 @@ from random import Random
 from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
 from .build import build_bench
-from .script import PARTS, Fate, Phase, PhaseResult, TestFrame, run_script
+from .script import PARTS, BenchFrame, Fate, Phase, PhaseResult, run_script
 from .tables import BenchRouter, Hop, Prefix, Requests, deep_pairs, fill, nested, router_config, table_writes
 from .traffic import SHORTEST, Destinations, line_bytes, line_rate_frames, routed
 
@@ -46,15 +46,15 @@ class Prefixes:
 
 
 def filled_routers(config: CoreConfig, prefixes: Callable[[int], Iterable[Prefix]], rng: Random, *,
-                   ipv6: bool = False, progress: Progress | None = None) -> list[BenchRouter]:
-    """All routers of a core, with ``prefixes(number)`` in each as far as there is room."""
+                   ipv6: bool = False, part: float = 1.0, progress: Progress | None = None) -> list[BenchRouter]:
+    """All routers of a core, with ``prefixes(number)`` in each as far as there is room, or ``part`` of that."""
     routers = []
     for number in range(config.routers):
         if progress and number % 64 == 0:
             progress(f"compiling routes, router {number + 1} of {config.routers}")
         router = BenchRouter(number, config, ipv6)
         # No more are looked at than could ever fit: a route takes at least one result, a quarter of a word.
-        fill(router, islice(prefixes(number), 4 * router.window), rng)
+        fill(router, islice(prefixes(number), 4 * router.window), rng, part)
         routers.append(router)
     return routers
 
@@ -270,11 +270,9 @@ def hitless(changes: int, prefixes: Prefixes, progress: Progress, config: CoreCo
     """
     rng = Random(_SEED)
     config = config or router_config(8)
-    routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
+    # Room for what changes: a block is used again only after a fence.
+    routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng, part=0.875)
     executable = build_bench(config, progress=progress)
-    # Room for both states: what is replaced is used again only after a fence.
-    for router in routers:
-        router.change((prefix, None) for prefix in rng.sample(list(router.routes), len(router.routes) // 8))
     load = Requests()
     phases = [Phase(requests=load.rows(table_writes(routers, rng)))]
     plans = [_Flips.choose(router, rng) for router in routers]
@@ -359,7 +357,7 @@ def _covering(router: BenchRouter, prefix: Prefix) -> int | None:
     return None
 
 
-def _flipping_frames(config: CoreConfig, plans: list[_Flips], slots: int, rng: Random) -> Iterable[TestFrame]:
+def _flipping_frames(config: CoreConfig, plans: list[_Flips], slots: int, rng: Random) -> Iterable[BenchFrame]:
     pools = {port: [(plan, address) for plan in plans for address, hops in plan.hops.items() if hops[0].port == port]
              for port in range(config.ports)}
     egress = list(range(config.ports))
@@ -370,7 +368,7 @@ def _flipping_frames(config: CoreConfig, plans: list[_Flips], slots: int, rng: R
             yield routed(plan.router, port, address, plan.hops[address])
 
 
-def hitless_wrong(frames: Sequence[TestFrame], result: PhaseResult, groups: Sequence[range]) -> int:
+def hitless_wrong(frames: Sequence[BenchFrame], result: PhaseResult, groups: Sequence[range]) -> int:
     """Frames that went as in neither of the states that the table was in while they were inside.
 
     ``groups`` are the requests of each change; changes go to and fro between the first state and the second.

@@ -36,7 +36,7 @@ struct Phase {
     std::vector<Request> requests;
     std::uint64_t drain;                // cycles without anything after which what is missing is lost
     std::uint64_t slowest, fastest;     // intervals to be searched between, in 1/16 cycles, or zero
-    std::uint64_t slack;                // cycles between the last frame's ways in and out that a rate may need
+    std::uint64_t slack;                // cycles that the last frame may leave later than at the slowest one
 };
 
 class Script {

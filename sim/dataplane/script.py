@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["CORRUPTED", "LOST", "MISDELIVERED", "PARTS", "SERIAL_BYTES", "BenchError", "Fate", "Outcome", "Phase",
-           "PhaseResult", "TestFrame", "encode", "run_script"]
+           "PhaseResult", "BenchFrame", "encode", "run_script"]
 
 #: Of a frame's end, which hold its serial number.
 SERIAL_BYTES = 4
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     head: bytes
 
 
-class TestFrame(NamedTuple):
+class BenchFrame(NamedTuple):
     """A frame for a data port, without FCS and without its serial number, which takes the place of its last bytes."""
 
     port: int
@@ -46,7 +46,7 @@ class Phase:
 
     Parameters
     ----------
-    frames : list[TestFrame]
+    frames : list[BenchFrame]
         In the order in which each port sends them, each as soon as it may.
     requests : list[tuple[int, int, bytes]]
         Not before this cycle, sequence number, frame.
@@ -54,15 +54,15 @@ class Phase:
         Cycles without anything after which what is missing is lost.
     search : tuple[int, int] or None
         Instead of when the frames say: every port sends one each interval. The shortest one between these two (in
-        1/PARTS cycles) is found at which nothing is lost and the last frame leaves at most ``slack`` cycles after it
-        came.
+        1/PARTS cycles) is found at which nothing is lost, and the last frame leaves at most ``slack`` cycles later than
+        at the longest one.
     """
 
-    frames: list[TestFrame] = field(default_factory=list)
+    frames: list[BenchFrame] = field(default_factory=list)
     requests: list[tuple[int, int, bytes]] = field(default_factory=list)
     drain: int = 20_000
     search: tuple[int, int] | None = None
-    slack: int = 600
+    slack: int = 200
 
 
 class Fate(NamedTuple):
@@ -99,7 +99,7 @@ class PhaseResult:
         values["requests"] = [(sent, answered) for sent, answered in values["requests"]]
         return cls(**values)
 
-    def spacing(self, frames: Sequence[TestFrame], clock_hz: float) -> dict[int, float]:
+    def spacing(self, frames: Sequence[BenchFrame], clock_hz: float) -> dict[int, float]:
         """Frames a second by egress port: of those that came out right, the first to the last."""
         left: dict[int, list[int]] = {}
         for frame, fate in zip(frames, self.frames, strict=True):

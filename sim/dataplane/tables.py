@@ -131,8 +131,8 @@ def router_config(routers: int, **parameters: int) -> CoreConfig:
     return CoreConfig(routers=routers, **{**sizes, **parameters})
 
 
-def fill(router: BenchRouter, prefixes: Iterable[Prefix], rng: Random) -> None:
-    """Give a router routes, in this order, until its window takes no more."""
+def fill(router: BenchRouter, prefixes: Iterable[Prefix], rng: Random, part: float = 1.0) -> None:
+    """Give a router routes, in this order, until its window takes no more; or that part of them."""
     routes = [(prefix, rng.randrange(len(router.hops))) for prefix in dict.fromkeys(prefixes)]
     most, least = len(routes) + 1, 0
     while most - least > 1:
@@ -141,7 +141,7 @@ def fill(router: BenchRouter, prefixes: Iterable[Prefix], rng: Random) -> None:
             least = count
         else:
             most = count
-    router.change(routes[:least])
+    router.change(routes[:int(least * part)])
 
 
 def _fits(router: BenchRouter, routes: Iterable[tuple[Prefix, int]]) -> bool:

@@ -6,7 +6,7 @@ from random import Random
 from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
 from ..frames import ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, ethernet, ipv4, ipv6
-from .script import SERIAL_BYTES, Outcome, TestFrame
+from .script import SERIAL_BYTES, BenchFrame, Outcome
 from .tables import BenchRouter, Hop
 
 __all__ = ["SHORTEST", "Destinations", "line_bytes", "line_rate_frames", "packet_frame", "routed"]
@@ -35,7 +35,7 @@ def packet_frame(destination_mac: int, source_mac: int, destination: int, length
 
 
 def routed(router: BenchRouter, port: int, destination: int, hops: Sequence[Hop], *, length: int = SHORTEST,
-           at: int = 0) -> TestFrame:
+           at: int = 0) -> BenchFrame:
     """A frame for a router at a port, and that it must go to one of ``hops``: each is an outcome, in this order."""
     frame = packet_frame(router.own(port), _SOURCE_MAC, destination, length, is_ipv6=router.ipv6)
     header = ETHERNET_BYTES + (IPV6_BYTES if router.ipv6 else IPV4_BYTES)
@@ -43,7 +43,7 @@ def routed(router: BenchRouter, port: int, destination: int, hops: Sequence[Hop]
         Outcome(hop.port, packet_frame(hop.mac, router.own(hop.port), destination, length, is_ipv6=router.ipv6,
                                        ttl=_TTL - 1)[:min(header, length - SERIAL_BYTES)])
         for hop in dict.fromkeys(hops))
-    return TestFrame(port, at, frame, outcomes)
+    return BenchFrame(port, at, frame, outcomes)
 
 
 class Destinations:
@@ -71,7 +71,7 @@ class Destinations:
 
 
 def line_rate_frames(config: CoreConfig, destinations: Sequence[Destinations], slots: int,
-                     rng: Random) -> Iterator[TestFrame]:
+                     rng: Random) -> Iterator[BenchFrame]:
     """Shortest frames on all ports, in slots: in each, every port gets one and sends one, so none is oversubscribed."""
     usable = [entry for entry in destinations if entry.complete()]
     if not usable:
