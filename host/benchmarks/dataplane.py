@@ -97,7 +97,6 @@ def run_dataplane_bench(*, quick: bool = False, vrs: Sequence[int] = (),
     if found is not None:
         results.add("headroom", found.mpps / LINE_MPPS, "x")
         results.add("headroom_mpps", found.mpps, "Mpps")
-        results.add("headroom_cycles_a_frame", found.cycles_a_frame, "cycles")
 
     for prefix, is_ipv6 in (("latency", False), ("latency_ipv6", True)):
         found = results.run(f"{prefix}_ns_max", "ns", lambda six=is_ipv6: latency(500 // few, prefixes, tell, ipv6=six))

@@ -115,12 +115,11 @@ class Headroom:
     """How fast the bare core takes shortest frames."""
 
     mpps: float
-    cycles_a_frame: float
     frames: int
 
 
-def headroom(prefixes: Prefixes, slots: int, progress: Progress, config: CoreConfig | None = None) -> Headroom | None:
-    """The shortest interval between frames at which the core, without MACs, loses none; None if there is none."""
+def headroom(prefixes: Prefixes, slots: int, progress: Progress, config: CoreConfig | None = None) -> Headroom:
+    """The highest rate at which the core, without MACs, loses no frame; 0 if it loses some at any."""
     rng = Random(_SEED)
     config = config or router_config(8)
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
@@ -128,12 +127,10 @@ def headroom(prefixes: Prefixes, slots: int, progress: Progress, config: CoreCon
     frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], slots, rng))
     progress(f"searching for the highest rate of the bare core, {len(frames)} frames at a time")
     beats = -(-SHORTEST // config.beat_bytes)
-    slowest = 4 * line_bytes(SHORTEST)
+    slowest = 2 * line_bytes(SHORTEST)
     result, = _run(executable, routers, rng, [Phase(frames, search=(beats * PARTS, slowest * PARTS))])
-    if not result.interval:
-        return None
-    cycles = result.interval / PARTS / config.ports
-    return Headroom(config.clock_hz / cycles / 1e6, cycles, len(frames))
+    rate = config.clock_hz * config.ports * PARTS / result.interval if result.interval else 0.0
+    return Headroom(rate / 1e6, len(frames))
 
 
 @dataclass(frozen=True)
