@@ -5,12 +5,14 @@ do not depend on the machine that they are made on, nor on how busy it is.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from polyrouter.hdl.config import ConfigError
 from polyrouter.sim.dataplane.measure import (
     LINE_MPPS,
     Prefixes,
+    Throughput,
     headroom,
     hitless,
     ipv6_worst,
@@ -99,7 +101,8 @@ def run_dataplane_bench(*, quick: bool = False, vrs: Sequence[int] = (),
         results.add("headroom_mpps", found.mpps, "Mpps")
 
     for prefix, is_ipv6 in (("latency", False), ("latency_ipv6", True)):
-        found = results.run(f"{prefix}_ns_max", "ns", lambda six=is_ipv6: latency(500 // few, prefixes, tell, ipv6=six))
+        found = results.run(f"{prefix}_ns_max", "ns",
+                            partial(latency, 500 // few, prefixes, tell, ipv6=is_ipv6))
         if found is not None:
             results.add(f"{prefix}_ns_min", found.least_ns, "ns")
             results.add(f"{prefix}_ns_max", found.most_ns, "ns")
@@ -133,22 +136,20 @@ def run_dataplane_bench(*, quick: bool = False, vrs: Sequence[int] = (),
 
 def _throughput(results: _Results, counts: Sequence[int], prefixes: Prefixes, slots: int,
                 tell: Callable[[str], None]) -> None:
-    rates, lost, wrong, routes, rows = [], 0, 0, 0, []
+    runs: list[Throughput] = []
     for routers in counts:
         name = f"throughput_mpps_{routers}_routers"
-        found = results.run(name, "Mpps", lambda routers=routers: throughput(routers, prefixes, slots, tell))
-        if found is None:
-            rates.append(None)
-            continue
-        results.add(name, found.mpps, "Mpps")
-        rates.append(found.mpps)
-        lost, wrong, routes = lost + found.lost, wrong + found.wrong, max(routes, found.routes)
-        rows.append(found)
-    if rates and None not in rates:
-        results.add("throughput_mpps", min(rates), "Mpps")
-    if rows:
-        results.add("lost_frames", lost, "frames")
-        results.add("wrong_frames", wrong, "frames")
-        results.add("throughput_frames", sum(found.frames for found in rows), "frames")
-        results.add("fib_used", min(found.fib_used for found in rows), "of 1")
-        results.add("routes", routes, "routes")
+        found = results.run(name, "Mpps", partial(throughput, routers, prefixes, slots, tell))
+        if found is not None:
+            results.add(name, found.mpps, "Mpps")
+            runs.append(found)
+    if len(runs) == len(counts):
+        results.add("throughput_mpps", min(run.mpps for run in runs), "Mpps")
+    else:
+        results.add("throughput_mpps", None, "Mpps", "not all cores could be measured")
+    if runs:
+        results.add("lost_frames", sum(run.lost for run in runs), "frames")
+        results.add("wrong_frames", sum(run.wrong for run in runs), "frames")
+        results.add("throughput_frames", sum(run.frames for run in runs), "frames")
+        results.add("fib_used", min(run.fib_used for run in runs), "of 1")
+        results.add("routes", max(run.routes for run in runs), "routes")

@@ -213,14 +213,15 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreC
     egress, ingress = 0, config.ports - 1
     flood_pool = Destinations(flooder, rng).by_port[egress]
     stream_pool = Destinations(victim, rng).by_port[egress]
-    longest = gmii_longest(config)
-    stream, at = [], 2000.0
+    longest = _longest(config)
+    stream: list[BenchFrame] = []
+    at = 2000.0
     while at < cycles:
         length = (SHORTEST, longest)[len(stream) % 2]
         address, hop = rng.choice(stream_pool)
         stream.append(routed(victim, ingress, address, [hop], length=length, at=int(at)))
         at += 10 * line_bytes(length) * rng.uniform(0.8, 1.2)       # a tenth of the line
-    flood = []
+    flood: list[BenchFrame] = []
     waiting = list(reversed(stream))
     for port in range(config.ports):
         now = 0
@@ -235,7 +236,8 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreC
     flood += reversed(waiting)
     progress(f"isolation: {len(stream)} frames, alone and among {len(flood) - len(stream)}")
     alone, among = _run(executable, routers, rng, [Phase(stream), Phase(flood)])
-    mine = [fate for frame, fate in zip(flood, among.frames, strict=True) if frame in _Identity(stream)]
+    identities = {id(frame) for frame in stream}
+    mine = [fate for frame, fate in zip(flood, among.frames, strict=True) if id(frame) in identities]
     lost = sum(fate.fate <= 0 for fate in mine)
     added = [(fate.left - fate.entered) - (before.left - before.entered)
              for before, fate in zip(alone.frames, mine, strict=True) if fate.fate > 0 and before.fate > 0]
@@ -243,17 +245,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreC
                      alone.wrong + among.wrong)
 
 
-class _Identity:
-    """Whether an object is one of these, not only equal to one."""
-
-    def __init__(self, objects: Iterable[object]):
-        self._ids = {id(entry) for entry in objects}
-
-    def __contains__(self, entry: object) -> bool:
-        return id(entry) in self._ids
-
-
-def gmii_longest(config: CoreConfig) -> int:
+def _longest(config: CoreConfig) -> int:
     """Longest frame of the Ethernet standard that the core takes, without FCS."""
     return min(config.max_frame, 1518) - gmii.FCS_BYTES
 
@@ -321,7 +313,7 @@ class _Flips:
         rng.shuffle(prefixes)
         hops = router.hops
         changes: dict[Prefix, int | None] = {}
-        addresses = []
+        addresses: list[int] = []
         for prefix in prefixes:
             old = router.routes[prefix]
             address = router.inside(prefix, rng)
