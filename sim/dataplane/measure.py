@@ -168,8 +168,8 @@ def latency(count: int, prefixes: Prefixes, progress: Progress, *, ipv6: bool = 
     for _ in range(count):
         router = rng.choice(routers)
         address = router.inside(rng.choice(rng.choice(lengths[router.number])), rng)
-        if ipv6 and address >> 118 in (0xFE80 >> 6, 0xFF00 >> 6):
-            address ^= 1 << 127         # link-local addresses and groups are not forwarded
+        if ipv6 and (address >> 118 == 0xFE80 >> 6 or address >> 120 == 0xFF):
+            address ^= 1 << 127         # link-local addresses and groups are not forwarded as others are
         hop = router.lookup(address)
         assert hop is not None
         frames.append(routed(router, rng.randrange(config.ports), address, [hop], at=at))
