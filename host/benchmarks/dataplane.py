@@ -112,7 +112,8 @@ def run_dataplane_bench(*, quick: bool = False, vrs: Sequence[int] = (),
     found = results.run("isolation_lost_frames", "frames", lambda: isolation(1_000_000 // few, prefixes, tell))
     if found is not None:
         results.add("isolation_lost_frames", found.stream_lost, "frames")
-        results.add("isolation_added_latency_ns", found.added_ns, "ns")
+        results.add("isolation_added_latency_ns", found.added_ns, "ns",
+                    "no frame of the stream came through" if found.added_ns is None else None)
         results.add("isolation_stream_frames", found.stream_frames, "frames")
         results.add("isolation_wrong_frames", found.wrong, "frames")
 

@@ -197,7 +197,7 @@ class Isolation:
 
     stream_frames: int
     stream_lost: int
-    added_ns: float             # most, of any frame
+    added_ns: float | None      # most, of any frame; None if none came through both times
     flood_frames: int
     wrong: int
 
@@ -241,7 +241,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreC
     lost = sum(fate.fate <= 0 for fate in mine)
     added = [(fate.left - fate.entered) - (before.left - before.entered)
              for before, fate in zip(alone.frames, mine, strict=True) if fate.fate > 0 and before.fate > 0]
-    return Isolation(len(stream), lost + alone.lost, max(added, default=0) * _NS, len(flood) - len(stream),
+    return Isolation(len(stream), lost + alone.lost, max(added) * _NS if added else None, len(flood) - len(stream),
                      alone.wrong + among.wrong)
 
 

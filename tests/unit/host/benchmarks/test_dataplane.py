@@ -82,3 +82,11 @@ def test_a_run_that_cannot_be_made_says_why_and_does_not_stop_the_others(good):
 def test_a_core_that_loses_at_every_rate_has_no_headroom(good):
     good.setattr(dataplane, "headroom", lambda *_: Headroom(0.0, 16000))
     assert by_name(dataplane.run_dataplane_bench())["headroom"]["value"] == 0
+
+
+def test_a_stream_that_is_lost_whole_has_no_latency(good):
+    good.setattr(dataplane, "isolation", lambda *_: Isolation(120, 120, None, 40000, 0))
+    rows = by_name(dataplane.run_dataplane_bench(quick=True))
+    assert rows["isolation_added_latency_ns"]["error"] == "no frame of the stream came through"
+    assert rows["isolation_added_latency_ns"]["value"] is None
+    assert not rows["isolation_lost_frames"]["ok"]
