@@ -4,11 +4,12 @@
 # make formal    proofs only
 # make lint      ruff and mypy
 # make docs      the register map, build/docs/registers.md
+# make benchmarks  measures the data plane and its size, and writes the tables of docs/benchmarks.md; takes an hour
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q -p no:cacheprovider --no-header
 
-.PHONY: demo test nightly formal lint unit cocotb system docs venv clean
+.PHONY: demo test nightly formal lint unit cocotb system docs benchmarks venv clean
 
 demo: venv
 	$(BIN)/polyrouter demo
@@ -52,6 +53,13 @@ lint: venv
 docs: venv
 	@mkdir -p build/docs
 	$(BIN)/python -m polyrouter.hdl.regmap > build/docs/registers.md
+
+# A figure that misses its bar is written down too; the last line fails then.
+benchmarks: venv
+	@mkdir -p build/benchmarks
+	status=0; for bench in dataplane resources; do \
+		$(BIN)/polyrouter bench $$bench --json > build/benchmarks/$$bench.json || status=$$?; done; \
+	$(BIN)/python -m polyrouter.host.benchmarks.document docs/benchmarks.md build/benchmarks && exit $$status
 
 venv:
 	@tools/bootstrap

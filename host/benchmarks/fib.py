@@ -11,7 +11,8 @@ from pathlib import Path
 from polyrouter.hdl.layouts import FIB_WORD_BITS
 from polyrouter.host.tables.fib import FENCE, FibCompiler
 
-__all__ = ["TABLE", "TABLE_IPV6", "read_table", "run_fib_bench", "synthetic_table", "synthetic_table_ipv6"]
+__all__ = ["TABLE", "TABLE_IPV6", "full_table", "read_table", "run_fib_bench", "synthetic_table",
+           "synthetic_table_ipv6"]
 
 #: Full tables: one prefix a line.
 TABLE = "rib_v4_901899.txt.xz"
@@ -78,15 +79,13 @@ def run_fib_bench(data_dir: Path | None = None) -> list[dict]:
         comes from the full table.
     """
     rng = random.Random(1)
-    if data_dir is None and "POLYROUTER_DATA" in os.environ:
-        data_dir = Path(os.environ["POLYROUTER_DATA"])
-    prefixes, suffix = _table(data_dir, TABLE, synthetic_table)
+    prefixes, suffix = full_table(data_dir, TABLE, synthetic_table)
     dense_bar, sparse_bar = (None, None) if suffix else (43, 110)
     routes = [(prefix, length, rng.randrange(_NEXT_HOPS)) for prefix, length in prefixes]
     dense, sparse, seconds, fib, last = _density(rng, routes, 32)
     writes, fences = _updates(fib, rng.sample(last, _UPDATES))
 
-    prefixes, suffix6 = _table(data_dir, TABLE_IPV6, synthetic_table_ipv6)
+    prefixes, suffix6 = full_table(data_dir, TABLE_IPV6, synthetic_table_ipv6)
     routes6 = [(prefix, length, rng.randrange(_NEXT_HOPS)) for prefix, length in prefixes]
     dense6, sparse6, seconds6, *_ = _density(rng, routes6, 128)
     return [
@@ -101,9 +100,14 @@ def run_fib_bench(data_dir: Path | None = None) -> list[dict]:
     ]
 
 
-def _table(data_dir: Path | None, name: str, synthetic: Callable[[int], list[tuple[int, int]]]
-           ) -> tuple[list[tuple[int, int]], str]:
-    """A full table, and what its results' names end in."""
+def full_table(data_dir: Path | None, name: str, synthetic: Callable[[int], list[tuple[int, int]]]
+               ) -> tuple[list[tuple[int, int]], str]:
+    """A full table, and what its results' names end in: "_synthetic" if it had to be made.
+
+    ``data_dir`` is the folder that it is looked for in, ``$POLYROUTER_DATA`` if None.
+    """
+    if data_dir is None and "POLYROUTER_DATA" in os.environ:
+        data_dir = Path(os.environ["POLYROUTER_DATA"])
     path = data_dir / name if data_dir is not None else None
     if path is not None and path.exists():
         return read_table(path), ""

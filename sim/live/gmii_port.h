@@ -1,18 +1,13 @@
 // A port at a GMII (IEEE 802.3 clause 35), one byte a cycle each way: what a PHY and its neighbour's MAC do.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "board_config.h"
+#include "fcs.h"
+#include "model_pins.h"
 #include "port.h"
-
-// Where the Verilated model keeps a port's signals.
-struct GmiiPins {
-    std::uint8_t *rxd, *rx_dv;
-    const std::uint8_t *txd, *tx_en, *tx_er;
-};
 
 class GmiiPort final : public Port {
 public:
@@ -30,7 +25,7 @@ public:
             rx_[end++] = board::PREAMBLE;
         rx_[end++] = board::SFD;
         end += length;
-        for (std::uint32_t fcs = ~crc(frame, length), i = 0; i < board::FCS_BYTES; ++i, fcs >>= 8)
+        for (std::uint32_t fcs = fcs::of(frame, length), i = 0; i < board::FCS_BYTES; ++i, fcs >>= 8)
             rx_[end++] = static_cast<std::uint8_t>(fcs);
         rx_length_ = end;
         rx_end_ = end + board::GAP_BYTES;
@@ -56,24 +51,6 @@ public:
     }
 
 private:
-    // CRC-32 of 3.2.9, not yet complemented, low bit first.
-    static std::uint32_t crc(const std::uint8_t *bytes, std::size_t length) {
-        static const auto table = [] {
-            std::array<std::uint32_t, 256> entries{};
-            for (std::uint32_t i = 0; i < entries.size(); ++i) {
-                std::uint32_t value = i;
-                for (int bit = 0; bit < 8; ++bit)
-                    value = value >> 1 ^ (value & 1 ? 0xEDB88320u : 0u);
-                entries[i] = value;
-            }
-            return entries;
-        }();
-        std::uint32_t value = ~0u;
-        for (std::size_t i = 0; i < length; ++i)
-            value = value >> 8 ^ table[(value ^ bytes[i]) & 0xFF];
-        return value;
-    }
-
     void drive() {
         const bool valid = rx_at_ < rx_length_;
         *pins_.rx_dv = valid;
@@ -94,10 +71,8 @@ private:
     }
 
     void finish() {
-        // What the register holds after any frame with a right FCS.
-        constexpr std::uint32_t RESIDUE = 0xDEBB20E3u;
         sending_ = false;
-        if (!bad_ && tx_length_ > board::FCS_BYTES && crc(tx_, tx_length_) == RESIDUE)
+        if (!bad_ && tx_length_ > board::FCS_BYTES && fcs::is_right(tx_, tx_length_))
             fd.send(tx_, tx_length_ - board::FCS_BYTES);
         else
             ++fd.dropped;

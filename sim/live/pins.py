@@ -7,7 +7,7 @@ from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
 from ...hdl.stream import frame_layout
 
-__all__ = ["config_header", "flat_ports", "pins_header"]
+__all__ = ["config_header", "flat_ports", "model_pins", "pins_header"]
 
 
 def flat_ports(top: wiring.Component) -> dict[str, Value]:
@@ -53,26 +53,21 @@ def _pins(names: list[str]) -> str:
     return ", ".join(f"reinterpret_cast<std::uint8_t *>(&top.{name})" for name in names)
 
 
-def _stream_port(fd: int, rx: str, tx: str) -> str:
-    pins = [f"{rx}_payload", f"{rx}_valid", f"{rx}_ready", f"{tx}_payload", f"{tx}_valid"]
-    return f"ports.push_back(std::make_unique<StreamPort>(fds[{fd}], StreamPins{{{_pins(pins)}}}));"
-
-
-def _gmii_port(fd: int) -> str:
-    pins = [f"gmii{fd}_{pin}" for pin in ("rxd", "rx_dv", "txd", "tx_en", "tx_er")]
-    return f"ports.push_back(std::make_unique<GmiiPort>(fds[{fd}], GmiiPins{{{_pins(pins)}}}));"
+def model_pins(config: CoreConfig, *, macs: bool) -> list[str]:
+    """C++ expressions of a ``GmiiPins`` (with MACs) or ``StreamPins`` for each port, the host port last."""
+    if macs:
+        return [f"GmiiPins{{{_pins([f'gmii{port}_{pin}' for pin in ('rxd', 'rx_dv', 'txd', 'tx_en', 'tx_er')])}}}"
+                for port in range(config.all_ports)]
+    streams = [*((f"rx_{port}", f"tx_{port}") for port in range(config.ports)), ("host_rx", "host_tx")]
+    return [f"StreamPins{{{_pins([f'{rx}_payload', f'{rx}_valid', f'{rx}_ready', f'{tx}_payload', f'{tx}_valid'])}}}"
+            for rx, tx in streams]
 
 
 def pins_header(ports: dict[str, Value], config: CoreConfig, *, macs: bool) -> str:
     """``board_pins.h``: functions that reach the model's ports. With MACs, all clocks run in step."""
-    if macs:
-        boundary = "gmii_port.h"
-        made = [_gmii_port(fd) for fd in range(config.all_ports)]
-    else:
-        boundary = "stream_port.h"
-        made = [_stream_port(fd, f"rx_{fd}", f"tx_{fd}") for fd in range(config.ports)]
-        made.append(_stream_port(config.host_port, "host_rx", "host_tx"))
-    lines = "\n    ".join(made)
+    boundary, kind = ("gmii_port.h", "GmiiPort") if macs else ("stream_port.h", "StreamPort")
+    lines = "\n    ".join(f"ports.push_back(std::make_unique<{kind}>(fds[{fd}], {pins}));"
+                          for fd, pins in enumerate(model_pins(config, macs=macs)))
     clocks = ["clk", *(name for name in ports if name.endswith("_clk"))]
     return f"""#pragma once
 #include <cstdint>

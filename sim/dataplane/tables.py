@@ -1,0 +1,217 @@
+"""Tables of the bench: routers whose FIBs are filled to the last word, by the host's own compiler."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from ...hdl.config import CoreConfig
+from ...hdl.layouts import CONTEXT_ROW, MAX_OPS, PORT_ROW, AdjacencyKind, Opcode, Role, Table, pack
+from ...host.tables.fib import ROOT_ROW, Fence, FibCompiler, FibFull, FibWrite
+from ..host_frames import HostFrame, Op
+from ..tablegen import RowWrite, VmacTable, adjacency_row
+
+__all__ = ["HOPS", "HOST_MAC", "BenchRouter", "Hop", "Prefix", "Requests", "deep_pairs", "fill", "nested",
+           "router_config", "table_writes"]
+
+#: Address and length.
+Prefix = tuple[int, int]
+#: Next hops that a router has on each port.
+HOPS = 2
+HOST_MAC = bytes.fromhex("02000000fefe")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A next hop."""
+
+    port: int
+    mac: int
+
+
+class _Lpm:
+    """Longest prefix match the plain way: a dictionary for each length."""
+
+    def __init__(self, bits: int):
+        self.bits = bits
+        self.by_length: dict[int, dict[int, int]] = {}
+        self.lengths: list[int] = []
+
+    def set(self, prefix: Prefix, result: int | None) -> None:
+        address, length = prefix
+        if length not in self.by_length:
+            self.lengths = sorted([*self.lengths, length], reverse=True)
+        entries = self.by_length.setdefault(length, {})
+        if result is None:
+            del entries[address >> self.bits - length]
+        else:
+            entries[address >> self.bits - length] = result
+
+    def lookup(self, address: int) -> int | None:
+        for length in self.lengths:
+            found = self.by_length[length].get(address >> self.bits - length)
+            if found is not None:
+                return found
+        return None
+
+
+@dataclass
+class BenchRouter:
+    """A virtual router on all ports, with the routes of one address family."""
+
+    number: int
+    config: CoreConfig
+    ipv6: bool = False
+    routes: dict[Prefix, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.window = self.config.fib_words // self.config.routers
+        self.rows = self.config.adjacencies // self.config.routers
+        self.fib = FibCompiler(self.window, self.bits)
+        self.hops = [Hop(row % self.config.ports, 0x06_00_00_00_00_00 | row << 24 | self.number << 8)
+                     for row in range(min(self.rows, HOPS * self.config.ports))]
+        self._lpm = _Lpm(self.bits)
+
+    @property
+    def bits(self) -> int:
+        """Bits of an address."""
+        return 128 if self.ipv6 else 32
+
+    def own(self, port: int) -> int:
+        """Its MAC address on a port."""
+        return 0x02_00_00_00_00_00 | self.number << 8 | port
+
+    def change(self, changes: Iterable[tuple[Prefix, int | None]]) -> list[FibWrite | Fence]:
+        """Give prefixes next hops, or withdraw them; what is to be written.
+
+        Raises
+        ------
+        FibFull
+            If there is no room; then nothing is changed.
+        """
+        wanted = list(changes)
+        writes = self.fib.apply((address, length, hop) for (address, length), hop in wanted)
+        for prefix, hop in wanted:
+            self._lpm.set(prefix, hop)
+            if hop is None:
+                del self.routes[prefix]
+            else:
+                self.routes[prefix] = hop
+        return writes
+
+    def lookup(self, address: int) -> Hop | None:
+        """Where a packet goes, by its longest prefix."""
+        row = self._lpm.lookup(address)
+        return None if row is None else self.hops[row]
+
+    def inside(self, prefix: Prefix, rng: Random) -> int:
+        """A random address of a prefix."""
+        address, length = prefix
+        return address | rng.getrandbits(self.bits) & (1 << self.bits - length) - 1
+
+    def writes(self) -> list[RowWrite]:
+        """All rows but those of the VMAC-VE table, context first."""
+        everywhere = (1 << self.config.ports) - 1
+        context = {"enable": 1, "ports": everywhere, "fib_base": self.number * self.window, "fib_size": self.window,
+                   "ipv4_root": ROOT_ROW, "ipv6_root": ROOT_ROW, "adj_base": self.number * self.rows,
+                   "adj_size": self.rows}
+        mtu = self.config.max_frame - 18
+        return [
+            RowWrite(Table.CONTEXT, self.number, 0, pack(CONTEXT_ROW, context)),
+            *(RowWrite(Table.PORT, self.number, port, pack(PORT_ROW, {"mac": self.own(port)}))
+              for port in range(self.config.ports)),
+            *(RowWrite(Table.ADJACENCY, self.number, row, adjacency_row(AdjacencyKind.FORWARD, hop.port, hop.mac, mtu))
+              for row, hop in enumerate(self.hops)),
+            *(RowWrite(Table.FIB, self.number, row, word) for row, word in sorted(self.fib.image().items())),
+        ]
+
+
+def router_config(routers: int, **parameters: int) -> CoreConfig:
+    """Parameters of a core with so many routers, and tables in which each has some room."""
+    sizes = {"fib_words": max(16384, 64 * routers), "adjacencies": max(1024, 2 * HOPS * 4 * routers)}
+    return CoreConfig(routers=routers, **{**sizes, **parameters})
+
+
+def fill(router: BenchRouter, prefixes: Iterable[Prefix], rng: Random, part: float = 1.0) -> None:
+    """Give a router routes, in this order, until its window takes no more; or that part of them."""
+    routes = [(prefix, rng.randrange(len(router.hops))) for prefix in dict.fromkeys(prefixes)]
+    most, least = len(routes) + 1, 0
+    while most - least > 1:
+        count = (least + most) // 2
+        if _fits(router, routes[:count]):
+            least = count
+        else:
+            most = count
+    router.change(routes[:int(least * part)])
+
+
+def _fits(router: BenchRouter, routes: Iterable[tuple[Prefix, int]]) -> bool:
+    # In a compiler of its own: one that was full once need not be as good as new.
+    try:
+        FibCompiler(router.window, router.bits).apply((address, length, hop) for (address, length), hop in routes)
+    except (FibFull, KeyError):
+        return False
+    return True
+
+
+def nested(rng: Random, bits: int) -> Iterator[Prefix]:
+    """Prefixes of all lengths, half of them inside of others; without end."""
+    seen: list[Prefix] = []
+    while True:
+        length = rng.randint(0, bits)
+        base = rng.choice(seen)[0] if seen and rng.random() < 0.5 else rng.getrandbits(bits)
+        noise = rng.getrandbits(bits) >> rng.randint(0, bits)
+        prefix = (base ^ noise) >> bits - length << bits - length, length
+        seen.append(prefix)
+        yield prefix
+
+
+def deep_pairs(rng: Random, bits: int) -> Iterator[Prefix]:
+    """Host routes that differ in their last bit only, so that the walk goes down to the last node; without end."""
+    while True:
+        address = (1 << bits - 3 | rng.getrandbits(bits - 3)) & -2
+        yield address, bits
+        yield address | 1, bits
+
+
+def table_writes(routers: Sequence[BenchRouter], rng: Random) -> list[RowWrite]:
+    """All that is to be written for these routers, into empty tables."""
+    config = routers[0].config
+    vmac = VmacTable(config, (rng.getrandbits(64), rng.getrandbits(64)))
+    for router in routers:
+        for port in range(config.ports):
+            vmac.insert(router.own(port), port, Role.OWN, router.number)
+    return [*(write for router in routers for write in router.writes()), *vmac.writes()]
+
+
+class Requests:
+    """Makes REQUEST frames, with sequence numbers that go on from one call to the next."""
+
+    def __init__(self) -> None:
+        self.sequence = 0
+
+    def rows(self, writes: Iterable[RowWrite], at: int = 0) -> list[tuple[int, int, bytes]]:
+        """Frames that write rows."""
+        return self._frames((write.ops() for write in writes), at)
+
+    def fib(self, router: int, writes: Iterable[FibWrite | Fence], at: int = 0) -> list[tuple[int, int, bytes]]:
+        """Frames that carry out what the FIB compiler gave."""
+        return self._frames(([Op(Opcode.FENCE)] if isinstance(write, Fence)
+                             else RowWrite(Table.FIB, router, write.row, write.word).ops() for write in writes), at)
+
+    def _frames(self, groups: Iterable[list[Op]], at: int) -> list[tuple[int, int, bytes]]:
+        frames: list[tuple[int, int, bytes]] = []
+        waiting: list[Op] = []
+
+        def send() -> None:
+            if waiting:
+                frame = HostFrame.request(self.sequence, waiting, source=HOST_MAC, sync=self.sequence == 0)
+                frames.append((at, self.sequence, frame.to_bytes()))
+                self.sequence += 1
+                waiting.clear()
+
+        for ops in groups:
+            if len(waiting) + len(ops) > MAX_OPS:
+                send()
+            waiting += ops
+        send()
+        return frames

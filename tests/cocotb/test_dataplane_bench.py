@@ -1,0 +1,35 @@
+"""One run of the data-plane bench through the whole core with its MACs: cycle by cycle, though not under cocotb."""
+
+from dataclasses import replace
+from itertools import islice, pairwise
+from random import Random
+
+import pytest
+from polyrouter.sim.dataplane.build import build_bench
+from polyrouter.sim.dataplane.measure import LINE_HZ, filled_routers
+from polyrouter.sim.dataplane.script import BenchFrame, Outcome, Phase, run_script
+from polyrouter.sim.dataplane.tables import Requests, nested, table_writes
+from polyrouter.sim.dataplane.traffic import Destinations, line_bytes, line_rate_frames
+
+from .test_core import CONFIG
+
+
+@pytest.mark.parametrize("clock_hz", [125e6, pytest.param(142e6, marks=pytest.mark.slow)])
+def test_shortest_frames_at_line_rate_are_all_forwarded(clock_hz):
+    rng = Random(1)
+    config = replace(CONFIG, clock_hz=clock_hz)
+    routers = filled_routers(config, lambda number: islice(nested(Random(number), 32), 100), rng)
+    requests = Requests()
+    load = Phase(requests=requests.rows(table_writes(routers, rng)))
+    frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], 60, rng))
+    # One that the bench expects elsewhere than where the core sends it, to see that it is found out
+    first = frames[0]
+    wrong = [first._replace(outcomes=tuple(Outcome(port ^ 1, head) for port, head in first.outcomes)),
+             BenchFrame(1, 0, bytes(60), (Outcome(0, b""),))]
+    loaded, good, bad = run_script(build_bench(config), [load, Phase(frames), Phase(wrong)])
+    assert len(loaded.requests) == len(load.requests)
+    assert (good.lost, good.wrong, good.received, good.punted) == (0, 0, len(frames), 0)
+    entered = [fate.entered for frame, fate in zip(frames, good.frames, strict=True) if frame.port == 0]
+    assert {after - before for before, after in pairwise(entered)} == {line_bytes(60)}
+    assert sum(good.spacing(frames, LINE_HZ).values()) > 0.95 * config.ports * LINE_HZ / line_bytes(60)
+    assert (bad.lost, bad.wrong) == (1, 1)
