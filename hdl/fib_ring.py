@@ -205,6 +205,20 @@ class FibRing(wiring.Component):
         #: The slots, by stage. A slot's read is in stage 0, where its outcome is collected too; new walks come into
         #: stage 0 out of stage 3.
         self.stages = [Signal(_walk_layout(config), name=f"stage{k}") for k in range(RING)]
+        #: What stage 2 makes of the word, for stage 3: the first child's row in the pool, the rows that the window has
+        #: from there on (two's complement), and the children with a lower number, in two parts ...
+        row_bits = len(self.stages[0].row)
+        self.child = Signal(row_bits)
+        self.child_room = Signal(FIB_BRANCH["child"].width + 1)
+        self.children = Signal(range(9)), Signal(range(8))
+        #: ... and the same of the word with the first result, of which ``position`` is the first one's place in it.
+        self.result = Signal(row_bits)
+        self.result_room = Signal(_SIZE_BITS + 1)
+        self.position = Signal(_POSITION_BITS)
+        self.in_front = Signal(range(8)), Signal(range(8))
+        #: What stage 3 makes of that: where the walk goes on, or its result is, and whether the window has that row.
+        self.child_row, self.child_inside = Signal(row_bits), Signal()
+        self.result_row, self.result_inside = Signal(row_bits), Signal()
         #: Slot ``turn`` is in stage 0.
         self.turn = Signal(range(RING))
         #: The slot in stage 3 is given to the request that waits; the outcome of the one in stage 0 is collected.
@@ -225,7 +239,6 @@ class FibRing(wiring.Component):
         for k in range(RING):
             m.d.sync += stages[(k + 1) % RING].eq(stages[k])
         m.d.sync += self.turn.eq(Mux(self.turn == RING - 1, 0, self.turn + 1))
-        row_bits = len(stages[0].row)
 
         # Ahead of the ring: the first row and the window.
         m.submodules.entrance = entrance = self.entrance
@@ -306,12 +319,8 @@ class FibRing(wiring.Component):
         result_word = branch.result[_POSITION_BITS:]
         m.d.comb += pointer.eq(Mux(walk.restart, walk.value, branch.child))
         go3, ends3, stop3, match3 = Signal(), Signal(), Signal(), Signal()
-        child3, result3 = Signal(row_bits), Signal(row_bits)
-        child_room3 = Signal(len(pointer) + 1)          # rows of the window from there on; two's complement
-        result_room3 = Signal(_SIZE_BITS + 1)
-        children3 = Signal(4), Signal(3)
-        in_front3 = Signal(3), Signal(3)
-        position3 = Signal(_POSITION_BITS)
+        child3, child_room3, children3 = self.child, self.child_room, self.children
+        result3, result_room3, position3, in_front3 = self.result, self.result_room, self.position, self.in_front
         differ3, direct3 = Signal(len(differ)), Signal.like(leaf.result)
         m.d.sync += [
             go3.eq(walk.active & ~walk.missed),
@@ -333,8 +342,8 @@ class FibRing(wiring.Component):
         child_low = _sum(m, "child_low", child3[:_CHILD_BITS], *children3)
         result_words = _sum(m, "result_words", position3, *in_front3)[_POSITION_BITS:]
         result_low = _sum(m, "result_low", Cat(position3, result3[:_RESULT_BITS]), *in_front3)
-        child_row, result_row = Signal(row_bits), Signal(row_bits)
-        child_inside, result_inside = Signal(), Signal()
+        child_row, child_inside = self.child_row, self.child_inside
+        result_row, result_inside = self.result_row, self.result_inside
         leaf_hit, final_level = Signal(), Signal()
         m.d.comb += [
             child_row.eq(Cat(child_low[:_CHILD_BITS],
