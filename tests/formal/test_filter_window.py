@@ -146,17 +146,23 @@ def isolation_harness() -> Module:
     with m.If(begun | ended):
         m.d.comb += [Assert(same("found")), Assert(same("rule"))]
     # A step that is not the first has the one before it ahead, or that one has left its result; nothing is in between.
-    unbegun = []
+    # And one that is not the last has another one behind it. Place 5 is that of the result.
+    left = [*steps[:5], begun]
+    followed = [Const(0)] * 6
     for k in range(5):
         follows = scanning & ~one.first if k == 0 else steps[k] & ~one.stages[k].first
-        alone = Const(1)
-        for ahead in range(k + 1, 5):
-            empty = ~one.stages[ahead].valid & ~two.stages[ahead].valid
-            m.d.comb += Assert(~(follows & alone) | empty | (steps[ahead] & ~one.stages[ahead].last))
-            alone = alone & ~steps[ahead]
-        m.d.comb += Assert(~(follows & alone) | begun)
-        unbegun.append(~(follows & alone))
-    m.d.comb += Assert(~begun | ~Cat(unbegun).all())
+        for ahead in range(k + 1, 6):
+            if ahead < 5:
+                empty = ~one.stages[ahead].valid & ~two.stages[ahead].valid
+                m.d.comb += Assert(~follows | empty | (steps[ahead] & ~one.stages[ahead].last))
+            else:
+                m.d.comb += Assert(~follows | begun)
+            followed[ahead] = followed[ahead] | follows
+            follows = follows & ~left[ahead]
+    m.d.comb += [
+        *(Assert(~steps[k] | one.stages[k].last | followed[k]) for k in range(1, 5)),
+        Assert(~begun | followed[5]),
+    ]
     # The rule that was found is what the memory of decisions is asked for.
     with m.If(steps[4] & one.stages[4].last):
         m.d.comb += [Assert(same("settle")), Assert(~one.settle | same("settled_rule"))]
