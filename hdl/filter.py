@@ -66,8 +66,9 @@ class FilterLookup(wiring.Component):
     that a frame's time depends on the size of its router's window only. Rows outside of it, or beyond the table, are
     not read.
 
-    A window that touches n places takes n cycles, and the next one's scan follows without a gap. Latency: n + 6 cycles;
-    a request that is not to be walked, or has an empty window, 1 cycle if no other is being walked, else 7 behind it.
+    A window that touches n places takes n cycles, and the next one's scan follows without a gap. Latency: n + 6 cycles.
+    A request that is not to be walked, or has an empty window, takes 1 cycle if no scan is under way; else it takes its
+    turn behind it, as a scan with n = 1 that reads nothing.
 
     A write replaces a row in one cycle. An access by the control engine takes one cycle from the scan, and is
     acknowledged two cycles after it began.

@@ -71,8 +71,8 @@ class Lookup(wiring.Component):
     A record goes to all engines at once, and waits in a FIFO until all of them have answered. Where there is nothing to
     find, the request has ``walk`` = 0, so that each engine has one outcome for each record.
 
-    Latency: 2 cycles more than the slowest engine (3 if the FIFO was empty and all of them took one cycle). Throughput:
-    that of the slowest engine, at best a record every cycle.
+    Latency: one cycle and that of the slowest engine, but at least 3 cycles. Throughput: that of the slowest engine, at
+    best a record every cycle.
 
     What only the engines need does not leave the stage: the ``fib_*``, root and ``filter_*`` window fields are zero in
     ``o``, and of the IP addresses only the upper :data:`ADDRESS_BITS_KEPT` bits are there.

@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal, Value
+from amaranth.lib import data
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.filter import FilterLookup
 
@@ -145,19 +146,46 @@ def isolation_harness() -> Module:
         m.d.sync += ended.eq(0)
     with m.If(begun | ended):
         m.d.comb += [Assert(same("found")), Assert(same("rule"))]
+    # The window that each step belongs to, and the result: base, and row behind the last.
+    shape = data.StructLayout({"base": len(one.base), "end": len(one.end)})
+    windows = [Signal(shape, name=f"window{k}") for k in range(6)]
+    m.d.comb += [windows[0].base.eq(one.base), windows[0].end.eq(one.end)]
+    m.d.sync += [after.eq(before) for before, after in pairwise(windows[:5])]
+    with m.If(steps[4]):
+        m.d.sync += windows[5].eq(windows[4])
+
     # A step that is not the first has the one before it ahead, or that one has left its result; nothing is in between.
-    unbegun = []
+    # And one that is not the last has another one behind it. Place 5 is that of the result.
+    left = [*steps[:5], begun]
+    followed = [Const(0)] * 6
     for k in range(5):
         follows = scanning & ~one.first if k == 0 else steps[k] & ~one.stages[k].first
-        alone = Const(1)
-        for ahead in range(k + 1, 5):
-            empty = ~one.stages[ahead].valid & ~two.stages[ahead].valid
-            m.d.comb += Assert(~(follows & alone) | empty | (steps[ahead] & ~one.stages[ahead].last))
-            alone = alone & ~steps[ahead]
-        m.d.comb += Assert(~(follows & alone) | begun)
-        unbegun.append(~(follows & alone))
-    m.d.comb += Assert(~begun | ~Cat(unbegun).all())
-    # The rule that was found is what the memory of decisions is asked for.
+        for ahead in range(k + 1, 6):
+            if ahead < 5:
+                empty = ~one.stages[ahead].valid & ~two.stages[ahead].valid
+                m.d.comb += Assert(~follows | empty | (steps[ahead] & ~one.stages[ahead].last
+                                                       & (windows[k] == windows[ahead])))
+            else:
+                m.d.comb += Assert(~follows | (begun & (windows[k] == windows[5])))
+            followed[ahead] = followed[ahead] | follows
+            follows = follows & ~left[ahead]
+    m.d.comb += [
+        *(Assert(~steps[k] | one.stages[k].last | followed[k]) for k in range(1, 5)),
+        Assert(~begun | followed[5]),
+    ]
+    # The rule that was found is in the window, and is what the memory of decisions is asked for.
+    def inside(row: Value, window) -> Value:
+        return (row >= window.base) & (row < window.end)
+
+    for k in range(1, 5):
+        for bank in range(CONFIG.filter_banks):
+            m.d.comb += Assert(~(steps[k] & one.stages[k].read[bank])
+                               | inside(one.stages[k].place * CONFIG.filter_banks + bank, windows[k]))
+    m.d.comb += [
+        Assert(~(steps[4] & (one.matches & ~one.stages[4].read).any())),
+        Assert(~(begun & one.found) | inside(one.rule, windows[5])),
+        Assert(~(steps[4] & one.settle) | inside(one.settled_rule, windows[4])),
+    ]
     with m.If(steps[4] & one.stages[4].last):
         m.d.comb += [Assert(same("settle")), Assert(~one.settle | same("settled_rule"))]
     with m.If(ended):

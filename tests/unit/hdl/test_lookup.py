@@ -177,8 +177,9 @@ def test_all_engines_answer_each_record(slow, rates, capacity):
     assert any(unpack(FIB_REQUEST, request)["multicast"] for request in asked["fib"])
 
 
-def test_latency_and_throughput():
-    """Engines that answer at once: a record every cycle, and three cycles from one end to the other."""
+@pytest.mark.parametrize(("engines_take", "latency"), [(1, 3), (2, 3), (3, 4), (9, 10)])
+def test_latency_and_throughput(engines_take, latency):
+    """With engines of a record a cycle there is one a cycle; it takes as long as they do, and one cycle more."""
     dut = Lookup(CoreConfig())
     rng = random.Random(1)
     records = [some_record(rng) for _ in range(40)]
@@ -193,10 +194,10 @@ def test_latency_and_throughput():
 
         @staticmethod
         def randrange(_):
-            return 0
+            return engines_take - 1
 
     engines = [engine(asked[name], [0] * len(records), getattr(dut, f"{name}_i"), getattr(dut, f"{name}_o"),
-                      rng=Always, longest=1, capacity=4) for name in ENGINES]
+                      rng=Always, longest=None, capacity=16) for name in ENGINES]
     simulate(dut, [source(dut.i, records, times=taken), sink(dut.o, out, times=given, count=len(records))], engines)
-    assert given[0] - taken[0] == 3
+    assert given[0] - taken[0] == latency
     assert given[-1] - given[0] == len(records) - 1
