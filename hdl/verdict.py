@@ -59,7 +59,8 @@ _TESTS = data.StructLayout({
     "checksum": 17,
 })
 
-_CHOICE = data.StructLayout({name: VERDICT[name].shape for name in ("copies", "reason", "host", "host_reason")})
+_CHOICE = data.StructLayout({
+    name: VERDICT[name].shape for name in ("copies", "reason", "host", "host_reason", "host_class")})
 
 #: fe80::/10, RFC 4291, section 2.4.
 _LINK_LOCAL = 0xFE80 >> 6
@@ -169,9 +170,7 @@ class Decide(wiring.Component):
             verdict.host.eq(choice.host | mirrored),
             verdict.host_reason.eq(Mux(choice.host, choice.host_reason, Reason.PUNT_MIRROR)),
             verdict.count_drop.eq(mirrored & (choice.copies == 0)),
-            verdict.host_class.eq(Mux(
-                choice.host & ((choice.host_reason == Reason.PUNT_LOCAL) | (choice.host_reason == Reason.PUNT_GROUP)),
-                TrafficClass.CONTROL, TrafficClass.NORMAL)),
+            verdict.host_class.eq(choice.host_class),
             verdict.router.eq(meta.router),
             verdict.port.eq(meta.port),
             verdict.peer.eq(meta.peer),
@@ -199,8 +198,11 @@ class Decide(wiring.Component):
         def drop(reason: Reason):
             return [choice.reason.eq(reason)]
 
-        def punt(reason: Reason):
-            return [choice.host.eq(1), choice.host_reason.eq(reason)]
+        def punt(reason: Reason, traffic_class: TrafficClass = TrafficClass.NORMAL):
+            return [choice.host.eq(1), choice.host_reason.eq(reason), choice.host_class.eq(traffic_class)]
+
+        def punt_control(reason: Reason):
+            return punt(reason, TrafficClass.CONTROL)
 
         def send(reason: Reason, ports):
             return [choice.copies.eq(ports), choice.reason.eq(Mux(ports.any(), reason, Reason.DROP_NO_PORT))]
@@ -252,7 +254,7 @@ class Decide(wiring.Component):
                 with m.Elif(~meta.good_header):
                     m.d.comb += drop(Reason.DROP_MALFORMED)
                 with m.Elif(~meta.group & (tests.to_link | (kind == AdjacencyKind.LOCAL))):
-                    m.d.comb += punt(Reason.PUNT_LOCAL)
+                    m.d.comb += punt_control(Reason.PUNT_LOCAL)
                 with m.Elif(meta.options):
                     m.d.comb += punt(Reason.PUNT_OPTIONS)
                 with m.Elif(tests.ttl_ends):
@@ -265,7 +267,7 @@ class Decide(wiring.Component):
                     with m.If(tests.from_link):
                         m.d.comb += drop(Reason.DROP_FAULT)
                     with m.Elif(tests.no_route | (kind == AdjacencyKind.LOCAL) | (kind == AdjacencyKind.UNREACHABLE)):
-                        m.d.comb += punt(Reason.PUNT_GROUP)
+                        m.d.comb += punt_control(Reason.PUNT_GROUP)
                     with m.Elif(kind == AdjacencyKind.BLACKHOLE):
                         m.d.comb += drop(Reason.DROP_BLACKHOLE)
                     with m.Elif(kind != AdjacencyKind.MULTICAST):
@@ -295,9 +297,9 @@ class Decide(wiring.Component):
             with m.Elif(~tests.bridged):
                 m.d.comb += drop(Reason.DROP_FILTER)
             with m.Elif(meta.own):
-                m.d.comb += punt(Reason.PUNT_LOCAL)
+                m.d.comb += punt_control(Reason.PUNT_LOCAL)
             with m.Elif(meta.reserved_group):
-                m.d.comb += punt(Reason.PUNT_GROUP)
+                m.d.comb += punt_control(Reason.PUNT_GROUP)
             with m.Elif(tests.mac_known & tests.mac_back):
                 m.d.comb += drop(Reason.DROP_NO_PORT)
             with m.Else():

@@ -211,7 +211,7 @@ class GoldenModel:
         if verdict.sent and not passes_policers(tables, context, action, frame):
             return self._drop(router, frame.port, Reason.DROP_POLICER)
         if (context.mode == RouterMode.BRIDGED and context.learn and not frame.smac >> 40 & 1
-                and (ruled is None or not ruled.dropped)):
+                and action.action != FilterAction.DROP):
             learn(tables, context, frame.smac, frame.port)
         return self._send(router, frame, verdict, action)
 

@@ -32,6 +32,7 @@ class Fate(NamedTuple):
     host: Reason | None = None
     past: bool = True                       # it got past step 3
     unrouted: bool = False                  # counted under router "none"
+    control: bool = False                   # class of the copy to the host
     group: bool = False
     routed: bool = False                    # step 7 or 8 was reached
     unicast: bool = False
@@ -84,9 +85,9 @@ def fate(config, f):
 
 def bridged(f, mine):
     if f["own"]:
-        return Fate(host=Reason.PUNT_LOCAL)
+        return Fate(host=Reason.PUNT_LOCAL, control=True)
     if f["reserved_group"]:
-        return Fate(host=Reason.PUNT_GROUP)
+        return Fate(host=Reason.PUNT_GROUP, control=True)
     if not f["group"] and f["mac_hit"] and f["mac_port"] in mine:
         there = frozenset({f["mac_port"]}) - {f["port"]}
         return sent(Reason.BRIDGED, there)
@@ -102,7 +103,7 @@ def routed(config, f, mine):
     kind = f["adj_kind"]
     to_link, from_link = (f["ipv6"] and IPv6Address(f[name]).is_link_local for name in ("ip_destination", "ip_source"))
     if not f["group"] and (kind == AdjacencyKind.LOCAL or to_link):
-        return Fate(host=Reason.PUNT_LOCAL)
+        return Fate(host=Reason.PUNT_LOCAL, control=True)
     if f["options"]:
         return Fate(host=Reason.PUNT_OPTIONS)
     if f["ttl"] <= 1:
@@ -132,7 +133,7 @@ def multicast(config, f, mine, fault):
     if fault:
         return Fate(Reason.DROP_FAULT)
     if f["fib"] == FibOutcome.MISS or kind in (AdjacencyKind.LOCAL, AdjacencyKind.UNREACHABLE):
-        return Fate(host=Reason.PUNT_GROUP)
+        return Fate(host=Reason.PUNT_GROUP, control=True)
     if kind == AdjacencyKind.BLACKHOLE:
         return Fate(Reason.DROP_BLACKHOLE)
     if kind != AdjacencyKind.MULTICAST:
@@ -161,8 +162,7 @@ def expected(config, f):
     host = Reason.PUNT_MIRROR if mirrored else what.host
     fields |= {"host": host is not None, "count_drop": mirrored and not what.ports}
     if host is not None:
-        fields |= {"host_reason": host,
-                   "host_class": int(not mirrored and host in (Reason.PUNT_LOCAL, Reason.PUNT_GROUP))}
+        fields |= {"host_reason": host, "host_class": what.control and not mirrored}
     if what.reason is not None:
         fields["reason"] = what.reason
     forwarded = what.reason == Reason.FORWARDED
