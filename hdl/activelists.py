@@ -1,7 +1,9 @@
 """Active lists: which routers have frames that may be sent, for each port and class, in order of their turns."""
 
+from enum import IntEnum
+
 from amaranth.hdl import Array, Module, Signal, unsigned
-from amaranth.lib import data, enum, memory, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
@@ -13,7 +15,7 @@ __all__ = ["ActiveLists", "Turn"]
 _CLASSES = len(TrafficClass)
 
 
-class Turn(enum.Enum, shape=unsigned(2)):
+class Turn(IntEnum):
     """What happens to the first router of a list after it was served."""
 
     STAY = 0                # it has deficit left

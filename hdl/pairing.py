@@ -8,12 +8,12 @@ from amaranth.utils import ceil_log2
 from .capture import FATE, VERDICTS
 from .config import CoreConfig
 from .layouts import Reason
-from .records import EVENT, VERDICT
+from .records import EVENT, VERDICT, paired_layout
 from .roundrobin import RoundRobin
 from .slice import RegisterSlice
 from .stream import LENGTH_BITS, PacketSignature
 
-__all__ = ["HIT", "LEARN", "PASSED", "POLICE", "Pairing", "paired_layout"]
+__all__ = ["HIT", "LEARN", "PASSED", "POLICE", "Pairing"]
 
 #: A question to the policers: does the frame pass these rows?
 POLICE = data.StructLayout({
@@ -34,14 +34,6 @@ LEARN = data.StructLayout({
     "base": VERDICT["mac_base"].shape,
     "size": VERDICT["mac_size"].shape,
 })
-
-
-def paired_layout(width: int) -> data.StructLayout:
-    """A beat of a frame that is sent; all but ``data`` and ``last`` hold for every beat of the frame.
-
-    The frame is as it was received, and ``length`` its length, tag included.
-    """
-    return data.StructLayout({"data": width, "last": 1, "length": LENGTH_BITS, "verdict": VERDICT})
 
 
 class Pairing(wiring.Component):

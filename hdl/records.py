@@ -177,7 +177,10 @@ EVENT = data.StructLayout({"router": ROUTER_BITS, "port": PORT_BITS, "reason": 5
 
 
 def paired_layout(width: int) -> data.StructLayout:
-    """A beat, as received, of a frame that is to be sent; all but ``data`` and ``last`` hold for the whole frame."""
+    """A beat of a frame that is to be sent; all but ``data`` and ``last`` hold for every beat of the frame.
+
+    The frame is as it was received, and ``length`` its length, tag included.
+    """
     return data.StructLayout({"data": width, "last": 1, "length": LENGTH_BITS, "verdict": VERDICT})
 
 

@@ -18,11 +18,12 @@ from .layouts import ROWS, Table, row_words
 
 __all__ = ["register_map"]
 
-_ENUMS = (layouts.Table, layouts.Info, layouts.Register, layouts.QueueStat, layouts.Reason, layouts.Role,
-          layouts.RouterMode, layouts.AdjacencyKind, layouts.RxError, layouts.Opcode, layouts.OpStatus,
-          layouts.HostFrameType, layouts.HostStatus)
+_ENUMS = (layouts.Table, layouts.Info, layouts.Register, layouts.QueueStat, layouts.HitStat, layouts.Reason,
+          layouts.Role, layouts.RouterMode, layouts.TrafficClass, layouts.AdjacencyKind, layouts.FilterAction,
+          layouts.RxError, layouts.Opcode, layouts.OpStatus, layouts.HostFrameType, layouts.HostStatus)
 _LAYOUTS = ("HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF",
-            "ADJACENCY_ROW")
+            "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
+            "POLICER_ROW", "MAC_ROW", "SHAPER_ROW", "QUOTA_ROW")
 _ROW_NUMBERS = {
     Table.INFO: "a member of Info",
     Table.REGISTER: "a member of Register",
@@ -32,7 +33,14 @@ _ROW_NUMBERS = {
     Table.FIB: "word, relative to the router's window",
     Table.ADJACENCY: "row, relative to the router's window",
     Table.COUNTER: "`port * 32 + reason`; the router is in the access",
-    Table.QUEUE: "`port * 8 + stat`",
+    Table.QUEUE: "`port * 8 + stat`; the router is in the access",
+    Table.FILTER: "rule, relative to the router's window",
+    Table.ACTION: "rule, relative to the router's window",
+    Table.HIT: "`rule * 2 + stat`, the rule relative to the router's window",
+    Table.POLICER: "row, relative to the router's window",
+    Table.MAC: "row, relative to the router's window",
+    Table.SHAPER: "port, the host port included; the router is in the access",
+    Table.QUOTA: "0; the router is in the access",
 }
 
 

@@ -1,7 +1,9 @@
 """Output queues of every router at every port, and the choice of what a port sends next."""
 
+from enum import IntEnum
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .activelists import ActiveLists, Turn
@@ -43,7 +45,7 @@ def ProbeSignature(config: CoreConfig) -> wiring.Signature:
     })
 
 
-class _Work(enum.Enum, shape=3):
+class _Work(IntEnum):
     COPY_0 = 0
     COPY_1 = 1
     DEQUEUE = 2
@@ -180,24 +182,24 @@ class Scheduler(wiring.Component):
             m.d.comb += go[k].eq(issue & (turn.grant == k))
         for k in range(SOURCES):
             m.d.comb += self.copy[k].ready.eq(go[k])
-        m.d.comb += next_go.eq(go[_Work.DEQUEUE.value])
+        m.d.comb += next_go.eq(go[_Work.DEQUEUE])
         with m.Switch(turn.grant):
             for k in range(SOURCES):
                 with m.Case(k):
                     m.d.comb += start_row.eq(self.copy[k].payload.row)
-            with m.Case(_Work.DEQUEUE.value):
+            with m.Case(_Work.DEQUEUE):
                 m.d.comb += start_row.eq(next_row)
-            with m.Case(_Work.SWEEP.value):
+            with m.Case(_Work.SWEEP):
                 m.d.comb += start_row.eq(sweep_row)
-            with m.Case(_Work.SHAPER.value):
+            with m.Case(_Work.SHAPER):
                 m.d.comb += start_row.eq(self.table.addr)
-            with m.Case(_Work.PROBE.value):
+            with m.Case(_Work.PROBE):
                 m.d.comb += start_row.eq(self.probe.row)
         with m.If(issue):
             m.d.sync += [
                 work.eq(turn.grant),
                 row.eq(start_row),
-                port.eq(Mux(go[_Work.DEQUEUE.value], next_port, sweep_port)),
+                port.eq(Mux(go[_Work.DEQUEUE], next_port, sweep_port)),
                 traffic_class.eq(next_class),
                 write_shaper.eq(self.table.write),
                 new_shaper.eq(self.table.w_data),
@@ -209,7 +211,7 @@ class Scheduler(wiring.Component):
                         port.eq(self.copy[k].payload.port),
                         traffic_class.eq(self.copy[k].payload.traffic_class),
                     ]
-        with m.If(go[_Work.SWEEP.value]):
+        with m.If(go[_Work.SWEEP]):
             last_port = sweep_port == config.host_port
             m.d.sync += sweep_port.eq(Mux(last_port, 0, sweep_port + 1))
             m.d.sync += sweep_row.eq(Mux(sweep_row == shaper_rows(config) - 1, 0, sweep_row + 1))

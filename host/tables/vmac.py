@@ -270,15 +270,15 @@ def choose_seeds(config: CoreConfig, entries: Iterable[tuple[int, int, Role] | V
         If the entries fit under none of many seeds.
     """
     source = source or random.SystemRandom()
-    entries = list(entries)
+    known = list(entries)
     # Where a block of addresses starts matters little in a large table, and there a probe takes longer.
     probes = [_neighbouring(config, 0x02_00_00_00_00_00 + source.getrandbits(39))
               for _ in range(max(1, min(8, 4096 // config.vmac_slots)))]
     for _ in range(1000):
         seeds = (source.getrandbits(64), source.getrandbits(64))
-        if all(_fits(config, seeds, wanted) for wanted in (entries, *probes)):
+        if _fits(config, seeds, known) and all(_fits(config, seeds, probe) for probe in probes):
             return seeds
-    raise VmacFull(f"{len(entries)} addresses do not fit the {config.vmac_slots} slots of the VMAC-VE table: use "
+    raise VmacFull(f"{len(known)} addresses do not fit the {config.vmac_slots} slots of the VMAC-VE table: use "
                    "fewer, or build the core with more vmac_slots")
 
 

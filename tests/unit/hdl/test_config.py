@@ -9,6 +9,7 @@ def test_defaults():
     assert (config.ports, config.routers, config.data_width) == (4, 8, 64)
     assert config.host_port == 4 and config.all_ports == 5 and config.no_router == 8
     assert config.vmac_slots == 128 and config.vmac_index_bits == 5
+    assert (config.filter_rules, config.filter_banks, config.policers, config.mac_rows) == (64, 1, 16, 1024)
     assert config.cells == 1024 and config.beat_bytes == 8
     config.check_line_rate()
 
@@ -33,6 +34,12 @@ def test_defaults():
     ({"queue_frames": 3}, "queue_frames must be a power of two, 4 to 1024, not 3"),
     ({"ingress_bytes": 2048}, "ingress_bytes must be a power of two, 3100 to 1048576, not 2048"),
     ({"max_frame": 1500}, "max_frame must be 1518 to 9018, not 1500"),
+    ({"filter_rules": 2049}, "filter_rules must be 0 to 2048, not 2049"),
+    ({"filter_banks": 3}, "filter_banks must be a power of two, 1 to 8, not 3"),
+    ({"filter_banks": 16}, "filter_banks must be a power of two, 1 to 8, not 16"),
+    ({"policers": 4096}, "policers must be 1 to 4095, not 4096"),
+    ({"mac_rows": 1000}, "mac_rows must be a power of two, 16 to 262144, not 1000"),
+    ({"mac_rows": 8}, "mac_rows must be a power of two, 16 to 262144, not 8"),
     ({"clock_hz": 0}, "clock_hz must be positive, not 0"),
 ])
 def test_out_of_range(values, message):
@@ -52,3 +59,5 @@ def test_extremes():
     config = CoreConfig(ports=8, routers=1024, data_width=256, max_frame=MAX_FRAME_JUMBO)
     assert config.vmac_slots == 16384 and config.vmac_index_bits == 12
     assert config.ingress_bytes == 32768
+    assert config.policers == 2048
+    assert CoreConfig(filter_rules=0).filter_rules == 0

@@ -206,8 +206,8 @@ class Bench:
 
 def random_op(rng, config):
     table = rng.choice([*Table, *WINDOWS, Table.CONTEXT, 99, 200])
-    rows = {Table.INFO: len(Info) + 2, Table.REGISTER: len(Register) + 1, Table.VMAC: config.vmac_slots + 2, Table.CONTEXT: 2,
-            Table.PORT: config.ports + 1, Table.FIB: 40, Table.ADJACENCY: 12, Table.FILTER: 9,
+    rows = {Table.INFO: len(Info) + 2, Table.REGISTER: len(Register) + 1, Table.VMAC: config.vmac_slots + 2,
+            Table.CONTEXT: 2, Table.PORT: config.ports + 1, Table.FIB: 40, Table.ADJACENCY: 12, Table.FILTER: 9,
             Table.ACTION: 9, Table.HIT: 18, Table.POLICER: 5, Table.MAC: 20, Table.SHAPER: config.all_ports + 1,
             Table.QUOTA: 2, Table.COUNTER: config.all_ports * 33,
             Table.QUEUE: config.all_ports * 8 + 4}

@@ -12,9 +12,9 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.headertap import HeaderTap
 from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.layouts import Reason, RxError, pack, unpack
-from polyrouter.hdl.pairing import Pairing, paired_layout
+from polyrouter.hdl.pairing import Pairing
 from polyrouter.hdl.parser import Parser
-from polyrouter.hdl.records import META, VERDICT
+from polyrouter.hdl.records import META, VERDICT, paired_layout
 from polyrouter.hdl.stream import frame_layout, packet_layout
 
 from .bench import WIDTHS, frame_beats, packet_beats, packets, simulate, sink, source, until

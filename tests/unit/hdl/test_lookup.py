@@ -7,21 +7,15 @@ import pytest
 from amaranth.hdl import Value
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import CONTEXT_ROW, FILTER_KEY, RouterMode, pack, unpack
-from polyrouter.hdl.lookup import (
-    ADDRESS_BITS_KEPT,
-    ENGINES,
-    FIB_OUTCOME,
-    FIB_REQUEST,
-    FLOW,
-    MAC_OUTCOME,
-    MAC_REQUEST,
-    Lookup,
-)
+from polyrouter.hdl.lookup import ADDRESS_BITS_KEPT, ENGINES, Lookup
 from polyrouter.hdl.records import META
 
 from .bench import simulate, sink, source
 
+FIB_REQUEST, FIB_OUTCOME = ENGINES["fib"]
 FILTER_REQUEST, FILTER_OUTCOME = ENGINES["filter"]
+MAC_REQUEST, MAC_OUTCOME = ENGINES["mac"]
+FLOW, _ = ENGINES["hash"]
 SEED_BITS = CONTEXT_ROW["ecmp_seed"].width
 
 

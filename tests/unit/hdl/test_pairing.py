@@ -8,8 +8,8 @@ from amaranth.hdl import Value
 from polyrouter.hdl.capture import FATE, VERDICTS
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import Reason, pack, unpack
-from polyrouter.hdl.pairing import HIT, LEARN, POLICE, Pairing, paired_layout
-from polyrouter.hdl.records import EVENT, VERDICT
+from polyrouter.hdl.pairing import HIT, LEARN, POLICE, Pairing
+from polyrouter.hdl.records import EVENT, VERDICT, paired_layout
 from polyrouter.hdl.stream import packet_layout
 
 from .bench import WIDTHS, packet_beats, simulate, sink, source, until
