@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEVELS, RESULTS_PER_WORD, unpack
 
-from .fib import ROOT_ROW, FibCompiler
+from .fib import ROOT_ROW, ROOTS, FibCompiler
 
 __all__ = ["ImageFault", "read_fib"]
 
@@ -31,7 +31,7 @@ def read_fib(size: int, read: Callable[[Sequence[int]], list[int]]) -> FibCompil
         If the tree leaves the window, or is not one that a compiler could have made.
     """
     image: dict[int, int] = {}
-    nodes, result_rows = [ROOT_ROW], set[int]()
+    nodes, result_rows = list(range(ROOT_ROW, ROOT_ROW + ROOTS)), set[int]()
     for level in range(FIB_LEVELS + 1):
         if not nodes:
             break

@@ -9,7 +9,7 @@ from polyrouter.hdl.layouts import CONTEXT_ROW, PORT_ROW, AdjacencyKind, RouterM
 
 from .adjacency import LOCAL, AdjacencyFull, AdjacencyManager, Target, content
 from .adopt import ImageFault, read_fib
-from .fib import ROOT_ROW, Fence, FibCompiler, FibFull, FibStatistics, FibWrite
+from .fib import ROOT_ROW, ROOTS, Fence, FibCompiler, FibFull, FibStatistics, FibWrite
 from .windows import Window
 
 __all__ = ["Prefix", "RouterTables", "TableDriver"]
@@ -259,8 +259,8 @@ class RouterTables:
             self._blank()
             self._write([self._context_row(enable=False)])
             self._fence()
-            self._write([*self._port_rows(), (Table.FIB, self.router, ROOT_ROW, 0),
-                         (Table.FIB, self.router, self._ipv6_root, 0)])
+            self._write([*self._port_rows(), *((Table.FIB, self.router, root + half, 0)
+                                               for root in (ROOT_ROW, self._ipv6_root) for half in range(ROOTS))])
             pending = list(self._pending)
             self._pending = set()
             for start in range(0, len(pending), _CHUNK):
@@ -465,8 +465,8 @@ class RouterTables:
 
     @property
     def _ipv6_root(self) -> int:
-        """Last row of the window, behind those of IPv4. It is empty: IPv6 is punted, and the container forwards it."""
-        return self.window.fib_size - 1
+        """Last rows of the window, behind those of IPv4; they are empty, so that the container forwards IPv6."""
+        return self.window.fib_size - ROOTS
 
     def _port_rows(self) -> list[tuple[Table, int, int, int]]:
         return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac})) for port, mac in self.macs.items()]
