@@ -55,8 +55,8 @@ class TableBoard:
         self._answer()
         self.log.append("fence")
 
-    def adjacency(self, router: int, address: int) -> Adjacency | None:
-        """What a packet of a router to an address meets; None if there is no route.
+    def adjacency(self, router: int, address: int, *, ipv6: bool = False, flow: int = 0) -> Adjacency | None:
+        """What a packet of a router and of a flow (its key) to an address meets; None if there is no route.
 
         Raises
         ------
@@ -66,12 +66,12 @@ class TableBoard:
         context = self.tables.context(router)
         if not context.enable:
             raise RouteFault
-        row = self.tables.route(context, address)
-        return None if row is None else self.tables.adjacency(context, row)
+        row = self.tables.route(context, address, ipv6=ipv6)
+        return None if row is None else self.tables.next_hop(context, row, flow)
 
-    def kind(self, router: int, address: int) -> AdjacencyKind | None:
+    def kind(self, router: int, address: int, *, ipv6: bool = False) -> AdjacencyKind | None:
         """Kind of what a packet meets."""
-        found = self.adjacency(router, address)
+        found = self.adjacency(router, address, ipv6=ipv6)
         return None if found is None else AdjacencyKind(found.kind)
 
     def _answer(self) -> None:

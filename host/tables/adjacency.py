@@ -1,12 +1,22 @@
 """Adjacency rows of one virtual router: who uses which row, and what is in it."""
 
 from collections.abc import Mapping
+from math import gcd
 from typing import NamedTuple
 
-from polyrouter.hdl.layouts import ADJACENCY_ROW, AdjacencyKind, pack, unpack
+from polyrouter.hdl.layouts import ADJACENCY_ECMP, ADJACENCY_ROW, AdjacencyKind, pack, unpack
 
-__all__ = ["BLACKHOLE", "LOCAL", "UNREACHABLE", "AdjacencyFull", "AdjacencyManager", "Target", "content", "glean",
-           "next_hop"]
+from .allocator import FreeRanges
+from .prefix import format_address
+
+__all__ = ["BLACKHOLE", "LOCAL", "MOST_MEMBERS", "UNREACHABLE", "AdjacencyFull", "AdjacencyManager", "Content",
+           "Target", "content", "describe", "glean", "group", "next_hop"]
+
+#: Rows that a group of next hops has at most.
+MOST_MEMBERS = 16
+
+#: What a target does, as bits of a row for each next hop; those of a group are next to each other.
+Content = tuple[int, ...]
 
 
 class AdjacencyFull(Exception):
@@ -16,12 +26,15 @@ class AdjacencyFull(Exception):
 class Target(NamedTuple):
     """What a route points at. Routes with equal targets share a row.
 
-    ``kind`` FORWARD means a next hop, known or not: its row is UNRESOLVED until its MAC address is known.
+    ``kind`` FORWARD means a next hop, known or not: its row is UNRESOLVED until its MAC address is known. ``kind``
+    ECMP means several next hops, of which those take part whose MAC addresses are known.
     """
 
     kind: AdjacencyKind
     port: int = 0
-    address: int | None = None      # next hop's IPv4 address; None for a subnet on the port
+    address: int | None = None      # next hop's address; None for a subnet on the port
+    ipv6: bool = False              # of what family the address is
+    members: "tuple[Target, ...]" = ()      # next hops of a group; one that is there twice gets twice the flows
 
 
 LOCAL = Target(AdjacencyKind.LOCAL)
@@ -34,13 +47,48 @@ def glean(port: int) -> Target:
     return Target(AdjacencyKind.FORWARD, port)
 
 
-def next_hop(port: int, address: int) -> Target:
+def next_hop(port: int, address: int, ipv6: bool = False) -> Target:
     """A router or host on a port."""
-    return Target(AdjacencyKind.FORWARD, port, address)
+    return Target(AdjacencyKind.FORWARD, port, address, ipv6)
+
+
+def group(weights: Mapping[Target, int]) -> Target:
+    """Several next hops, by their shares of the flows; a single one stands for itself.
+
+    The order does not matter, so that the same next hops always are the same group. Shares are rounded to what
+    MOST_MEMBERS rows can do; of more next hops than that, those with the lowest addresses are taken.
+    """
+    hops = sorted(weights, key=lambda hop: (hop.ipv6, hop.address or 0, hop.port))[:MOST_MEMBERS]
+    if len(hops) == 1:
+        return hops[0]
+    divisor = gcd(*(weights[hop] for hop in hops))
+    shares = [weights[hop] // divisor for hop in hops]
+    if sum(shares) > MOST_MEMBERS:
+        shares = [max(1, share * MOST_MEMBERS // sum(shares)) for share in shares]
+    if sum(shares) > MOST_MEMBERS:
+        shares = [1] * len(hops)
+    members = tuple(hop for hop, share in zip(hops, shares, strict=True) for _ in range(share))
+    return Target(AdjacencyKind.ECMP, members=members)
+
+
+def describe(target: Target) -> str:
+    """A target in words."""
+    if target.members:
+        return ", ".join(describe(member) for member in target.members)
+    if target.kind != AdjacencyKind.FORWARD:
+        return target.kind.name.lower()
+    if target.address is None:
+        return f"port {target.port}"
+    return f"{format_address(target.address, target.ipv6)} port {target.port}"
 
 
 class AdjacencyManager:
     """Rows of a router's adjacency window, counted by their users.
+
+    A target has one row, to which the FIB refers. If its content is that of several next hops, these have a run of
+    rows next to each other, and the target's row is of kind ECMP and refers to the run. When their number changes, a
+    new run is written, and then the target's row: a flow meets what it met before or what it meets after. Where there
+    is no free run, the first next hop is put into the target's row and does all alone.
 
     A row that nobody uses any more is free only after a fence: a look-up under way may still arrive at it. The caller
     does the writes that :meth:`take_writes` returns before any write to the FIB that refers to them, and calls
@@ -57,24 +105,26 @@ class AdjacencyManager:
         self._row_of: dict[Target, int] = {}
         self._target_of: dict[int, Target] = {}
         self._users: dict[int, int] = {}
-        self._bits: dict[int, int] = {}
-        self._fresh = 0                             # rows from here on were never used
-        self._free: list[int] = []
-        self._leaving: list[int] = []               # unused, but a look-up may be under way to them
-        self._writes: dict[int, int] = {}           # waiting, in order
-        self._strangers: dict[int, list[int]] = {}  # adopted rows by content, whose target isn't known
+        self._contents: dict[int, Content] = {}
+        self._runs: dict[int, tuple[int, int]] = {}     # first row and length, by the target's row
+        self._free = FreeRanges.around([], size, MOST_MEMBERS)
+        self._leaving: list[tuple[int, int]] = []       # ranges not used, but a look-up may be under way to them
+        self._writes: dict[int, int] = {}               # waiting, in order
+        self._strangers: dict[Content, list[int]] = {}  # adopted rows by content, whose target isn't known
+        self._groups: dict[Target, set[Target]] = {}    # that a next hop is in
+        self._alone: dict[Target, None] = {}            # groups without a run
 
     def __len__(self) -> int:
         """Rows in use."""
-        return len(self._users)
+        return len(self._users) + sum(length for _, length in self._runs.values())
 
     @property
     def needs_fence(self) -> bool:
         """Whether there are rows that become free with the next fence."""
         return bool(self._leaving)
 
-    def acquire(self, target: Target, bits: int, *, prefer: int | None = None) -> int:
-        """A row for one more user of ``target``; ``bits`` is its content if it has no row yet.
+    def acquire(self, target: Target, contents: Content, *, prefer: int | None = None) -> int:
+        """A row for one more user of ``target``; ``contents`` is for the case that it has no row yet.
 
         Of several adopted rows with that content ``prefer`` is taken.
 
@@ -85,13 +135,15 @@ class AdjacencyManager:
         """
         row = self._row_of.get(target)
         if row is None:
-            row = self._adopted(bits, prefer)
+            row = self._adopted(contents, prefer)
             if row is None:
                 row = self._new_row()
-                self._bits[row] = self._writes[row] = bits
                 self._users[row] = 0
+                self._fill(row, target, contents)
             self._row_of[target] = row
             self._target_of[row] = target
+            for member in target.members:
+                self._groups.setdefault(member, set()).add(target)
         self._users[row] += 1
         return row
 
@@ -103,10 +155,18 @@ class AdjacencyManager:
         del self._users[row]
         target = self._target_of.pop(row, None)
         if target is None:
-            self._strangers[self._bits[row]].remove(row)
+            self._strangers[self._contents[row]].remove(row)
         else:
             del self._row_of[target]
-        self._leaving.append(row)
+            self._alone.pop(target, None)
+            for member in set(target.members):
+                self._groups[member].remove(target)
+                if not self._groups[member]:
+                    del self._groups[member]
+        del self._contents[row]
+        self._leaving.append((row, 1))
+        if row in self._runs:
+            self._leaving.append(self._runs.pop(row))
 
     def row(self, target: Target) -> int | None:
         """The row of a target, if it has one."""
@@ -120,79 +180,143 @@ class AdjacencyManager:
         """All targets that have a row."""
         return list(self._row_of)
 
-    def update(self, target: Target, bits: int) -> bool:
-        """Change the content of a target's row in place, if it has one; returns whether it changed."""
+    def next_hops(self) -> set[Target]:
+        """All next hops that are targets or in groups that are."""
+        return {hop for target in self._row_of for hop in target.members or (target,) if hop.address is not None}
+
+    def affected(self, hop: Target) -> list[Target]:
+        """Targets that a change of a next hop concerns: itself, and the groups that it is in."""
+        return [hop, *self._groups.get(hop, ())]
+
+    def alone(self) -> list[Target]:
+        """Groups for which one next hop does all, because there was no run of rows free."""
+        return list(self._alone)
+
+    def update(self, target: Target, contents: Content) -> bool:
+        """Change the content of a target, if it has a row; returns whether it changed."""
         row = self._row_of.get(target)
-        if row is None or self._bits[row] == bits:
+        if row is None or self._contents[row] == contents:
             return False
-        self._bits[row] = self._writes[row] = bits
+        run = self._runs.get(row)
+        if run is None or run[1] != len(contents):
+            return self._fill(row, target, contents)
+        # As many as before: a flow of one of the rows goes to the old next hop, and then to the new one.
+        for k, (old, new) in enumerate(zip(self._contents[row], contents, strict=True)):
+            if old != new:
+                self._writes[run[0] + k] = new
+        self._contents[row] = contents
         return True
 
     def take_writes(self) -> list[tuple[int, int]]:
-        """Writes (row, bits) that wait, to be done now."""
+        """Writes (row, bits) that wait, to be done now and in order."""
         writes, self._writes = list(self._writes.items()), {}
         return writes
 
     def fenced(self) -> list[tuple[int, int]]:
         """Free the rows that were released before a fence; returns writes that make them INVALID."""
-        writes = [(row, 0) for row in self._leaving]
-        for row in self._leaving:
-            self._bits.pop(row, None)
-            self._writes.pop(row, None)
-        self._free += reversed(self._leaving)
+        writes = []
+        for start, length in self._leaving:
+            for row in range(start, start + length):
+                writes.append((row, 0))
+                self._writes.pop(row, None)
+            self._free.release(start, length)
         self._leaving = []
         return writes
 
     def image(self) -> dict[int, int]:
         """Content of all rows in use."""
-        return {row: self._bits[row] for row in sorted(self._users)}
+        rows = {}
+        for row in self._users:
+            rows[row] = self._bits(row)
+            first, length = self._runs.get(row, (0, 0))
+            rows |= {first + k: self._contents[row][k] for k in range(length)}
+        return dict(sorted(rows.items()))
 
-    def adopt(self, rows: Mapping[int, tuple[int, int]]) -> None:
+    def adopt(self, rows: Mapping[int, tuple[Content, int, int]]) -> None:
         """Take over what a board has.
 
         The targets of the rows are not known; a row goes to the first target that is acquired with the same content.
 
         Parameters
         ----------
-        rows : mapping of int to (int, int)
-            Content and number of users of each row in use.
+        rows : mapping of int to (content, int, int)
+            Content, number of users and first row of the run, if there is one, of each row that the FIB refers to.
+
+        Raises
+        ------
+        ValueError
+            If rows are used twice, or are outside of the window.
         """
         self.__init__(self.size)  # type: ignore[misc]
-        for row, (bits, users) in rows.items():
-            self._bits[row] = bits
+        for row, (contents, users, first) in rows.items():
+            self._contents[row] = contents
             self._users[row] = users
-            self._strangers.setdefault(bits, []).append(row)
-        self._fresh = max(rows, default=-1) + 1
-        self._free = [row for row in range(self._fresh - 1, -1, -1) if row not in rows]
+            if len(contents) > 1:
+                self._runs[row] = first, len(contents)
+            self._strangers.setdefault(contents, []).append(row)
+        self._free = FreeRanges.around([*((row, 1) for row in rows), *self._runs.values()], self.size, MOST_MEMBERS)
 
     def describe(self) -> list[dict[str, object]]:
         """Rows in use, for people."""
-        result = []
+        owner = {first + k: row for row, (first, length) in self._runs.items() for k in range(length)}
+        result: list[dict[str, object]] = []
         for row, bits in self.image().items():
             fields = unpack(ADJACENCY_ROW, bits)
             target = self._target_of.get(row)
-            result.append({"row": row, "kind": AdjacencyKind(fields["kind"]).name, "port": fields["port"],
-                           "mac": fields["mac"], "mtu": fields["mtu"], "users": self._users[row],
-                           "next_hop": None if target is None else target.address})
+            entry: dict[str, object] = {"row": row, "kind": AdjacencyKind(fields["kind"]).name}
+            if row in self._runs:
+                first, count = self._runs[row]
+                entry |= {"first": first, "count": count}
+            else:
+                entry |= {"port": fields["port"], "mac": fields["mac"], "mtu": fields["mtu"]}
+            entry |= {"users": self._users[owner.get(row, row)],
+                      "next_hop": None if target is None else target.address}
+            result.append(entry)
         return result
 
-    def _adopted(self, bits: int, prefer: int | None) -> int | None:
-        rows = self._strangers.get(bits)
+    def _fill(self, row: int, target: Target, contents: Content) -> bool:
+        """Give a row another content, by way of a new run if it needs one; whether anything changed."""
+        first = self._free.take(len(contents)) if len(contents) > 1 else None
+        if len(contents) > 1 and first is None:
+            self._alone[target] = None
+            contents = contents[:1]
+        else:
+            self._alone.pop(target, None)
+        if self._contents.get(row) == contents:
+            return False
+        if row in self._runs:
+            self._leaving.append(self._runs.pop(row))
+        self._contents[row] = contents
+        if first is not None:
+            self._runs[row] = first, len(contents)
+            self._writes |= {first + k: bits for k, bits in enumerate(contents)}
+        # Not before what it refers to, also if a write of it waits already.
+        self._writes.pop(row, None)
+        self._writes[row] = self._bits(row)
+        return True
+
+    def _bits(self, row: int) -> int:
+        if row not in self._runs:
+            return self._contents[row][0]
+        first, count = self._runs[row]
+        return pack(ADJACENCY_ECMP, {"kind": AdjacencyKind.ECMP, "first": first, "count": count})
+
+    def _adopted(self, contents: Content, prefer: int | None) -> int | None:
+        rows = self._strangers.get(contents)
         if not rows:
             return None
         return rows.pop(rows.index(prefer) if prefer in rows else -1)
 
     def _new_row(self) -> int:
-        if self._free:
-            return self._free.pop()
-        if self._fresh < self.size:
-            self._fresh += 1
-            return self._fresh - 1
-        raise AdjacencyFull(f"all {self.size} adjacencies of the router are in use: give it more, or fewer neighbours")
+        row = self._free.take(1, from_end=True)     # away from the runs, which need rows next to each other
+        if row is None:
+            raise AdjacencyFull(f"all {self.size} adjacencies of the router are in use: give it more, or fewer "
+                                "neighbours")
+        return row
 
 
 def content(target: Target, mac: int | None, mtu: int) -> int:
-    """Bits of a target's row; ``mac`` is the next hop's address, if it is known."""
+    """Bits of the row of a target that is no group; ``mac`` is the next hop's address, if it is known."""
     if target.kind != AdjacencyKind.FORWARD:
         return pack(ADJACENCY_ROW, {"kind": target.kind})
     if target.address is None or mac is None:

@@ -2,21 +2,28 @@
 
 from collections.abc import Callable, Sequence
 
-from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEVELS, RESULTS_PER_WORD, unpack
+from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEVELS, FIB_LEVELS_IPV6, RESULTS_PER_WORD, unpack
 
-from .fib import ROOT_ROW, FibCompiler
+from .fib import IPV6_ROOT_ROW, ROOT_ROW, ROOTS, FibCompiler
 
-__all__ = ["ImageFault", "read_fib"]
+__all__ = ["ImageFault", "read_fib", "read_fibs"]
+
+_Read = Callable[[Sequence[int]], list[int]]
 
 
 class ImageFault(Exception):
     """What is in the window is not a FIB that can be gone on with."""
 
 
-def read_fib(size: int, read: Callable[[Sequence[int]], list[int]]) -> FibCompiler:
-    """A compiler that goes on from what a window holds.
+def read_fib(size: int, read: _Read) -> FibCompiler:
+    """The IPv4 part of :func:`read_fibs`."""
+    return read_fibs(size, read)[0]
 
-    Only words that look-ups can come to are read, a level of the tree at a time.
+
+def read_fibs(size: int, read: _Read) -> tuple[FibCompiler, FibCompiler]:
+    """Compilers of IPv4 and IPv6 that go on from what a window holds.
+
+    Only words that look-ups can come to are read, a level of the trees at a time.
 
     Parameters
     ----------
@@ -28,33 +35,38 @@ def read_fib(size: int, read: Callable[[Sequence[int]], list[int]]) -> FibCompil
     Raises
     ------
     ImageFault
-        If the tree leaves the window, or is not one that a compiler could have made.
+        If a tree leaves the window, or is not one that a compiler could have made.
     """
     image: dict[int, int] = {}
-    nodes, result_rows = [ROOT_ROW], set[int]()
-    for level in range(FIB_LEVELS + 1):
-        if not nodes:
-            break
-        if level == FIB_LEVELS:
+    # Rows of the present level, and the level that the tree may not reach: nodes of both families in one go.
+    level = [(row, depth) for root, depth in ((ROOT_ROW, FIB_LEVELS), (IPV6_ROOT_ROW, FIB_LEVELS_IPV6))
+             for row in range(root, root + ROOTS)]
+    result_rows: set[int] = set()
+    depth = 0
+    while level:
+        rows = [row for row, _ in level]
+        if any(depth >= deepest for _, deepest in level):
             raise ImageFault("the tree is deeper than an address is long")
-        _check(nodes, size)
-        words = read(nodes)
-        if len(image.keys() | set(nodes)) != len(image) + len(nodes):
+        _check(rows, size)
+        if len(image.keys() | set(rows)) != len(image) + len(rows):
             raise ImageFault("a row is referred to twice")
-        image.update(zip(nodes, words, strict=True))
-        nodes = []
-        for word in words:
+        words = read(rows)
+        image.update(zip(rows, words, strict=True))
+        below = []
+        for (_, deepest), word in zip(level, words, strict=True):
             fields = unpack(FIB_BRANCH, word)
             if fields["leaf"]:
                 continue
-            nodes += range(fields["child"], fields["child"] + fields["external"].bit_count())
+            below += [(fields["child"] + kid, deepest) for kid in range(fields["external"].bit_count())]
             last = fields["result"] + fields["internal"].bit_count() - 1
             result_rows |= set(range(fields["result"] // RESULTS_PER_WORD, last // RESULTS_PER_WORD + 1))
+        level = below
+        depth += 1
     rows = sorted(result_rows)
     _check(rows, size)
     image |= dict(zip(rows, read(rows), strict=True))
     try:
-        return FibCompiler.from_image(size, image)
+        return FibCompiler.dual_stack(size, image)
     except ValueError as error:
         raise ImageFault(str(error)) from error
 

@@ -1,6 +1,6 @@
 """Compiler of a router's routes into the words of its FIB, by few writes that never show a half-made state."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,10 +9,13 @@ from polyrouter.hdl.layouts import FIB_BRANCH, FIB_WORD_BITS, RESULTS_PER_WORD
 from .fib_memory import BLOCK_WORDS, FENCE, Fence, FibFull, FibWrite, WindowMemory
 from .fib_tree import IPV4_BITS, IPV6_BITS, RESULT_BITS, ROOTS, FibNode, FibTree, branch_word
 
-__all__ = ["FENCE", "ROOTS", "ROOT_ROW", "Fence", "FibCompiler", "FibFull", "FibStatistics", "FibWrite"]
+__all__ = ["FENCE", "IPV6_ROOT_ROW", "ROOTS", "ROOT_ROW", "Fence", "FibCompiler", "FibFull", "FibStatistics",
+           "FibWrite", "statistics"]
 
 #: Row of the first root within the window: ``ipv4_root`` of the context row. It has ROOTS rows.
 ROOT_ROW = 0
+#: The same for IPv6 in a window that both families share: ``ipv6_root``.
+IPV6_ROOT_ROW = ROOT_ROW + ROOTS
 #: Rows that a window may have at most, from the width of a result's place.
 _LARGEST = (1 << FIB_BRANCH["result"].width) // RESULTS_PER_WORD
 
@@ -44,14 +47,15 @@ class FibStatistics:
 
 
 class FibCompiler:
-    """The FIB of one router.
+    """The FIB of one router, of one family.
 
     Changes are collected by :meth:`insert` and :meth:`delete`; :meth:`commit` turns them into the writes that bring
     them about, to be made in order. After each single write, a lookup of any address gives what it gave before the
     transaction or what it gives after it. For that, a node is written after what it refers to and what lies below it,
     and routes that are withdrawn together with one that covers them go in a later step, after a fence. Blocks that
     are no longer referred to are used again only after a fence, which may come with a later transaction: so the lists
-    of all transactions must be carried out in order, and none may be left out.
+    of all transactions must be carried out in order, and none may be left out. That goes for the transactions of all
+    compilers that share a window (:meth:`dual_stack`), taken together.
 
     Parameters
     ----------
@@ -59,6 +63,10 @@ class FibCompiler:
         Words of the router's window, 2 to 2**18.
     address_bits : int
         Bits of an address, at most 128.
+    root_row : int
+        Row of the first root.
+    memory : WindowMemory, optional
+        The window, if it is shared; with it ``size_words`` is not used.
 
     Raises
     ------
@@ -66,7 +74,8 @@ class FibCompiler:
         If a parameter is out of range.
     """
 
-    def __init__(self, size_words: int, address_bits: int = IPV4_BITS) -> None:
+    def __init__(self, size_words: int, address_bits: int = IPV4_BITS, *, root_row: int = ROOT_ROW,
+                 memory: WindowMemory | None = None) -> None:
         if not ROOTS <= size_words <= _LARGEST:
             raise ValueError(f"a FIB window has {ROOTS} to {_LARGEST} words, not {size_words}")
         if not 1 <= address_bits <= IPV6_BITS:
@@ -76,8 +85,10 @@ class FibCompiler:
         self._staged: dict[_Key, int | None] = {}
         self._tree = FibTree(address_bits)
         self._shift = self._tree.width - address_bits
-        self._memory = WindowMemory(size_words, [(ROOT_ROW, ROOTS)])
+        self._root_row = root_row
         self._root_words = [0] * ROOTS
+        self._memory = memory or WindowMemory(size_words)
+        self._memory.join(self._used)
 
     @classmethod
     def from_image(cls, size_words: int, image: Mapping[int, int], address_bits: int = IPV4_BITS) -> "FibCompiler":
@@ -93,12 +104,36 @@ class FibCompiler:
             If the words are not such that a compiler could have written them.
         """
         fib = cls(size_words, address_bits)
-        fib._tree = FibTree.from_image(image, ROOT_ROW, address_bits)
-        fib._root_words = [_word(root) for root in fib._tree.roots]
-        for bits, length, result in fib._tree.prefixes():
-            fib._routes[fib._key(bits >> fib._shift, length)] = result
-        fib._memory = WindowMemory(size_words, *fib._used(), words=image, fence_first=True)
+        fib._load(image)
+        fib._memory.restart(image)
         return fib
+
+    @classmethod
+    def dual_stack(cls, size_words: int, image: Mapping[int, int] | None = None
+                   ) -> tuple["FibCompiler", "FibCompiler"]:
+        """Compilers for IPv4 and IPv6 that share a window; with ``image``, they go on as :meth:`from_image` does.
+
+        Raises
+        ------
+        ValueError
+            If a window can't be so small or so large, or the words are not such that compilers could have written them.
+        """
+        if size_words < IPV6_ROOT_ROW + ROOTS:
+            raise ValueError(f"a FIB window of both families has {IPV6_ROOT_ROW + ROOTS} words at least, not "
+                             f"{size_words}")
+        ipv4 = cls(size_words)
+        ipv6 = cls(size_words, IPV6_BITS, root_row=IPV6_ROOT_ROW, memory=ipv4._memory)
+        if image is not None:
+            ipv4._load(image)
+            ipv6._load(image)
+            ipv4._memory.restart(image)
+        return ipv4, ipv6
+
+    def _load(self, image: Mapping[int, int]) -> None:
+        self._tree = FibTree.from_image(image, self._root_row, self.address_bits)
+        self._root_words = [_word(root) for root in self._tree.roots]
+        for bits, length, result in self._tree.prefixes():
+            self._routes[self._key(bits >> self._shift, length)] = result
 
     def __len__(self) -> int:
         """Routes, as of the last commit."""
@@ -208,7 +243,7 @@ class FibCompiler:
         except FibFull:
             tree.restore(before)
             self._root_words = words_before
-            memory.roll_back(self._used)
+            memory.roll_back()
             raise
         return memory.commit()
 
@@ -218,7 +253,7 @@ class FibCompiler:
             word = self._compile(root) if isinstance(root, FibNode) and root.owner is tree.owner else _word(root)
             if word != self._root_words[half]:
                 self._root_words[half] = word
-                self._memory.write(ROOT_ROW + half, word)
+                self._memory.write(self._root_row + half, word)
         seen: set[FibNode] = set()
         waiting = tree.dropped
         while waiting:
@@ -302,7 +337,7 @@ class FibCompiler:
 
     def _used(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Blocks and runs of results that the tree refers to."""
-        blocks, results = [(ROOT_ROW, ROOTS)], []
+        blocks, results = [(self._root_row, ROOTS)], []
         for node in self._nodes():
             if node.kids:
                 blocks.append((node.block, BLOCK_WORDS[len(node.kids)]))
@@ -312,7 +347,7 @@ class FibCompiler:
 
     def image(self) -> dict[int, int]:
         """The word of every row that lookups can read, as of the last commit; the other rows do not matter."""
-        rows = {ROOT_ROW + half: word for half, word in enumerate(self._root_words)}
+        rows = {self._root_row + half: word for half, word in enumerate(self._root_words)}
         for node in self._nodes():
             for index, kid in enumerate(node.kids):
                 rows[node.block + index] = _word(kid)
@@ -324,17 +359,26 @@ class FibCompiler:
 
     def statistics(self) -> FibStatistics:
         """Counts, as of the last commit; words that only wait for a fence count as free."""
-        blocks, runs = self._used()
-        nodes, leaves = 0, sum(isinstance(root, int) and root != 0 for root in self._tree.roots)
-        for node in self._nodes():
+        return statistics([self])
+
+
+def statistics(fibs: Sequence[FibCompiler]) -> FibStatistics:
+    """Counts of all compilers that share a window, as of their last commits; see :meth:`FibCompiler.statistics`."""
+    nodes = leaves = words = results = 0
+    rows: set[int] = set()      # of results, which the compilers may share
+    for fib in fibs:
+        blocks, runs = fib._used()
+        words += sum(length for _, length in blocks)
+        results += sum(length for _, length in runs)
+        rows |= {place // RESULTS_PER_WORD for start, length in runs for place in range(start, start + length)}
+        leaves += sum(isinstance(root, int) and root != 0 for root in fib._tree.roots)
+        for node in fib._nodes():
             nodes += 1
             leaves += sum(not isinstance(kid, FibNode) for kid in node.kids)
-        rows = {place // RESULTS_PER_WORD for start, length in runs for place in range(start, start + length)}
-        used = sum(length for _, length in blocks) + len(rows)
-        routes = len(self._routes)
-        return FibStatistics(
-            routes=routes, nodes=nodes, leaves=leaves, results=sum(length for _, length in runs), words_used=used,
-            words_free=self.size_words - used, bits_per_route=used * FIB_WORD_BITS / routes if routes else 0.0)
+    used, routes = words + len(rows), sum(map(len, fibs))
+    return FibStatistics(
+        routes=routes, nodes=nodes, leaves=leaves, results=results, words_used=used,
+        words_free=fibs[0].size_words - used, bits_per_route=used * FIB_WORD_BITS / routes if routes else 0.0)
 
 
 def _word(slot: int | FibNode) -> int:

@@ -34,6 +34,8 @@ class Fence(NamedTuple):
 
 
 FENCE = Fence()
+#: Tells which blocks and which results a user of the memory has.
+_Used = Callable[[], tuple[Iterable[tuple[int, int]], Iterable[tuple[int, int]]]]
 
 
 class FibFull(Exception):
@@ -59,6 +61,7 @@ class FibFull(Exception):
 class WindowMemory:
     """Hands out blocks of words and runs of results, and makes the list of writes of one transaction at a time.
 
+    Several tries may share it, a transaction of one after a transaction of another; each must :meth:`join` first.
     Results are packed without regard to words, so a word may hold results of several nodes; writing one keeps the
     others. What is released is handed out again only after a fence.
 
@@ -66,17 +69,6 @@ class WindowMemory:
     ----------
     size : int
         Words of the window.
-    blocks, results : iterable of (int, int)
-        Ranges (start, length) in use: words, and results by their place (row * RESULTS_PER_WORD + position).
-    words : mapping
-        Words of the window by row; only those that hold results are of interest.
-    fence_first : bool
-        The first transaction begins with a fence.
-
-    Raises
-    ------
-    ValueError
-        If ranges in use overlap.
 
     Attributes
     ----------
@@ -84,17 +76,52 @@ class WindowMemory:
         Of the present transaction.
     """
 
-    def __init__(self, size: int, blocks: Iterable[tuple[int, int]] = (), results: Iterable[tuple[int, int]] = (),
-                 words: Mapping[int, int] | None = None, fence_first: bool = False) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self._words = dict(words or {})
-        self._lay_out(blocks, results)
+        self._users: list[_Used] = []
+        self._words: dict[int, int] = {}
         self._released: list[tuple[bool, int, int]] = []    # (are results, start, length)
-        self._fence_owed = fence_first
+        self._fence_owed = False
 
-    def _lay_out(self, blocks: Iterable[tuple[int, int]], results: Iterable[tuple[int, int]]) -> None:
+    def join(self, used: _Used) -> None:
+        """One user more; ``used`` gives the ranges (start, length) that it has outside of transactions.
+
+        These are words, and results by their place (row * RESULTS_PER_WORD + position).
+
+        Raises
+        ------
+        ValueError
+            If they overlap with those of others.
+        """
+        self._users.append(used)
+        self._lay_out()
+
+    def restart(self, words: Mapping[int, int]) -> None:
+        """Go on from what a window holds; the first transaction then begins with a fence.
+
+        Parameters
+        ----------
+        words : mapping
+            Words of the window by row; only those that hold results are of interest.
+
+        Raises
+        ------
+        ValueError
+            If ranges in use overlap.
+        """
+        self._words = dict(words)
+        self._released = []
+        self._fence_owed = True
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         """Make the free ranges from the used ones; raises ValueError if these overlap."""
-        results = list(results)
+        blocks: list[tuple[int, int]] = []
+        results: list[tuple[int, int]] = []
+        for used in self._users:
+            more_blocks, more_results = used()
+            blocks += more_blocks
+            results += more_results
         rows = {place // RESULTS_PER_WORD for start, length in results for place in range(start, start + length)}
         self._blocks = FreeRanges.around([*blocks, *((row, 1) for row in rows)], self.size, BLOCK_WORDS[-1])
         self._results = FreeRanges.around(results, self.size * RESULTS_PER_WORD, _MOST_RESULTS)
@@ -135,8 +162,8 @@ class WindowMemory:
         self._fence_owed = False
         return self.writes
 
-    def roll_back(self, used: Callable[[], tuple[Iterable[tuple[int, int]], Iterable[tuple[int, int]]]]) -> None:
-        """Undo the transaction; ``used`` tells which blocks and results were in use before it."""
+    def roll_back(self) -> None:
+        """Undo the transaction; all users must be back at what they had before it."""
         for row, word in self._before.items():
             if word is None:
                 del self._words[row]
@@ -146,7 +173,7 @@ class WindowMemory:
         # Earlier transactions' releases may have been made free for a fence that is now not going to be made.
         self._fence_owed |= FENCE in self.writes
         if self._own_freed:
-            self._lay_out(*used())
+            self._lay_out()
         else:
             for are_results, start, length in self._taken:
                 (self._results if are_results else self._blocks).release(start, length)

@@ -1,21 +1,29 @@
 """All tables of one virtual router: what they should hold, what the board has, and the writes in between."""
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address
+from secrets import randbits
 from threading import RLock
 from typing import Protocol
 
-from polyrouter.hdl.layouts import CONTEXT_ROW, PORT_ROW, AdjacencyKind, RouterMode, Table, pack, unpack
+from polyrouter.hdl.layouts import ADJACENCY_ECMP, CONTEXT_ROW, PORT_ROW, AdjacencyKind, RouterMode, Table, pack, unpack
 
-from .adjacency import LOCAL, AdjacencyFull, AdjacencyManager, Target, content
-from .adopt import ImageFault, read_fib
-from .fib import ROOT_ROW, Fence, FibCompiler, FibFull, FibStatistics, FibWrite
+from .adjacency import (
+    LOCAL,
+    MOST_MEMBERS,
+    AdjacencyFull,
+    AdjacencyManager,
+    Content,
+    Target,
+    content,
+    describe,
+    next_hop,
+)
+from .adopt import ImageFault, read_fibs
+from .fib import IPV6_ROOT_ROW, ROOT_ROW, ROOTS, Fence, FibCompiler, FibFull, FibStatistics, FibWrite, statistics
+from .prefix import Prefix
 from .windows import Window
 
 __all__ = ["Prefix", "RouterTables", "TableDriver"]
-
-#: Address and length.
-Prefix = tuple[int, int]
 
 #: Routes that one transaction changes at most when a whole table is written.
 _CHUNK = 2000
@@ -46,8 +54,13 @@ class RouterTables:
 
     A table may become full. A route for which the FIB has no room is left out, and the longest prefix that covers it
     is punted instead of forwarded, so that the container's kernel, which knows all routes, forwards what the hardware
-    would get wrong. Likewise a route for whose next hop there is no adjacency is punted. As soon as there is room
-    again, they are put in place. :meth:`problems` tells.
+    would get wrong. Likewise a route for whose next hop there is no adjacency is punted, and one of several next hops
+    takes all packets if there are not enough adjacencies for all. As soon as there is room again, they are put in
+    place. :meth:`problems` tells.
+
+    Both families have their tries in the same window of the FIB. Flows are spread over several next hops by a hash
+    that has a random key of its own in each router, so that two in a row do not make the same choice. When their
+    number changes, the least possible of flows move that a table of equal ranges allows (RFC 2992).
 
     Parameters
     ----------
@@ -78,15 +91,16 @@ class RouterTables:
         self._lock = RLock()
         self._set_ports(macs, group, guard)
         self._desired: dict[Prefix, Target] = {}
-        self._macs: dict[tuple[int, int], int] = {}     # by port and address
+        self._macs: dict[Target, int] = {}              # of next hops
         self._mtus: dict[int, int] = {}
         self._unclaimed: set[Prefix] = set()            # adopted, and nobody has said yet whether it should be there
         self._new = True
+        self._ecmp_seed = randbits(CONTEXT_ROW["ecmp_seed"].width)
         self._blank()
 
     def _blank(self) -> None:
         """Nothing is in the board."""
-        self._fib = FibCompiler(self._ipv6_root)
+        self._fibs: tuple[FibCompiler, FibCompiler] = FibCompiler.dual_stack(self.window.fib_size)  # by Prefix.ipv6
         self._adjacencies = AdjacencyManager(self.window.adj_size)
         self._reserve_punt()
         self._installed: dict[Prefix, int] = {}         # rows of the adjacencies
@@ -102,7 +116,7 @@ class RouterTables:
 
     def _reserve_punt(self) -> None:
         # One user more than its routes: where there is no room, there always is this row.
-        self._adjacencies.acquire(LOCAL, self._content(LOCAL))
+        self._adjacencies.acquire(LOCAL, self._contents(LOCAL))
 
     # What should be
 
@@ -118,21 +132,22 @@ class RouterTables:
                 self._desired[prefix] = target
                 self._pending.add(prefix)
 
-    def set_neighbour(self, port: int, address: int, mac: int | None) -> None:
+    def set_neighbour(self, port: int, address: int, mac: int | None, ipv6: bool = False) -> None:
         """MAC address of a neighbour from the next commit on; None if it is not known."""
         with self._lock:
+            hop = next_hop(port, address, ipv6)
             if mac is None:
-                self._macs.pop((port, address), None)
+                self._macs.pop(hop, None)
             else:
-                self._macs[port, address] = mac
-            self._stale.add(Target(AdjacencyKind.FORWARD, port, address))
+                self._macs[hop] = mac
+            self._stale.add(hop)
 
     def set_mtu(self, port: int, mtu: int) -> None:
         """MTU of a port from the next commit on."""
         with self._lock:
             if self._mtus.get(port, _DEFAULT_MTU) != mtu:
                 self._mtus[port] = mtu
-                self._stale |= {target for target in self._adjacencies.targets() if target.port == port}
+                self._stale |= {hop for hop in self._adjacencies.next_hops() if hop.port == port}
 
     def set_ports(self, macs: Mapping[int, int], group: Iterable[int] | None = None,
                   guard: Iterable[int] = ()) -> None:
@@ -158,16 +173,21 @@ class RouterTables:
         with self._lock:
             return self._adjacencies.targets()
 
-    def neighbours(self) -> list[tuple[int, int]]:
-        """Ports and addresses of all neighbours that were set."""
+    def next_hops(self) -> set[Target]:
+        """All next hops in use, those in groups one by one."""
+        with self._lock:
+            return self._adjacencies.next_hops()
+
+    def neighbours(self) -> list[Target]:
+        """All neighbours that were set."""
         with self._lock:
             return list(self._macs)
 
     def take_unresolved(self) -> list[Target]:
-        """Next hops that got an adjacency since the last call although their MAC addresses are not known."""
+        """Next hops that came into use since the last call although their MAC addresses are not known."""
         with self._lock:
             unresolved, self._unresolved = self._unresolved, []
-            return [target for target in unresolved if (target.port, target.address) not in self._macs]
+            return [hop for hop in unresolved if hop not in self._macs]
 
     def route_count(self) -> int:
         """Routes in the FIB."""
@@ -185,13 +205,13 @@ class RouterTables:
     def statistics(self) -> FibStatistics:
         """What the FIB takes up."""
         with self._lock:
-            return self._fib.statistics()
+            return statistics(self._fibs)
 
     def problems(self) -> list[str]:
         """What is not as it should be, for people."""
         problems = []
         if self._left_out or self._undead:
-            some = IPv4Address(next(iter(self._left_out or self._undead))[0])
+            some = next(iter(self._left_out or self._undead))
             problems.append(f"{len(self._left_out) + len(self._undead)} routes (one is {some}) do not fit the FIB "
                             f"window of {self.window.fib_size} words, and their packets go through the container: give "
                             "the router more fib_words, or fewer routes")
@@ -199,6 +219,10 @@ class RouterTables:
             problems.append(f"{len(self._unaddressed)} routes have no room for their next hop in the "
                             f"{self.window.adj_size} adjacencies, and their packets go through the container: give the "
                             "router more adjacencies, or fewer neighbours")
+        alone = len(self._adjacencies.alone())
+        if alone:
+            problems.append(f"{alone} groups of next hops have no room in the {self.window.adj_size} adjacencies, and "
+                            "one next hop takes all their packets: give the router more adjacencies")
         if self.out_of_step:
             problems.append("the board did not do what it was asked: nothing is written until it is synchronized")
         return problems
@@ -207,9 +231,9 @@ class RouterTables:
         """Routes in the FIB, for people."""
         with self._lock:
             result = []
-            for (address, length), row in sorted(self._installed.items()):
+            for prefix, row in sorted(self._installed.items()):
                 target = self._adjacencies.target(row)
-                result.append({"prefix": f"{IPv4Address(address)}/{length}", "adjacency": row,
+                result.append({"prefix": str(prefix), "adjacency": row,
                                "target": None if target is None else describe(target)})
             return result
 
@@ -233,10 +257,9 @@ class RouterTables:
                 return
             self._failures, self._room_made = 0, False
             stale, self._stale = self._stale, set()
-            for target in stale:
-                self._adjacencies.update(target, self._content(target))
+            self._refresh({target for hop in stale for target in self._adjacencies.affected(hop)})
             pending, self._pending = self._pending, set()
-            self._attempt([(prefix, self._effective(prefix)) for prefix in pending])
+            self._attempt_all(pending)
             if self._room_made:
                 self._retry()
             self._cover()
@@ -259,12 +282,12 @@ class RouterTables:
             self._blank()
             self._write([self._context_row(enable=False)])
             self._fence()
-            self._write([*self._port_rows(), (Table.FIB, self.router, ROOT_ROW, 0),
-                         (Table.FIB, self.router, self._ipv6_root, 0)])
+            self._write([*self._port_rows(), *((Table.FIB, self.router, root + half, 0)
+                                               for root in (ROOT_ROW, IPV6_ROOT_ROW) for half in range(ROOTS))])
             pending = list(self._pending)
             self._pending = set()
             for start in range(0, len(pending), _CHUNK):
-                self._attempt([(prefix, self._effective(prefix)) for prefix in pending[start:start + _CHUNK]])
+                self._attempt_all(pending[start:start + _CHUNK])
             self._cover()
             self._write([self._context_row(enable=True)])
 
@@ -282,25 +305,27 @@ class RouterTables:
             have = unpack(CONTEXT_ROW, self.driver.read_rows([(Table.CONTEXT, self.router, 0)])[0])
             window = Window(have["fib_base"], have["fib_size"], have["adj_base"], have["adj_size"])
             roots = have["ipv4_root"], have["ipv6_root"]
-            if not have["enable"] or window != self.window or roots != (ROOT_ROW, self._ipv6_root):
+            if not have["enable"] or window != self.window or roots != (ROOT_ROW, IPV6_ROOT_ROW):
                 return False
             try:
-                fib = read_fib(self._ipv6_root, lambda rows: self.driver.read_rows(
+                fibs = read_fibs(self.window.fib_size, lambda rows: self.driver.read_rows(
                     (Table.FIB, self.router, row) for row in rows))
             except ImageFault:
                 return False
-            users: dict[int, int] = {}
-            installed = {(prefix, length): row for prefix, length, row in fib.routes()}
-            for row in installed.values():
-                users[row] = users.get(row, 0) + 1
-            if max(users, default=0) >= self.window.adj_size:
+            installed = {Prefix(bool(ipv6), address, length): row
+                         for ipv6, fib in enumerate(fibs) for address, length, row in fib.routes()}
+            adjacencies = AdjacencyManager(self.window.adj_size)
+            try:
+                adjacencies.adopt(self._read_adjacencies(installed.values()))
+            except ValueError:
                 return False
-            rows = self.driver.read_rows((Table.ADJACENCY, self.router, row) for row in users)
             self._blank()
-            self._fib = fib
+            self._fibs = fibs
             self._installed = installed
-            self._adjacencies.adopt({row: (bits, users[row]) for row, bits in zip(users, rows, strict=True)})
+            self._adjacencies = adjacencies
             self._reserve_punt()
+            # With another key, flows would change their next hops.
+            self._ecmp_seed = have["ecmp_seed"] or self._ecmp_seed
             self._unclaimed = set(installed) if self._new else self._unclaimed & installed.keys()
             self._pending |= installed.keys() - self._unclaimed
             self._new = False
@@ -331,6 +356,28 @@ class RouterTables:
             self._write([*((Table.PORT, self.router, port, 0) for port in self.macs),
                          (Table.CONTEXT, self.router, 0, 0)])
 
+    def _read_adjacencies(self, used: Iterable[int]) -> dict[int, tuple[Content, int, int]]:
+        """What :meth:`AdjacencyManager.adopt` needs; raises ValueError if a group is not one that it makes."""
+        users: dict[int, int] = {}
+        for row in used:
+            users[row] = users.get(row, 0) + 1
+        if max(users, default=0) >= self.window.adj_size:
+            raise ValueError("a row is outside of the window")
+        words = self.driver.read_rows((Table.ADJACENCY, self.router, row) for row in users)
+        bits = dict(zip(users, words, strict=True))
+        runs: dict[int, range] = {}
+        for row, word in bits.items():
+            fields = unpack(ADJACENCY_ECMP, word)
+            if fields["kind"] == AdjacencyKind.ECMP:
+                runs[row] = range(fields["first"], fields["first"] + fields["count"])
+                if not 1 < fields["count"] <= MOST_MEMBERS or runs[row].stop > self.window.adj_size:
+                    raise ValueError(f"row {row} is a group of {fields['count']} from {fields['first']}")
+        members = [row for run in runs.values() for row in run]
+        rest = iter(self.driver.read_rows((Table.ADJACENCY, self.router, row) for row in members))
+        contents = {row: tuple(next(rest) for _ in run) for row, run in runs.items()}
+        return {row: (contents.get(row, (bits[row],)), count, runs[row].start if row in runs else 0)
+                for row, count in users.items()}
+
     # Steps of a commit
 
     def _effective(self, prefix: Prefix) -> Target | None:
@@ -338,8 +385,26 @@ class RouterTables:
         return LOCAL if target is not None and prefix in self._punted else target
 
     def _content(self, target: Target) -> int:
-        mac = None if target.address is None else self._macs.get((target.port, target.address))
-        return content(target, mac, self._mtus.get(target.port, _DEFAULT_MTU))
+        return content(target, self._macs.get(target), self._mtus.get(target.port, _DEFAULT_MTU))
+
+    def _contents(self, target: Target) -> Content:
+        """For each next hop that takes part; a group of which none is known is as its first one."""
+        hops = target.members or (target,)
+        known = tuple(self._content(hop) for hop in hops if hop in self._macs)
+        if len(set(known)) > 1:
+            return known
+        return known[:1] or (self._content(hops[0]),)
+
+    def _refresh(self, targets: Iterable[Target]) -> None:
+        for target in targets:
+            self._adjacencies.update(target, self._contents(target))
+
+    def _attempt_all(self, prefixes: Iterable[Prefix]) -> None:
+        changes: tuple[list[tuple[Prefix, Target | None]], ...] = [], []
+        for prefix in prefixes:
+            changes[prefix.ipv6].append((prefix, self._effective(prefix)))
+        for family in changes:
+            self._attempt(family)
 
     def _attempt(self, changes: list[tuple[Prefix, Target | None]]) -> None:
         """Do changes; where the FIB has no room for all, as many of them as it has room for."""
@@ -372,7 +437,8 @@ class RouterTables:
         return change[1] is not None and change[0] not in self._installed
 
     def _transaction(self, changes: list[tuple[Prefix, Target | None]]) -> None:
-        """Do changes, all of them, or raise FibFull and do none."""
+        """Do changes of one family, all of them, or raise FibFull and do none."""
+        fib = self._fibs[bool(changes) and changes[0][0].ipv6]
         adjacencies, installed = self._adjacencies, self._installed
         taken: list[tuple[Prefix, int]] = []
         withdrawn: list[Prefix] = []
@@ -380,17 +446,17 @@ class RouterTables:
             old = installed.get(prefix)
             if target is None:
                 if old is not None:
-                    self._fib.delete(*prefix)
+                    fib.delete(prefix.address, prefix.length)
                     withdrawn.append(prefix)
                 continue
             row = self._acquire(prefix, target, old)
             if row == old:
                 adjacencies.release(row)
                 continue
-            self._fib.insert(*prefix, row)
+            fib.insert(prefix.address, prefix.length, row)
             taken.append((prefix, row))
         try:
-            writes = self._fib.commit()
+            writes = fib.commit()
         except FibFull:
             for prefix, row in taken:
                 adjacencies.release(row)
@@ -419,21 +485,28 @@ class RouterTables:
         self._room_made |= bool(withdrawn)
 
     def _acquire(self, prefix: Prefix, target: Target, old: int | None) -> int:
-        bits = self._content(target)
         fresh = self._adjacencies.row(target) is None
         try:
-            row = self._adjacencies.acquire(target, bits, prefer=old)
+            row = self._adjacencies.acquire(target, self._contents(target), prefer=old)
         except AdjacencyFull:
             self._unaddressed[prefix] = None
-            return self._adjacencies.acquire(LOCAL, self._content(LOCAL), prefer=old)
+            return self._adjacencies.acquire(LOCAL, self._contents(LOCAL), prefer=old)
         self._unaddressed.pop(prefix, None)
-        if fresh and target.address is not None:
-            self._unresolved.append(target)
+        if fresh:
+            self._unresolved += [hop for hop in target.members or (target,) if hop.address is not None]
         return row
 
     def _retry(self) -> None:
         """Something was given back: try what had no room before."""
-        waiting = [*self._undead, *self._unaddressed, *self._left_out]
+        alone = self._adjacencies.alone()
+        if alone:
+            self._refresh(alone)
+            self._transaction([])
+        for ipv6 in (False, True):
+            self._retry_family([prefix for prefix in (*self._undead, *self._unaddressed, *self._left_out)
+                                if prefix.ipv6 == ipv6])
+
+    def _retry_family(self, waiting: list[Prefix]) -> None:
         step = 64
         while waiting and step:
             changes = [(prefix, self._effective(prefix)) for prefix in waiting[:step]]
@@ -451,22 +524,18 @@ class RouterTables:
         if not self._left_out and not self._punted:
             return
         covers = set()
-        for address, length in self._left_out:
-            for shorter in range(length - 1, -1, -1):
-                prefix = (address >> 32 - shorter << 32 - shorter, shorter)
+        for left_out in self._left_out:
+            for length in range(left_out.length - 1, -1, -1):
+                prefix = left_out.cut(length)
                 if prefix in self._installed:
                     covers.add(prefix)
                     break
         changed, self._punted = covers ^ self._punted, covers
-        self._transaction([(prefix, self._effective(prefix)) for prefix in changed
-                           if prefix in self._installed and prefix in self._desired])
+        for ipv6 in (False, True):
+            self._transaction([(prefix, self._effective(prefix)) for prefix in changed if prefix.ipv6 == ipv6
+                               and prefix in self._installed and prefix in self._desired])
 
     # The board
-
-    @property
-    def _ipv6_root(self) -> int:
-        """Last row of the window, behind those of IPv4. It is empty: IPv6 is punted, and the container forwards it."""
-        return self.window.fib_size - 1
 
     def _port_rows(self) -> list[tuple[Table, int, int, int]]:
         return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac})) for port, mac in self.macs.items()]
@@ -476,8 +545,8 @@ class RouterTables:
         bits = pack(CONTEXT_ROW, {
             "enable": int(enable), "mode": RouterMode.ROUTED, "ports": _mask(self.macs), "group": _mask(self.group),
             "guard": _mask(self.guard), "fib_base": window.fib_base, "fib_size": window.fib_size,
-            "ipv4_root": ROOT_ROW, "ipv6_root": self._ipv6_root,
-            "adj_base": window.adj_base, "adj_size": window.adj_size})
+            "ipv4_root": ROOT_ROW, "ipv6_root": IPV6_ROOT_ROW,
+            "adj_base": window.adj_base, "adj_size": window.adj_size, "ecmp_seed": self._ecmp_seed})
         return Table.CONTEXT, self.router, 0, bits
 
     def _write_fib(self, writes: Iterable[FibWrite | Fence]) -> None:
@@ -504,15 +573,6 @@ class RouterTables:
         except BaseException:
             self.out_of_step = True
             raise
-
-
-def describe(target: Target) -> str:
-    """A target in words."""
-    if target.kind != AdjacencyKind.FORWARD:
-        return target.kind.name.lower()
-    if target.address is None:
-        return f"port {target.port}"
-    return f"{IPv4Address(target.address)} port {target.port}"
 
 
 def _mask(ports: Iterable[int]) -> int:

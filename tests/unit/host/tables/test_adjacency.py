@@ -18,7 +18,8 @@ MAC = 0x02AABBCCDDEE
 
 def test_equal_targets_share_a_row():
     manager = AdjacencyManager(4)
-    rows = [manager.acquire(next_hop(1, 10), 5), manager.acquire(next_hop(1, 10), 5), manager.acquire(LOCAL, 6)]
+    rows = [manager.acquire(target, bits) for target, bits in (
+        (next_hop(1, 10), (5,)), (next_hop(1, 10), (5,)), (LOCAL, (6,)))]
     assert rows[0] == rows[1] != rows[2]
     assert manager.take_writes() == [(rows[0], 5), (rows[2], 6)]
     assert manager.take_writes() == []
@@ -27,38 +28,38 @@ def test_equal_targets_share_a_row():
 
 def test_a_row_is_free_only_after_the_last_user_and_a_fence():
     manager = AdjacencyManager(1)
-    row = manager.acquire(glean(0), 7)
-    manager.acquire(glean(0), 7)
+    row = manager.acquire(glean(0), (7,))
+    manager.acquire(glean(0), (7,))
     manager.take_writes()
     manager.release(row)
     assert not manager.needs_fence
     manager.release(row)
     assert manager.needs_fence
     with pytest.raises(AdjacencyFull, match="all 1 adjacencies"):
-        manager.acquire(glean(1), 8)
+        manager.acquire(glean(1), (8,))
     assert manager.fenced() == [(row, 0)]
-    assert manager.acquire(glean(1), 8) == row
+    assert manager.acquire(glean(1), (8,)) == row
     assert manager.take_writes() == [(row, 8)]
 
 
 def test_update_in_place_writes_the_row_once():
     manager = AdjacencyManager(4)
-    row = manager.acquire(next_hop(0, 1), 1)
+    row = manager.acquire(next_hop(0, 1), (1,))
     manager.take_writes()
-    assert not manager.update(next_hop(0, 1), 1)
-    assert not manager.update(next_hop(0, 2), 9)
-    assert manager.update(next_hop(0, 1), 2)
-    assert manager.update(next_hop(0, 1), 3)
+    assert not manager.update(next_hop(0, 1), (1,))
+    assert not manager.update(next_hop(0, 2), (9,))
+    assert manager.update(next_hop(0, 1), (2,))
+    assert manager.update(next_hop(0, 1), (3,))
     assert manager.take_writes() == [(row, 3)]
     assert manager.image() == {row: 3}
 
 
 def test_adopted_rows_go_to_targets_with_the_same_content():
     manager = AdjacencyManager(5)
-    manager.adopt({1: (100, 2), 3: (100, 1), 4: (200, 1)})
-    assert manager.acquire(next_hop(0, 1), 100, prefer=3) == 3
-    assert manager.acquire(next_hop(0, 2), 100) == 1
-    fresh = manager.acquire(next_hop(0, 3), 100)
+    manager.adopt({1: ((100,), 2, 0), 3: ((100,), 1, 0), 4: ((200,), 1, 0)})
+    assert manager.acquire(next_hop(0, 1), (100,), prefer=3) == 3
+    assert manager.acquire(next_hop(0, 2), (100,)) == 1
+    fresh = manager.acquire(next_hop(0, 3), (100,))
     assert fresh in (0, 2)
     assert manager.take_writes() == [(fresh, 100)]
     for row in (3, 3, 1, 1, 1, 4):
