@@ -49,8 +49,8 @@ FAMILIES = (
             "RAM64X1S": 1}),
 )
 
-#: What memory_libmap puts behind a memory's name to make that of a cell.
-_CELL_NUMBERS = re.compile(r"(\.\d+)+$")
+#: What memory_libmap puts behind a memory's name to make that of a cell, and mapping to slices behind that.
+_CELL_NUMBERS = re.compile(r"\.\d+(\..*)?$")
 #: What says that one pass of yosys begins.
 _PASS = re.compile(r"^[\d.]+\. Executing (\S+) pass")
 
