@@ -160,14 +160,16 @@ def test_pointers_do_not_wrap():
 
 
 @pytest.mark.parametrize("short", [0, 1])
-@pytest.mark.parametrize("what", ["child", "result", "source", "root"])
-def test_last_row_of_the_window(what, short):
-    """A window that just reaches the row that is needed, or lacks one."""
+@pytest.mark.parametrize(("what", "before"), [
+    *(("child", before) for before in (0, 1, 4, 5, 15)), *(("result", before) for before in (11, 12, 13, 14)),
+    ("source", 0), ("root", 0)])
+def test_last_row_of_the_window(what, before, short):
+    """A window that just reaches the row that is needed, or lacks one; ``before`` are what that row is counted from."""
     pool, last = [0] * WORDS, 37
-    address, root = {"child": 5 << 27, "result": 0xF << 28, "source": 0, "root": 1 << 31}[what], 0
+    address, root = {"child": before << 27, "result": 0xF << 28, "source": 0, "root": 1 << 31}[what], 0
     pool[0] = {
-        "child": pack(FIB_BRANCH, {"external": 0xFFFF, "child": last - 5}),
-        "result": pack(FIB_BRANCH, {"internal": 0x7FFF, "result": 4 * last - 11}),
+        "child": pack(FIB_BRANCH, {"external": 0xFFFF, "child": last - before}),
+        "result": pack(FIB_BRANCH, {"internal": 0x7FFF, "result": 4 * last - before}),
         "source": pack(FIB_LEAF, {"leaf": 1, "result": last - 1}),
         "root": 0,
     }[what]
