@@ -2,15 +2,17 @@
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import CoreConfig
-from .slice import RegisterSlice
-from .stream import LENGTH_BITS, PacketSignature
+from .stream import LENGTH_BITS, PacketSignature, packet_layout
 
 __all__ = ["FrameStore"]
+
+#: Beats that are ready to go; one is on its way in for each one that leaves, and one is being read.
+_FRONT = 4
 
 
 class FrameStore(wiring.Component):
@@ -50,6 +52,7 @@ class FrameStore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        layout = packet_layout(self.config.data_width)
         depth = self.config.ingress_bytes // self.config.beat_bytes
         addr_bits = ceil_log2(depth)
         m.submodules.data = data = memory.Memory(
@@ -81,27 +84,33 @@ class FrameStore(wiring.Component):
         with m.Elif(self.write):
             m.d.sync += head.eq(head + 1)
 
-        # Only whole frames lie between tail and start. The slice keeps the block RAM's access time out of all paths.
-        m.submodules.slice = register = RegisterSlice(unsigned(self.config.data_width + 1))
-        loaded = Signal()
-        taken = Signal()
+        # Only whole frames lie between tail and start. The small FIFO keeps the block RAMs' access times out of all
+        # paths behind it, and ``o.ready`` out of those before it.
+        m.submodules.front = front = SyncFIFO(width=layout.size, depth=_FRONT)
+        item = Signal(layout)
+        taken = Signal(layout)
+        loaded = Signal()           # the block RAM puts out a beat
+        moves = Signal()            # into the FIFO
         read = Signal()
         m.d.comb += [
-            read.eq((tail != start) & (~loaded | taken)),
+            # There is room for every beat that was read, so it only waits for its frame's length.
+            moves.eq(loaded & lengths.r_rdy),
+            read.eq((tail != start) & (~loaded | moves) & (front.level + loaded < _FRONT)),
             r_port.addr.eq(tail),
             r_port.en.eq(read),
-            register.i.valid.eq(loaded),
-            register.i.payload.eq(r_port.data),
-            taken.eq(register.i.valid & register.i.ready),
-            self.o.valid.eq(register.o.valid & lengths.r_rdy),
-            self.o.payload.data.eq(register.o.payload[1:]),
-            self.o.payload.last.eq(register.o.payload[0]),
-            self.o.payload.length.eq(lengths.r_data),
-            register.o.ready.eq(self.o.ready & lengths.r_rdy),
-            lengths.r_en.eq(register.o.valid & self.o.ready & self.o.payload.last),
+            item.data.eq(r_port.data[1:]),
+            item.last.eq(r_port.data[0]),
+            item.length.eq(lengths.r_data),
+            front.w_data.eq(item),
+            front.w_en.eq(moves),
+            lengths.r_en.eq(loaded & item.last),
+            taken.eq(front.r_data),
+            self.o.valid.eq(front.r_rdy),
+            self.o.payload.eq(taken),
+            front.r_en.eq(self.o.ready),
         ]
         with m.If(read):
             m.d.sync += tail.eq(tail + 1)
-        with m.If(read | taken):
+        with m.If(read | moves):
             m.d.sync += loaded.eq(read)
         return m

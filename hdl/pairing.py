@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .capture import FATE, VERDICTS
@@ -10,7 +10,6 @@ from .config import CoreConfig
 from .layouts import Reason
 from .records import EVENT, VERDICT, paired_layout
 from .roundrobin import RoundRobin
-from .slice import RegisterSlice
 from .stream import LENGTH_BITS, PacketSignature
 
 __all__ = ["HIT", "LEARN", "PASSED", "POLICE", "Pairing"]
@@ -51,7 +50,7 @@ class Pairing(wiring.Component):
     The first beat is offered 3 cycles after a verdict for which the fate was there, or 4 cycles after a fate for which
     the verdict was there, if nothing else is going on; with policers, one cycle and the time of their answer more.
     The next frame is prepared while one is sent, until it only waits for ``o``: frames follow each other without a gap
-    if they have at least 2 beats or, with policers, as many as their answer takes cycles, and 2.
+    if they have at least 3 beats or, with policers, as many as their answer takes cycles, and 4.
 
     Parameters
     ----------
@@ -162,12 +161,16 @@ class Pairing(wiring.Component):
         fates = Array(source.payload.as_value() for source in self.fate)
         with m.If(fetch):
             m.d.sync += [fetched.eq(1), fetched_fate.eq(fates[turn.grant])]
+        # Taken in every cycle as long as there is none: the many bits don't wait for the decision.
         with m.If(leaves):
             m.d.sync += loaded.eq(0)
-        with m.If(passes):
-            m.d.sync += [loaded.eq(1), verdict.eq(incoming), fate.eq(fates[incoming.port])]
-        with m.Elif(fetched & (~loaded | leaves)):
-            m.d.sync += [loaded.eq(1), verdict.eq(r_port.data), fate.eq(fetched_fate), fetched.eq(0)]
+        with m.If(~loaded):
+            m.d.sync += [
+                loaded.eq(fetched | passes),
+                fetched.eq(fetch),
+                verdict.eq(Mux(fetched, r_port.data, incoming)),
+                fate.eq(Mux(fetched, fetched_fate, fates[incoming.port])),
+            ]
 
         # What becomes of it.
         malformed = Signal()
@@ -187,31 +190,35 @@ class Pairing(wiring.Component):
             self.police.payload.length.eq(fate.length),
         ]
 
-        m.submodules.hits = hits = RegisterSlice(HIT)
-        m.submodules.learns = learns = RegisterSlice(LEARN)
-        m.submodules.events = events = RegisterSlice(EVENT)
-        for register, target in (hits, self.hit), (learns, self.learn), (events, self.event):
-            connect(m, register.o, flipped(target))
         hit = Signal()
         learn = Signal()
         event = Signal()
         room = Signal()             # for all of its effects
         takes_effect = Signal()
-        m.d.comb += [
-            room.eq((hits.i.ready | ~hit) & (learns.i.ready | ~learn) & (events.i.ready | ~event)),
-            hits.i.valid.eq(takes_effect & hit),
-            hits.i.payload.rule.eq(verdict.rule),
-            hits.i.payload.length.eq(fate.length),
-            learns.i.valid.eq(takes_effect & learn),
-            learns.i.payload.mac.eq(verdict.smac),
-            learns.i.payload.port.eq(verdict.port),
-            learns.i.payload.base.eq(verdict.mac_base),
-            learns.i.payload.size.eq(verdict.mac_size),
-            events.i.valid.eq(takes_effect & event),
-            events.i.payload.router.eq(verdict.router),
-            events.i.payload.port.eq(verdict.port),
-            events.i.payload.reason.eq(reason),
-        ]
+        free = [~target.valid | target.ready for target in (self.hit, self.learn, self.event)]
+        m.d.comb += room.eq((free[0] | ~hit) & (free[1] | ~learn) & (free[2] | ~event))
+        # Payloads, too, are taken in without waiting for the decision.
+        with m.If(free[0]):
+            m.d.sync += [
+                self.hit.valid.eq(takes_effect & hit),
+                self.hit.payload.rule.eq(verdict.rule),
+                self.hit.payload.length.eq(fate.length),
+            ]
+        with m.If(free[1]):
+            m.d.sync += [
+                self.learn.valid.eq(takes_effect & learn),
+                self.learn.payload.mac.eq(verdict.smac),
+                self.learn.payload.port.eq(verdict.port),
+                self.learn.payload.base.eq(verdict.mac_base),
+                self.learn.payload.size.eq(verdict.mac_size),
+            ]
+        with m.If(free[2]):
+            m.d.sync += [
+                self.event.valid.eq(takes_effect & event),
+                self.event.payload.router.eq(verdict.router),
+                self.event.payload.port.eq(verdict.port),
+                self.event.payload.reason.eq(reason),
+            ]
 
         # Bodies: one is sent, those of any other ports may be thrown away meanwhile.
         sending = Signal()          # in the middle of a frame
@@ -242,6 +249,8 @@ class Pairing(wiring.Component):
                 out.data.eq(beat.data),
                 out.last.eq(beat.last),
             ]
+            with m.If(~sending):
+                m.d.sync += [out.length.eq(fate.length), out.verdict.eq(verdict)]
         with m.If(take):
             m.d.sync += [sending.eq(~beat.last), sender.eq(current)]
 
@@ -283,8 +292,6 @@ class Pairing(wiring.Component):
                     m.d.comb += leaves.eq(room & ~waste.bit_select(port, 1) & ~(sending & (sender == port)))
                 with m.If(leaves):
                     m.next = "JUDGE"
-                    with m.If(send):
-                        m.d.sync += [out.length.eq(fate.length), out.verdict.eq(verdict)]
-                    with m.Else():
+                    with m.If(~send):
                         m.d.sync += waste.bit_select(port, 1).eq(1)
         return m

@@ -248,7 +248,7 @@ def blocked(config, frames, *, fates=True):
         for frame in frames:
             beats = frame_beats(frame_layout(width), frame, width)
             await source(dut.i, beats, times=accepted)(ctx)
-            await ctx.tick().repeat(4)      # let the output registers fill
+            await ctx.tick().repeat(8)      # let the FIFO behind the buffer fill
         lasts = len(frames) - len(events)
         await sink(dut.o, out, count=sum(beats_of(len(frame), width) for frame in frames[:lasts]))(ctx)
 
@@ -262,7 +262,7 @@ def blocked(config, frames, *, fates=True):
 def test_frame_that_fits_to_the_last_beat_and_one_that_does_not(width):
     config = CoreConfig(data_width=width)
     beat_bytes = width // 8
-    room = config.ingress_bytes // beat_bytes + 2       # and two output registers
+    room = config.ingress_bytes // beat_bytes + 4       # and the FIFO behind it
     filler = [bytes([k]) * 1024 for k in range(3)]
     rest = room - 3 * 1024 // beat_bytes
     exact = bytes([3]) * (rest * beat_bytes)
