@@ -45,7 +45,7 @@ class CoreConfig:
     cell_bytes : int
         Allocation unit of the frame buffer, a power of two, 32 to 512 and at least one beat.
     queue_frames : int
-        Frames that one output queue can hold, a power of two, 4 to 1024.
+        Frames that one router may have waiting at one port, a power of two, 4 to 1024.
     ingress_bytes : int
         Buffer at each port that holds a frame until it is whole; at least two of the longest frames.
         0 picks the smallest power of two that does.
