@@ -1,15 +1,18 @@
 """All tables of one virtual router: what they should hold, what the board has, and the writes in between."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from threading import RLock
 from typing import Protocol
 
-from polyrouter.hdl.layouts import CONTEXT_ROW, PORT_ROW, AdjacencyKind, RouterMode, Table, pack, unpack
+from polyrouter.hdl.layouts import CONTEXT_ROW, PORT_ROW, AdjacencyKind, Table, pack, unpack
 
 from .adjacency import LOCAL, AdjacencyFull, AdjacencyManager, Target, content
 from .adopt import ImageFault, read_fib
 from .fib import ROOT_ROW, Fence, FibCompiler, FibFull, FibStatistics, FibWrite
+from .policy import Policy
+from .policy_writer import Context, PolicyWriter, Step, Wait
 from .windows import Window
 
 __all__ = ["Prefix", "RouterTables", "TableDriver"]
@@ -61,6 +64,8 @@ class RouterTables:
         Its own MAC address on each port that it is on.
     group, guard : iterable of int
         Ports on which it takes broadcast and multicast (by default all its ports), and only frames from its peers.
+    policy : Policy
+        Mode, filter rules, rates, VLANs and quota.
 
     Attributes
     ----------
@@ -70,12 +75,13 @@ class RouterTables:
     """
 
     def __init__(self, driver: TableDriver, router: int, window: Window, macs: Mapping[int, int], *,
-                 group: Iterable[int] | None = None, guard: Iterable[int] = ()) -> None:
+                 group: Iterable[int] | None = None, guard: Iterable[int] = (), policy: Policy | None = None) -> None:
         self.driver = driver
         self.router = router
         self.window = window
         self.out_of_step = False
         self._lock = RLock()
+        self._policy = PolicyWriter(window, policy or Policy())
         self._set_ports(macs, group, guard)
         self._desired: dict[Prefix, Target] = {}
         self._macs: dict[tuple[int, int], int] = {}     # by port and address
@@ -135,11 +141,28 @@ class RouterTables:
                 self._stale |= {target for target in self._adjacencies.targets() if target.port == port}
 
     def set_ports(self, macs: Mapping[int, int], group: Iterable[int] | None = None,
-                  guard: Iterable[int] = ()) -> None:
-        """Change the ports of the router, at once."""
+                  guard: Iterable[int] = (), policy: Policy | None = None) -> None:
+        """Change the ports of the router, and its policy, at once.
+
+        Raises
+        ------
+        PolicyError
+            If its windows have no room for the policy; nothing is changed then.
+        """
         with self._lock:
+            steps = self._policy.change(policy)
+            gone = [port for port in self.macs if port not in macs]
             self._set_ports(macs, group, guard)
-            self._write([*self._port_rows(), self._context_row(enable=True)])
+            self._write(self._port_rows(policy))
+            self._write_policy(steps)
+            self._write([self._context_row(enable=True), *((Table.PORT, self.router, port, 0) for port in gone)])
+
+    def set_capturing(self, capturing: bool) -> None:
+        """Whether the host gets a copy of every frame, besides what the policy says; at once."""
+        with self._lock:
+            if self._policy.capturing != capturing:
+                self._policy.capturing = capturing
+                self._write([self._context_row(enable=True)])
 
     def _set_ports(self, macs: Mapping[int, int], group: Iterable[int] | None, guard: Iterable[int]) -> None:
         self.macs = dict(macs)
@@ -259,6 +282,7 @@ class RouterTables:
             self._blank()
             self._write([self._context_row(enable=False)])
             self._fence()
+            self._write(self._of_router(self._policy.fresh()))
             self._write([*self._port_rows(), (Table.FIB, self.router, ROOT_ROW, 0),
                          (Table.FIB, self.router, self._ipv6_root, 0)])
             pending = list(self._pending)
@@ -280,7 +304,8 @@ class RouterTables:
         """
         with self._lock:
             have = unpack(CONTEXT_ROW, self.driver.read_rows([(Table.CONTEXT, self.router, 0)])[0])
-            window = Window(have["fib_base"], have["fib_size"], have["adj_base"], have["adj_size"])
+            window = replace(self.window, fib_base=have["fib_base"], fib_size=have["fib_size"],
+                             adj_base=have["adj_base"], adj_size=have["adj_size"])
             roots = have["ipv4_root"], have["ipv6_root"]
             if not have["enable"] or window != self.window or roots != (ROOT_ROW, self._ipv6_root):
                 return False
@@ -296,6 +321,9 @@ class RouterTables:
             if max(users, default=0) >= self.window.adj_size:
                 return False
             rows = self.driver.read_rows((Table.ADJACENCY, self.router, row) for row in users)
+            if not self._policy.adopt(have, lambda keys: self.driver.read_rows(
+                    (table, self.router, row) for table, row in keys)):
+                return False
             self._blank()
             self._fib = fib
             self._installed = installed
@@ -308,6 +336,7 @@ class RouterTables:
             # Look-ups of before may still be under way to rows that count as free here.
             self._fence()
             self._write([*self._port_rows(), self._context_row(enable=True)])
+            self._write_policy(self._policy.change())
             return True
 
     def synchronize(self) -> bool:
@@ -328,7 +357,8 @@ class RouterTables:
         with self._lock:
             self._write([self._context_row(enable=False)])
             self._fence()
-            self._write([*((Table.PORT, self.router, port, 0) for port in self.macs),
+            self._write([*self._of_router(self._policy.cleared()),
+                         *((Table.PORT, self.router, port, 0) for port in self.macs),
                          (Table.CONTEXT, self.router, 0, 0)])
 
     # Steps of a commit
@@ -468,17 +498,36 @@ class RouterTables:
         """Last row of the window, behind those of IPv4. It is empty: IPv6 is punted, and the container forwards it."""
         return self.window.fib_size - 1
 
-    def _port_rows(self) -> list[tuple[Table, int, int, int]]:
-        return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac})) for port, mac in self.macs.items()]
+    def _port_rows(self, policy: Policy | None = None) -> list[tuple[Table, int, int, int]]:
+        vids = (policy or self._policy.policy).vids
+        return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac, "vid": vids.get(port, 0)}))
+                for port, mac in self.macs.items()]
 
     def _context_row(self, *, enable: bool) -> tuple[Table, int, int, int]:
         window = self.window
         bits = pack(CONTEXT_ROW, {
-            "enable": int(enable), "mode": RouterMode.ROUTED, "ports": _mask(self.macs), "group": _mask(self.group),
+            **self._policy.context(enable=enable),
+            "enable": int(enable), "ports": _mask(self.macs), "group": _mask(self.group),
             "guard": _mask(self.guard), "fib_base": window.fib_base, "fib_size": window.fib_size,
             "ipv4_root": ROOT_ROW, "ipv6_root": self._ipv6_root,
             "adj_base": window.adj_base, "adj_size": window.adj_size})
         return Table.CONTEXT, self.router, 0, bits
+
+    def _of_router(self, rows: Iterable[tuple[Table, int, int]]) -> list[tuple[Table, int, int, int]]:
+        return [(table, self.router, row, bits) for table, row, bits in rows]
+
+    def _write_policy(self, steps: Iterable[Step]) -> None:
+        rows: list[tuple[Table, int, int, int]] = []
+        for step in steps:
+            if isinstance(step, Wait):
+                self._write(rows)
+                self._fence()
+                rows = []
+            elif isinstance(step, Context):
+                rows.append(self._context_row(enable=True))
+            else:
+                rows += self._of_router([step])
+        self._write(rows)
 
     def _write_fib(self, writes: Iterable[FibWrite | Fence]) -> None:
         rows: list[tuple[Table, int, int, int]] = []
