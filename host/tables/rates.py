@@ -17,7 +17,17 @@ _LEAST_REGISTER = 50
 
 
 class RateError(ValueError):
-    """The board can't do this rate, or not with this burst; the message says what it can."""
+    """The board can't do this rate, or not with this burst; the message says what it can.
+
+    Attributes
+    ----------
+    found, expected : str
+        The two parts of the message.
+    """
+
+    def __init__(self, found: str, expected: str) -> None:
+        self.found, self.expected = found, expected
+        super().__init__(f"{found}; this board can do {expected}")
 
 
 def format_rate(rate: float) -> str:
@@ -86,13 +96,13 @@ class Rates:
         register = round(rate / 8 * cycles / self.clock_hz * (1 << RATE_FRACTION))
         if not _LEAST_REGISTER <= register < 1 << width:
             most, least = self._bits((1 << width) - 1, cycles), self._bits(_LEAST_REGISTER, cycles)
-            raise RateError(f"{format_rate(rate)} bit/s; this board can do {format_rate(least)} to {format_rate(most)}")
+            raise RateError(f"{format_rate(rate)} bit/s", f"{format_rate(least)} to {format_rate(most)} bit/s")
         least_burst = frame + -(-register >> RATE_FRACTION)
         if burst is None:
             burst = min(LARGEST_BURST, max(2 * self.max_frame, least_burst, round(rate / 8 * seconds)))
         if not least_burst <= burst <= LARGEST_BURST:
-            raise RateError(f"a burst of {burst} bytes; at {format_rate(rate)} bit/s this board can do {least_burst} "
-                            f"to {LARGEST_BURST}")
+            raise RateError(f"a burst of {burst} bytes at {format_rate(rate)} bit/s",
+                            f"{least_burst} to {LARGEST_BURST} bytes")
         return register, burst
 
     def _bits(self, register: int, cycles: int) -> float:
