@@ -28,6 +28,9 @@ class RouterPlace(BaseModel):
     fib_words: int
     adjacencies: int
     macs: dict[int, str]            # by port
+    filter_rules: int = 0
+    policers: int = 0
+    mac_rows: int = 0
 
 
 class HostPlace(BaseModel):
@@ -108,9 +111,7 @@ def allocate(file: TopologyFile, previous: Allocation | None = None) -> Allocati
         else:
             number = place.number
         result.routers[full] = RouterPlace(
-            node=node, number=number,
-            fib_words=router.fib_words or config.fib_words // config.routers,
-            adjacencies=router.adjacencies or config.adjacencies // config.routers,
+            node=node, number=number, **router.share(config),
             macs=_router_macs(macs, place, router, file.name, network, full, node))
 
     for full, _, _ in topology.hosts():

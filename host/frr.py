@@ -23,9 +23,11 @@ def render(hostname: str, router: Router) -> str:
     """The whole configuration, in ``vtysh``'s language."""
     blocks = [["frr version 10.0", "frr defaults traditional", f"hostname {hostname}",
                "service integrated-vtysh-config"]]
-    router_id = next(iter(router.interfaces.values())).address[0].ip
+    # A bridge has no addresses, and no protocol that needs one.
+    router_id = next((address.ip for interface in router.interfaces.values() for address in interface.addresses),
+                     IPv4Address(0))
     for name, interface in router.interfaces.items():
-        lines = [f"interface {name}", *(f" ip address {address}" for address in interface.address)]
+        lines = [f"interface {name}", *(f" ip address {address}" for address in interface.addresses)]
         if router.ospf is not None:
             lines += _ospf_interface(router.ospf, name, list(router.interfaces))
         blocks.append([*lines, "exit"])

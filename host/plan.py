@@ -76,6 +76,8 @@ def _nodes(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
             differences.append(f"macs was {old.macs}, is {node.macs}")
         if differences:
             changes.append(Change("replace", "node", name, "; ".join(differences)))
+        elif old.mac_age != node.mac_age:
+            changes.append(Change("update", "node", name, f"mac-age was {old.mac_age:g}s, is {node.mac_age:g}s"))
         elif seen.unfinished:
             changes.append(Change("repair", "node", name, "the last 'up' did not end"))
         elif name not in seen.agents:
@@ -142,10 +144,14 @@ def _routers(old: NodeSpec | None, node: NodeSpec, seen: Seen) -> list[Change]:
 def router_differences(old: RouterSpec, new: RouterSpec) -> list[str]:
     """What differs between two specifications of a router, for people."""
     differences = []
-    for field_name in ("number", "image", "fib_words", "adjacencies"):
+    for field_name in ("number", "image", "fib_words", "adjacencies", "filter_rules", "policers", "mac_rows", "mode",
+                       "multicast", "mirror", "rate", "punt_rate", "reserved_cells", "limit_cells"):
         was, now = getattr(old, field_name), getattr(new, field_name)
         if was != now:
             differences.append(f"{field_name} was {was}, is {now}")
+    if old.rules != new.rules:
+        differences.append(_lists("rule", [f"'{rule.text}'" for rule in old.rules],
+                                  [f"'{rule.text}'" for rule in new.rules]))
     if old.limits != new.limits:
         differences.append(_limits(old.limits, new.limits))
     ports_before, ports_after = {port.name: port for port in old.ports}, {port.name: port for port in new.ports}
@@ -178,7 +184,7 @@ def _port(old: PortSpec, new: PortSpec) -> str:
         parts.append(_lists("address", old.addresses, new.addresses))
     if old.peers != new.peers:
         parts.append(_lists("peer", old.peers, new.peers))
-    for name in ("mtu", "guard", "mac"):
+    for name in ("mtu", "guard", "mac", "vlan", "rate", "weight"):
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             parts.append(f"{name} was {was}, is {now}")

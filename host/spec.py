@@ -8,9 +8,11 @@ from pydantic import BaseModel
 
 from . import frr
 from .allocate import Allocation, fabric_namespace, interface_name
-from .topology import TopologyFile, interface_port
+from .filters import RateSpec, RuleSpec, rule_spec
+from .topology import Interface, TopologyFile, interface_port
 
-__all__ = ["HostSpec", "LimitSpec", "NetworkSpec", "NodeSpec", "PortSpec", "RouterSpec", "SegmentSpec", "network_spec"]
+__all__ = ["HostSpec", "LimitSpec", "NetworkSpec", "NodeSpec", "PortSpec", "RateSpec", "RouterSpec", "RuleSpec",
+           "SegmentSpec", "network_spec"]
 
 
 class PortSpec(BaseModel):
@@ -24,6 +26,9 @@ class PortSpec(BaseModel):
     mtu: int
     guard: bool                 # take frames from peers only
     peers: list[str]            # MAC addresses of the members of the network on the same segment
+    vlan: int = 0               # 0: untagged
+    rate: RateSpec | None = None    # what it may send
+    weight: int = 1
 
 
 class LimitSpec(BaseModel):
@@ -47,6 +52,17 @@ class RouterSpec(BaseModel):
     ports: list[PortSpec]
     frr: str                    # configuration
     daemons: list[str]
+    mode: str = "routed"
+    multicast: bool = False
+    mirror: bool = False
+    filter_rules: int = 0       # room for them
+    policers: int = 0
+    mac_rows: int = 0
+    rules: list[RuleSpec] = []
+    rate: RateSpec | None = None            # what may come in
+    punt_rate: RateSpec | None = None       # what may go to its container
+    reserved_cells: int = 0     # of the frame buffer
+    limit_cells: int | None = None
 
 
 class NodeSpec(BaseModel):
@@ -59,6 +75,7 @@ class NodeSpec(BaseModel):
     macs: bool
     taps: list[str]             # port interfaces in the fabric, in port order
     host_tap: str
+    mac_age: float = 300.0      # seconds
     routers: dict[str, RouterSpec] = {}
 
 
@@ -104,53 +121,63 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
         spec.nodes[name] = NodeSpec(
             topology=file.name, node=name, namespace=namespace, core=board.config().as_dict(), macs=board.macs,
             taps=[interface_name(f"{name}-p{port}") for port in range(board.ports)],
-            host_tap=interface_name(f"{name}-host"))
+            host_tap=interface_name(f"{name}-host"), mac_age=board.mac_age)
     for name, endpoints in segments.items():
         spec.segments[name] = SegmentSpec(
             name=name, bridge=interface_name(f"b.{name}"),
             taps=[interface_name(endpoint.replace(":", "-")) for endpoint in endpoints])
 
-    # Who is on which segment, per network: (segment, network) -> [(endpoint or host, MAC, addresses)]
-    members: dict[tuple[str, str], list[tuple[str, str, list]]] = {}
+    # Who hears whom without a router between them, per network: (place, network) -> [(where, MAC, addresses)]
+    wires = {network: topology.wires(network) for network in topology.networks}
+    members: dict[tuple[tuple[str, int], str], list[tuple[str, str, list]]] = {}
     for full, network, node, router in topology.routers():
         for eth, interface in router.interfaces.items():
-            endpoint = f"{node}:p{interface_port(eth)}"
-            if endpoint in segment_of:
+            where = f"{node}:p{interface_port(eth)}", interface.vlan or 0
+            if where[0] in segment_of and not router.owns_segments:
                 mac = allocation.routers[full].macs[interface_port(eth)]
-                members.setdefault((segment_of[endpoint], network), []).append((endpoint, mac, interface.address))
+                members.setdefault((wires[network][where], network), []).append((where[0], mac, interface.addresses))
     for full, network, host in topology.hosts():
-        members.setdefault((segment_of[host.attach], network), []).append(
+        members.setdefault((wires[network][host.attach, 0], network), []).append(
             (full, allocation.hosts[full].mac, [host.address]))
 
     for full, network, node, router in topology.routers():
         place = allocation.routers[full]
+        board = topology.nodes[node].config()
         limits = router.limits or topology.defaults.limits
         config = frr.render(full, router)
         ports = []
         for eth, interface in router.interfaces.items():
             port = interface_port(eth)
             endpoint = f"{node}:p{port}"
-            others = members.get((segment_of.get(endpoint, ""), network), [])
+            others = members.get((wires[network][endpoint, interface.vlan or 0], network), [])
             ports.append(PortSpec(
                 port=port, name=eth, outer=interface_name(f"{node}-v{place.number}p{port}"), mac=place.macs[port],
-                addresses=[str(address) for address in interface.address], mtu=interface.mtu, guard=not interface.open,
-                peers=sorted(mac for where, mac, _ in others if where != endpoint)))
+                addresses=[str(address) for address in interface.addresses], mtu=interface.mtu,
+                # A bridge is there for all that are on its segments.
+                guard=not interface.open and not router.owns_segments,
+                peers=sorted(mac for where, mac, _ in others if where != endpoint and not router.owns_segments),
+                vlan=interface.vlan or 0, rate=_port_rate(interface), weight=interface.rate.weight))
+        reserved, limit = router.quota(board)
         spec.nodes[node].routers[full] = RouterSpec(
             name=full, network=network, number=place.number,
             image=router.image or topology.defaults.image,
             limits=LimitSpec(memory=limits.memory, cpus=limits.cpus, pids=limits.pids),
-            fib_words=place.fib_words, adjacencies=place.adjacencies, ports=ports, frr=config,
-            daemons=frr.daemons(config))
+            fib_words=place.fib_words, adjacencies=place.adjacencies, filter_rules=place.filter_rules,
+            policers=place.policers, mac_rows=place.mac_rows, ports=ports, frr=config, daemons=frr.daemons(config),
+            mode=router.mode, multicast=router.multicast, mirror=router.mirror,
+            rules=[rule_spec(entry) for entry in router.filters],
+            rate=None if router.rate is None else RateSpec(rate=router.rate.inbound, burst=router.rate.burst),
+            punt_rate=RateSpec(rate=router.punt_bits(board)), reserved_cells=reserved, limit_cells=limit)
 
     for full, network, host in topology.hosts():
         segment = segment_of[host.attach]
         neighbours: dict[str, str] = {}
         routers: list[str] = []
-        for where, mac, addresses in members[segment, network]:
+        for member, mac, addresses in members[wires[network][host.attach, 0], network]:
             for address in addresses:
-                if where != full and address.ip in host.address.network:
+                if member != full and address.ip in host.address.network:
                     neighbours[str(address.ip)] = mac
-                    if ":" in where:
+                    if ":" in member:
                         routers.append(str(address.ip))
         gateway = str(host.gateway) if host.gateway else routers[0] if routers else None
         spec.hosts[full] = HostSpec(
@@ -158,3 +185,8 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
             bridge=spec.segments[segment].bridge, mac=allocation.hosts[full].mac, address=str(host.address),
             gateway=gateway, mtu=host.mtu, neighbours=neighbours)
     return spec
+
+
+def _port_rate(interface: Interface) -> RateSpec | None:
+    rate = interface.rate
+    return None if rate.out is None else RateSpec(rate=rate.out, burst=rate.burst)

@@ -7,10 +7,12 @@ another is written as a YAML alias (``blue: *red``), or merges it and changes a 
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 
 from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.policers import policer_cycles
+from polyrouter.hdl.shapers import shaper_cycles
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,10 +24,13 @@ from pydantic import (
 )
 
 from .runtime.limits import parse_cpus, parse_size
+from .tables.rates import LEAST_RATE, LINE_RATE, Rates
+from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_seconds
 
-__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN", "Bgp",
-           "Board", "Endpoint", "Host", "Interface", "Limits", "Link", "Ospf", "Router", "StaticRoute", "Topology",
-           "TopologyFile", "VirtualNetwork", "interface_port"]
+__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN", "Bgp",
+           "Board", "Changes", "Endpoint", "FilterEntry", "Host", "Interface", "Limits", "Link", "Match", "Ospf",
+           "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork", "frame_cells",
+           "interface_port", "rates_of"]
 
 
 def _as_list(value: Any) -> Any:
@@ -53,6 +58,7 @@ NETWORK_NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,19}[a-z0-9])?$"
 ENDPOINT_PATTERN = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?:p[0-7]$"
 
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+MAC_PATTERN = r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 EthName = Annotated[str, StringConstraints(pattern=r"^eth[0-7]$")]
@@ -67,10 +73,26 @@ ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 Addresses = Annotated[list[HostAddress], BeforeValidator(_as_list), Field(min_length=1),
                       WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
 Mtu = Annotated[int, Field(ge=576, le=9000)]
+_NUMBER_OR_NAME = WithJsonSchema({"type": ["integer", "string"]})
+Rate = Annotated[int, BeforeValidator(parse_rate), Field(ge=LEAST_RATE, le=LINE_RATE), _NUMBER_OR_NAME]
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0, le=1 << 24), _NUMBER_OR_NAME]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, le=1_000_000), _NUMBER_OR_NAME]
+Ethertype = Annotated[int, BeforeValidator(parse_ethertype), Field(ge=0, le=0xFFFF), _NUMBER_OR_NAME]
+Protocol = Annotated[int, BeforeValidator(parse_protocol), Field(ge=0, le=255), _NUMBER_OR_NAME]
+Mac = Annotated[str, StringConstraints(pattern=MAC_PATTERN, to_lower=True)]
+Vlan = Annotated[int, Field(ge=1, le=4094)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+L4Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class _Hyphened(_Model):
+    """Keys of more than one word are written with a hyphen."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"))
 
 
 class Limits(_Model):
@@ -101,6 +123,10 @@ class Core(_Model):
     queue_frames: int | None = None
     ingress_bytes: int | None = None
     max_frame: int | None = None
+    filter_rules: int | None = None
+    filter_banks: int | None = None
+    policers: int | None = None
+    mac_rows: int | None = None
 
 
 class Board(_Model):
@@ -110,6 +136,7 @@ class Board(_Model):
     ports: Annotated[int, Field(ge=1, le=8)] = 4
     macs: bool = Field(False, description="simulate the GMII MACs too; slower")
     core: Core = Core()
+    mac_age: Seconds = Field(300.0, alias="mac-age", description="bridges forget an address after so long; 0: never")
 
     def config(self) -> CoreConfig:
         """Parameters of the core to be built for this node."""
@@ -123,12 +150,27 @@ class Link(_Model):
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 
+class InterfaceRate(_Hyphened):
+    """What a router may send at a port, and its share where several want to."""
+
+    out: Rate | None = Field(None, description="bits a second; what is more waits, in the router's own queues")
+    weight: Annotated[int, Field(ge=1)] = Field(1, description="its share where routers compete for the port")
+    burst: Size | None = None
+
+
 class Interface(_Model):
     """A virtual port of a router: ``eth<k>`` is the node's physical port ``k``."""
 
-    address: Addresses
+    address: Addresses | None = Field(None, description="of a routed router, which must have one")
     mtu: Mtu = 1500
     open: bool = Field(False, description="listen to everyone on the segment, not to members of the network only")
+    vlan: Vlan | None = Field(None, description="its frames are tagged; default: untagged")
+    rate: InterfaceRate = InterfaceRate()
+
+    @property
+    def addresses(self) -> list[IPv4Interface]:
+        """Its addresses, none if it is a bridge's."""
+        return self.address or []
 
 
 class Ospf(_Model):
@@ -164,6 +206,83 @@ class StaticRoute(_Model):
     via: IPv4Address | Literal["blackhole"]
 
 
+class Match(_Hyphened):
+    """What a frame must be for a rule to match; what is not named may be anything."""
+
+    port: EthName | None = Field(None, description="interface that it came in at")
+    vlan: Annotated[int, Field(ge=0, le=4094)] | Literal["untagged"] | None = Field(
+        None, description="0: untagged or priority-tagged")
+    pcp: Annotated[int, Field(ge=0, le=7)] | None = None
+    src_mac: Mac | None = None
+    dst_mac: Mac | None = None
+    ethertype: Ethertype | None = None
+    src: IPv4Network | IPv6Network | None = Field(None, description="of IPv6, at most /32")
+    dst: IPv4Network | IPv6Network | None = Field(None, description="of IPv6, at most /32")
+    protocol: Protocol | None = None
+    tos: Byte | None = Field(None, description="or traffic class")
+    src_port: L4Port | None = Field(None, description="of ICMP: type")
+    dst_port: L4Port | None = Field(None, description="of ICMP: code")
+
+
+class Send(_Model):
+    """An action: to these interfaces, whatever the routes say."""
+
+    send: Annotated[list[EthName], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Changes(_Hyphened):
+    """What is changed in a frame that a rule lets through."""
+
+    src_mac: Mac | None = None
+    dst_mac: Mac | None = None
+    vlan: Vlan | Literal["untagged"] | None = None
+    pcp: Annotated[int, Field(ge=0, le=7)] | None = None
+    src: IPv4Address | None = None
+    dst: IPv4Address | None = None
+    tos: Byte | None = None
+    src_port: L4Port | None = None
+    dst_port: L4Port | None = None
+
+
+class Police(_Model):
+    """A rate that is let through; what is more is dropped."""
+
+    rate: Rate
+    burst: Size | None = None
+
+
+def _as_police(value: Any) -> Any:
+    return value if isinstance(value, dict | Police) else {"rate": value}
+
+
+Policed = Annotated[Police, BeforeValidator(_as_police), WithJsonSchema({"type": ["integer", "string", "object"]})]
+
+
+class FilterEntry(_Model):
+    """A rule of a router's filter; the first one that matches decides."""
+
+    match: Match = Field(Match(), description="default: everything")
+    action: Literal["permit", "drop", "punt"] | Send
+    changes: Changes = Field(Changes(), alias="set")
+    traffic_class: Literal["control", "normal"] | None = Field(None, alias="class")
+    police: Policed | None = None
+    mirror: bool = Field(False, description="a copy for 'capture --hardware'")
+
+
+class RouterRate(_Model):
+    """What may come in for a router in all; what is more is dropped."""
+
+    inbound: Rate = Field(alias="in")
+    burst: Size | None = None
+
+
+class Buffer(_Model):
+    """A router's share of the frame buffer, in bytes."""
+
+    reserved: Size | None = Field(None, description="nobody else's; default: its part of half the buffer")
+    limit: Size | None = Field(None, description="the most that it may have; default: all that is not reserved")
+
+
 class Router(_Model):
     """A virtual router: a slice of its node's data plane and a container with the routing stack."""
 
@@ -177,6 +296,48 @@ class Router(_Model):
     frr: str = Field("", description="FRR configuration, added as it is")
     fib_words: Annotated[int, Field(ge=16)] | None = Field(None, description="default: an equal share of the node's")
     adjacencies: Annotated[int, Field(ge=8)] | None = Field(None, description="default: an equal share of the node's")
+    mode: Literal["routed", "bridged", "switched"] = Field(
+        "routed", description="bridged: by learned MAC addresses; switched: by its filter rules alone")
+    filters: list[FilterEntry] = Field(default_factory=list)
+    filter_rules: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="room for rules; default: an equal share of the node's")
+    policers: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="its own and one for each rule that polices; default: an equal share of the node's")
+    mac_rows: Annotated[int, Field(ge=4)] | None = Field(
+        None, description="MAC addresses of a bridge, a power of two; default: an equal share of the node's")
+    rate: RouterRate | None = None
+    punt_rate: Rate | None = Field(
+        None, alias="punt-rate", description="bits a second to its container; default: an equal share, at most 100M")
+    buffer: Buffer = Buffer()
+    mirror: bool = Field(False, description="a copy of each frame for 'capture --hardware'")
+    multicast: bool = Field(False, description="IP multicast is forwarded by the hardware")
+
+    @property
+    def owns_segments(self) -> bool:
+        """Whether it takes all frames of its ports and VLANs, not only those that are addressed to it."""
+        return self.mode != "routed"
+
+    def share(self, config: CoreConfig) -> dict[str, int]:
+        """Rows of each of a board's tables that it gets: what it asks for, or an equal share of them."""
+        shares = {name: getattr(self, name) for name in ("fib_words", "adjacencies", "filter_rules", "policers")}
+        shares = {name: getattr(config, name) // config.routers if value is None else value
+                  for name, value in shares.items()}
+        macs = config.mac_rows // config.routers
+        shares["mac_rows"] = 0 if self.mode != "bridged" else self.mac_rows or 1 << max(0, macs.bit_length() - 1)
+        return shares
+
+    def quota(self, config: CoreConfig) -> tuple[int, int | None]:
+        """Cells of a board's buffer that are reserved for it, and the most that it may have."""
+        reserved, limit = self.buffer.reserved, self.buffer.limit
+        share = config.cells // 2 // config.routers
+        if share < frame_cells(config):
+            share = 0
+        return (share if reserved is None else -(-reserved // config.cell_bytes),
+                None if limit is None else limit // config.cell_bytes)
+
+    def punt_bits(self, config: CoreConfig) -> int:
+        """Bits a second that may be punted to its container."""
+        return self.punt_rate or max(LEAST_RATE, min(LINE_RATE // 10, LINE_RATE // config.routers))
 
 
 class Host(_Model):
@@ -223,6 +384,35 @@ class Topology(_Model):
                 found[host.attach.replace(":", "")] = [host.attach]
         return found
 
+    def wires(self, network: str) -> dict[tuple[str, int], tuple[str, int]]:
+        """Where frames of a network go without a router: (endpoint, VLAN id) to one name for each such place.
+
+        Segments, VLANs of each, and what bridges of the network join.
+        """
+        segment_of = self.segment_of()
+        joined: dict[tuple[str, int], tuple[str, int]] = {}
+
+        def find(place: tuple[str, int]) -> tuple[str, int]:
+            while joined.get(place, place) != place:
+                place = joined[place]
+            return place
+
+        places: dict[tuple[str, int], tuple[str, int]] = {}
+        for _, its_network, node, router in self.routers():
+            if its_network != network:
+                continue
+            first: tuple[str, int] | None = None
+            for eth, interface in router.interfaces.items():
+                endpoint, vlan = f"{node}:p{interface_port(eth)}", interface.vlan or 0
+                place = places[endpoint, vlan] = (segment_of.get(endpoint, endpoint), vlan)
+                if router.owns_segments:
+                    joined[find(place)] = find(first or place)
+                    first = first or place
+        for _, its_network, host in self.hosts():
+            if its_network == network:
+                places[host.attach, 0] = (segment_of[host.attach], 0)
+        return {where: find(place) for where, place in places.items()}
+
     def segment_of(self) -> dict[str, str]:
         """Segment of each endpoint that is on one."""
         return {endpoint: name for name, endpoints in self.segments().items() for endpoint in endpoints}
@@ -233,6 +423,16 @@ class TopologyFile(_Model):
 
     name: Annotated[str, StringConstraints(pattern=NETWORK_NAME_PATTERN)]
     topology: Topology
+
+
+def frame_cells(config: CoreConfig) -> int:
+    """Cells that the longest frame takes."""
+    return -(-config.max_frame // config.cell_bytes)
+
+
+def rates_of(config: CoreConfig) -> Rates:
+    """What a board with these parameters makes of rates."""
+    return Rates(config.clock_hz, policer_cycles(config), shaper_cycles(config), config.max_frame)
 
 
 def interface_port(name: str) -> int:

@@ -6,6 +6,7 @@ from polyrouter.hdl.config import ConfigError, CoreConfig
 
 from .topology import Host, Router, Topology, interface_port
 from .topology_document import Document, Location, Problem, path_of
+from .topology_policy import check_node, check_router
 
 __all__ = ["Checker"]
 
@@ -52,11 +53,13 @@ class Checker:
                 self.add(where, f"{len(routers)} routers on a node that has room for {config.routers}",
                          f"fewer routers, or core.routers to be {len(routers)}")
                 continue
-            for what, total in (("fib_words", config.fib_words), ("adjacencies", config.adjacencies)):
-                wanted = sum(getattr(entry[3], what) or total // config.routers for entry in routers)
-                if wanted > total:
-                    self.add(where, f"{wanted} {what} asked for by the node's routers",
-                             f"at most {total}, or core.{what} to be larger")
+            places = [(("topology", "networks", network, "routers", full.removeprefix(f"{network}-")), router)
+                      for full, network, node, router in routers]
+            for location, found, expected in check_node(config, places):
+                self.add(location or where, found, expected)
+            for location, router in places:
+                for inner, found, expected in check_router(router, config):
+                    self.add((*location, *inner), found, expected)
 
     def _links(self) -> None:
         owner: dict[str, int] = {}
@@ -97,7 +100,7 @@ class Checker:
     def _subnets(self, router: Router, where: Location) -> None:
         seen: list[tuple[IPv4Network, str]] = []
         for name, interface in router.interfaces.items():
-            for address in interface.address:
+            for address in interface.addresses:
                 for network, other in seen:
                     if other != name and network.overlaps(address.network):
                         self.add((*where, "interfaces", name, "address"),
@@ -106,7 +109,7 @@ class Checker:
                 seen.append((address.network, name))
 
     def _protocols(self, router: Router, where: Location) -> None:
-        connected = [address.network for interface in router.interfaces.values() for address in interface.address]
+        connected = [address.network for interface in router.interfaces.values() for address in interface.addresses]
         if router.ospf is not None:
             for key in ("interfaces", "passive"):
                 for position, name in enumerate(getattr(router.ospf, key)):
@@ -133,24 +136,28 @@ class Checker:
 
     def _members(self) -> None:
         """Addresses of a network: each there once, each subnet on one segment."""
-        segment_of = self.topology.segment_of()
         for network_name, network in self.topology.networks.items():
-            # (address, segment, location) of each interface of a router
-            interfaces: list[tuple[IPv4Interface, str, Location]] = []
+            wires = self.topology.wires(network_name)
+            bridged = {wires[f"{router.node or name}:p{interface_port(eth)}", interface.vlan or 0]
+                       for name, router in network.routers.items() if router.owns_segments
+                       for eth, interface in router.interfaces.items()}
+            # (address, place, location) of each interface of a router
+            interfaces: list[tuple[IPv4Interface, tuple[str, int], Location]] = []
             for name, router in network.routers.items():
                 for eth, interface in router.interfaces.items():
                     endpoint = f"{router.node or name}:p{interface_port(eth)}"
                     where: Location = ("topology", "networks", network_name, "routers", name, "interfaces", eth,
                                        "address")
-                    for address in interface.address:
-                        segment = segment_of.get(endpoint, endpoint)
+                    for address in interface.addresses:
+                        segment = wires[endpoint, interface.vlan or 0]
                         self._against_others(address, segment, where, interfaces)
                         interfaces.append((address, segment, where))
             taken = {address.ip: where[:-1] for address, _, where in interfaces}
             for name, host in network.hosts.items():
                 where = ("topology", "networks", network_name, "hosts", name)
-                here = [address for address, segment, _ in interfaces if segment == segment_of[host.attach]]
-                self._host_on_segment(host, network_name, where, here)
+                here = [address for address, segment, _ in interfaces if segment == wires[host.attach, 0]]
+                if here or wires[host.attach, 0] not in bridged:
+                    self._host_on_segment(host, network_name, where, here)
                 if host.address.ip in taken:
                     self.add((*where, "address"), f"{host.address}, which is the address of "
                              f"{path_of(taken[host.address.ip][3:])} too", "an address of its own")
@@ -161,8 +168,8 @@ class Checker:
                     self.add(("topology", "networks", network_name, "hosts", name, "gateway"), str(host.gateway),
                              f"an address of one of the routers of {network_name}")
 
-    def _against_others(self, address: IPv4Interface, segment: str, where: Location,
-                        others: list[tuple[IPv4Interface, str, Location]]) -> None:
+    def _against_others(self, address: IPv4Interface, segment: tuple[str, int], where: Location,
+                        others: list[tuple[IPv4Interface, tuple[str, int], Location]]) -> None:
         for other, other_segment, other_where in others:
             if other_where[4] == where[4] or not other.network.overlaps(address.network):
                 continue        # what one router has is compared where its interfaces are looked at

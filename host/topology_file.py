@@ -12,7 +12,15 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from .runtime.limits import format_size
-from .topology import ENDPOINT_PATTERN, IMAGE_PATTERN, NAME_PATTERN, NETWORK_NAME_PATTERN, TopologyFile
+from .tables.rates import LEAST_RATE, LINE_RATE, format_rate
+from .topology import (
+    ENDPOINT_PATTERN,
+    IMAGE_PATTERN,
+    MAC_PATTERN,
+    NAME_PATTERN,
+    NETWORK_NAME_PATTERN,
+    TopologyFile,
+)
 from .topology_check import Checker
 from .topology_document import Document, Location, Problem, TopologyError, path_of, show
 
@@ -23,8 +31,13 @@ _PATTERNS = {
     NETWORK_NAME_PATTERN: "a name of at most 21 lower-case letters, digits and hyphens, a letter first, no hyphen last",
     r"^eth[0-7]$": "eth0 to eth7",
     ENDPOINT_PATTERN: "NODE:pK, as in left:p0",
+    MAC_PATTERN: "a MAC address, as in 02:00:00:00:00:01",
     IMAGE_PATTERN: "a name of at most 64 letters, digits, hyphens and underscores",
 }
+
+
+#: Keys whose values are rates.
+_RATE_KEYS = ("in", "out", "rate", "punt-rate", "police")
 
 
 def _models(annotation: Any) -> Iterator[Any]:
@@ -45,14 +58,14 @@ def _keys_at(location: Location) -> list[str]:
         following: list[Any] = []
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                field = kind.model_fields.get(str(step))
+                field = {field.alias or name: field for name, field in kind.model_fields.items()}.get(str(step))
                 if field is not None:
                     following += _models(field.annotation)
             elif get_origin(kind) in (dict, list):
                 following += _models(get_args(kind)[-1])
         kinds = following
     models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return [key for model in models for key in model.model_fields]
+    return [field.alias or name for model in models for name, field in model.model_fields.items()]
 
 
 def _translate(document: Document, error: Any) -> Problem:
@@ -86,10 +99,14 @@ def _translate(document: Document, error: Any) -> Problem:
         expected = str(context["error"]).rpartition("expected ")[2]
     elif kind == "too_short":
         expected = f"at least {context['min_length']} entry"
+    elif kind in ("greater_than_equal", "less_than_equal") and where[-1:] and where[-1] in _RATE_KEYS:
+        expected = f"{format_rate(LEAST_RATE)} to {format_rate(LINE_RATE)} bit/s"
     elif kind.startswith("ip_v4_interface"):
         expected = "an IPv4 address with its prefix length, as in 192.0.2.1/24"
     elif kind.startswith("ip_v4_network"):
         expected = "an IPv4 prefix without host bits, as in 192.0.2.0/24"
+    elif kind.startswith("ip_v6_network"):
+        expected = "an IPv6 prefix without host bits, as in 2001:db8::/32"
     elif kind.startswith("ip_v4_address"):
         expected = "an IPv4 address"
     elif kind == "greater_than_equal" and where[-1:] == ("memory",):

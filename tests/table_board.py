@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import AdjacencyKind, Table
+from polyrouter.hdl.layouts import AdjacencyKind, Opcode, OpStatus, Table
 from polyrouter.host.board.errors import BoardError
+from polyrouter.sim.golden_control import ControlEngine
 from polyrouter.sim.golden_tables import Adjacency, RouteFault, Tables
+from polyrouter.sim.host_frames import Op
 
 __all__ = ["BoardGone", "TableBoard"]
 
@@ -28,6 +30,7 @@ class TableBoard:
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.tables = Tables(config)
+        self._control = ControlEngine(self.tables, lambda *_: 0)
         self.log: list[tuple[Table, int, int, int] | str] = []
         self.fail_after: int | None = None
         self.on_write = lambda: None
@@ -82,7 +85,6 @@ class TableBoard:
 
     def _check(self, table: Table, router: int, row: int) -> None:
         assert 0 <= router < self.config.routers
-        context = self.tables.context(router)
-        size = {Table.FIB: context.fib_size, Table.ADJACENCY: context.adj_size, Table.CONTEXT: 1,
-                Table.PORT: self.config.ports, Table.VMAC: self.config.vmac_slots}[table]
-        assert 0 <= row < size, f"{table.name} row {row} of router {router} is outside of its window of {size}"
+        window = self.tables.window(table, router)
+        status = self._control.check(Op(Opcode.READ, table=table, router=router, row=row))
+        assert status == OpStatus.OK, f"{table.name} row {row} of router {router}: {status.name}, window {window}"

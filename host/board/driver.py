@@ -41,13 +41,17 @@ class BoardInfo:
     Attributes
     ----------
     config : CoreConfig
-        Its parameters; ``ingress_bytes`` and ``clock_hz``, which it does not tell, have their defaults.
+        Its parameters; ``ingress_bytes`` and ``filter_banks``, which it does not tell, have their defaults.
     has_macs : bool
         The core has MACs, so that frames can have a wrong FCS and queues can underflow.
+    policer_cycles, shaper_cycles : int
+        Core cycles from one refill of a bucket to its next.
     """
 
     config: CoreConfig
     has_macs: bool
+    policer_cycles: int = 0
+    shaper_cycles: int = 0
 
 
 class Driver:
@@ -111,11 +115,12 @@ class Driver:
                 values = {row: result.data for row, result in
                           zip(Info, self.execute([Op.read(Table.INFO, row) for row in Info]), strict=True)}
                 parameters = {row.name.lower(): value for row, value in values.items()
-                              if row not in (Info.MAGIC, Info.HAS_MACS)}
+                              if row not in (Info.MAGIC, Info.HAS_MACS, Info.POLICER_CYCLES, Info.SHAPER_CYCLES)}
                 if values[Info.MAGIC] != INFO_MAGIC:
                     raise NotABoard(f"the magic number is {values[Info.MAGIC]:#018x}, not {INFO_MAGIC:#018x}")
                 try:
-                    self._info = BoardInfo(CoreConfig(**parameters), bool(values[Info.HAS_MACS]))
+                    self._info = BoardInfo(CoreConfig(**parameters), bool(values[Info.HAS_MACS]),
+                                           values[Info.POLICER_CYCLES], values[Info.SHAPER_CYCLES])
                 except ConfigError as error:
                     raise NotABoard(f"the board's parameters are impossible: {error}") from error
             return self._info

@@ -1,11 +1,12 @@
 """All tables of one virtual router: what they should hold, what the board has, and the writes in between."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from secrets import randbits
 from threading import RLock
 from typing import Protocol
 
-from polyrouter.hdl.layouts import ADJACENCY_ECMP, CONTEXT_ROW, PORT_ROW, AdjacencyKind, RouterMode, Table, pack, unpack
+from polyrouter.hdl.layouts import ADJACENCY_ECMP, CONTEXT_ROW, PORT_ROW, AdjacencyKind, Table, pack, unpack
 
 from .adjacency import (
     LOCAL,
@@ -20,6 +21,8 @@ from .adjacency import (
 )
 from .adopt import ImageFault, read_fibs
 from .fib import IPV6_ROOT_ROW, ROOT_ROW, ROOTS, Fence, FibCompiler, FibFull, FibStatistics, FibWrite, statistics
+from .policy import Policy
+from .policy_writer import Context, PolicyWriter, Step, Wait
 from .prefix import Prefix
 from .windows import Window
 
@@ -74,6 +77,8 @@ class RouterTables:
         Its own MAC address on each port that it is on.
     group, guard : iterable of int
         Ports on which it takes broadcast and multicast (by default all its ports), and only frames from its peers.
+    policy : Policy
+        Mode, filter rules, rates, VLANs and quota.
 
     Attributes
     ----------
@@ -83,12 +88,13 @@ class RouterTables:
     """
 
     def __init__(self, driver: TableDriver, router: int, window: Window, macs: Mapping[int, int], *,
-                 group: Iterable[int] | None = None, guard: Iterable[int] = ()) -> None:
+                 group: Iterable[int] | None = None, guard: Iterable[int] = (), policy: Policy | None = None) -> None:
         self.driver = driver
         self.router = router
         self.window = window
         self.out_of_step = False
         self._lock = RLock()
+        self._policy = PolicyWriter(window, policy or Policy())
         self._set_ports(macs, group, guard)
         self._desired: dict[Prefix, Target] = {}
         self._macs: dict[Target, int] = {}              # of next hops
@@ -150,11 +156,28 @@ class RouterTables:
                 self._stale |= {hop for hop in self._adjacencies.next_hops() if hop.port == port}
 
     def set_ports(self, macs: Mapping[int, int], group: Iterable[int] | None = None,
-                  guard: Iterable[int] = ()) -> None:
-        """Change the ports of the router, at once."""
+                  guard: Iterable[int] = (), policy: Policy | None = None) -> None:
+        """Change the ports of the router, and its policy, at once.
+
+        Raises
+        ------
+        PolicyError
+            If its windows have no room for the policy; nothing is changed then.
+        """
         with self._lock:
+            steps = self._policy.change(policy)
+            gone = [port for port in self.macs if port not in macs]
             self._set_ports(macs, group, guard)
-            self._write([*self._port_rows(), self._context_row(enable=True)])
+            self._write(self._port_rows(policy))
+            self._write_policy(steps)
+            self._write([self._context_row(enable=True), *((Table.PORT, self.router, port, 0) for port in gone)])
+
+    def set_capturing(self, capturing: bool) -> None:
+        """Whether the host gets a copy of every frame, besides what the policy says; at once."""
+        with self._lock:
+            if self._policy.capturing != capturing:
+                self._policy.capturing = capturing
+                self._write([self._context_row(enable=True)])
 
     def _set_ports(self, macs: Mapping[int, int], group: Iterable[int] | None, guard: Iterable[int]) -> None:
         self.macs = dict(macs)
@@ -282,6 +305,7 @@ class RouterTables:
             self._blank()
             self._write([self._context_row(enable=False)])
             self._fence()
+            self._write(self._of_router(self._policy.fresh()))
             self._write([*self._port_rows(), *((Table.FIB, self.router, root + half, 0)
                                                for root in (ROOT_ROW, IPV6_ROOT_ROW) for half in range(ROOTS))])
             pending = list(self._pending)
@@ -303,7 +327,8 @@ class RouterTables:
         """
         with self._lock:
             have = unpack(CONTEXT_ROW, self.driver.read_rows([(Table.CONTEXT, self.router, 0)])[0])
-            window = Window(have["fib_base"], have["fib_size"], have["adj_base"], have["adj_size"])
+            window = replace(self.window, fib_base=have["fib_base"], fib_size=have["fib_size"],
+                             adj_base=have["adj_base"], adj_size=have["adj_size"])
             roots = have["ipv4_root"], have["ipv6_root"]
             if not have["enable"] or window != self.window or roots != (ROOT_ROW, IPV6_ROOT_ROW):
                 return False
@@ -319,6 +344,9 @@ class RouterTables:
                 adjacencies.adopt(self._read_adjacencies(installed.values()))
             except ValueError:
                 return False
+            if not self._policy.adopt(have, lambda keys: self.driver.read_rows(
+                    (table, self.router, row) for table, row in keys)):
+                return False
             self._blank()
             self._fibs = fibs
             self._installed = installed
@@ -333,6 +361,7 @@ class RouterTables:
             # Look-ups of before may still be under way to rows that count as free here.
             self._fence()
             self._write([*self._port_rows(), self._context_row(enable=True)])
+            self._write_policy(self._policy.change())
             return True
 
     def synchronize(self) -> bool:
@@ -353,7 +382,8 @@ class RouterTables:
         with self._lock:
             self._write([self._context_row(enable=False)])
             self._fence()
-            self._write([*((Table.PORT, self.router, port, 0) for port in self.macs),
+            self._write([*self._of_router(self._policy.cleared()),
+                         *((Table.PORT, self.router, port, 0) for port in self.macs),
                          (Table.CONTEXT, self.router, 0, 0)])
 
     def _read_adjacencies(self, used: Iterable[int]) -> dict[int, tuple[Content, int, int]]:
@@ -537,17 +567,36 @@ class RouterTables:
 
     # The board
 
-    def _port_rows(self) -> list[tuple[Table, int, int, int]]:
-        return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac})) for port, mac in self.macs.items()]
+    def _port_rows(self, policy: Policy | None = None) -> list[tuple[Table, int, int, int]]:
+        vids = (policy or self._policy.policy).vids
+        return [(Table.PORT, self.router, port, pack(PORT_ROW, {"mac": mac, "vid": vids.get(port, 0)}))
+                for port, mac in self.macs.items()]
 
     def _context_row(self, *, enable: bool) -> tuple[Table, int, int, int]:
         window = self.window
         bits = pack(CONTEXT_ROW, {
-            "enable": int(enable), "mode": RouterMode.ROUTED, "ports": _mask(self.macs), "group": _mask(self.group),
+            **self._policy.context(enable=enable),
+            "enable": int(enable), "ports": _mask(self.macs), "group": _mask(self.group),
             "guard": _mask(self.guard), "fib_base": window.fib_base, "fib_size": window.fib_size,
             "ipv4_root": ROOT_ROW, "ipv6_root": IPV6_ROOT_ROW,
             "adj_base": window.adj_base, "adj_size": window.adj_size, "ecmp_seed": self._ecmp_seed})
         return Table.CONTEXT, self.router, 0, bits
+
+    def _of_router(self, rows: Iterable[tuple[Table, int, int]]) -> list[tuple[Table, int, int, int]]:
+        return [(table, self.router, row, bits) for table, row, bits in rows]
+
+    def _write_policy(self, steps: Iterable[Step]) -> None:
+        rows: list[tuple[Table, int, int, int]] = []
+        for step in steps:
+            if isinstance(step, Wait):
+                self._write(rows)
+                self._fence()
+                rows = []
+            elif isinstance(step, Context):
+                rows.append(self._context_row(enable=True))
+            else:
+                rows += self._of_router([step])
+        self._write(rows)
 
     def _write_fib(self, writes: Iterable[FibWrite | Fence]) -> None:
         rows: list[tuple[Table, int, int, int]] = []

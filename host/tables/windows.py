@@ -1,15 +1,17 @@
 """Who has which part of the tables that all routers of a board share."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from polyrouter.hdl.config import CoreConfig
 
-__all__ = ["LEAST_FIB_WORDS", "Window", "WindowAllocator", "WindowPool", "WindowsFull"]
+__all__ = ["LEAST_FIB_WORDS", "LEAST_MAC_ROWS", "Window", "WindowAllocator", "WindowPool", "WindowsFull"]
 
 #: Rows that a window may have at most, from the width of a FIB result.
 _LARGEST = 1 << 18
 #: A root for each of IPv4 and IPv6.
 LEAST_FIB_WORDS = 2
+#: An address may be in any of so many rows.
+LEAST_MAC_ROWS = 4
 
 
 class WindowsFull(Exception):
@@ -18,12 +20,21 @@ class WindowsFull(Exception):
 
 @dataclass(frozen=True)
 class Window:
-    """A router's part of the FIB pool and of the adjacency table, in words and rows."""
+    """A router's part of each table that all routers share, in words and rows.
+
+    Agents before this one saved only the first four; who has no rows of a table has a base and a size of zero.
+    """
 
     fib_base: int
     fib_size: int
     adj_base: int
     adj_size: int
+    filter_base: int = 0
+    filter_size: int = 0
+    policer_base: int = 0
+    policer_size: int = 0
+    mac_base: int = 0
+    mac_size: int = 0
 
 
 class WindowAllocator:
@@ -35,11 +46,14 @@ class WindowAllocator:
         What is given out, for messages.
     total : int
         Rows of the table.
+    least : int
+        Rows of the smallest window; 0 if a router need not have one.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, least: int = 1) -> None:
         self.what = what
         self.total = total
+        self._least = least
         self._taken: dict[int, tuple[int, int]] = {}        # router -> (base, size)
 
     @property
@@ -58,6 +72,8 @@ class WindowAllocator:
             If the router has one, or the size is out of range.
         """
         self._check(router, size)
+        if not size:
+            return 0
         gaps = self._gaps()
         for base, room in gaps:
             if room >= size:
@@ -77,6 +93,8 @@ class WindowAllocator:
             If part of it is another router's, or outside of the table.
         """
         self._check(router, size)
+        if not size:
+            return
         if not any(start <= base and base + size <= start + room for start, room in self._gaps()):
             raise WindowsFull(f"{self.what} {base} to {base + size - 1} can't be router {router}'s: not all are free")
         self._taken[router] = (base, size)
@@ -88,8 +106,8 @@ class WindowAllocator:
     def _check(self, router: int, size: int) -> None:
         if router in self._taken:
             raise ValueError(f"router {router} has {self.what} already")
-        if not 1 <= size <= _LARGEST:
-            raise ValueError(f"{self.what} of a router must be 1 to {_LARGEST}, not {size}")
+        if not self._least <= size <= _LARGEST:
+            raise ValueError(f"{self.what} of a router must be {self._least} to {_LARGEST}, not {size}")
 
     def _gaps(self) -> list[tuple[int, int]]:
         gaps, position = [], 0
@@ -115,29 +133,32 @@ class WindowPool:
         self.config = config
         self.fib = WindowAllocator("FIB words", config.fib_words)
         self.adjacencies = WindowAllocator("adjacencies", config.adjacencies)
+        self.filters = WindowAllocator("filter rules", config.filter_rules, 0)
+        self.policers = WindowAllocator("policers", config.policers, 0)
+        self.macs = WindowAllocator("MAC rows", config.mac_rows, 0)
 
-    def allocate(self, router: int, fib_words: int | None = None, adjacencies: int | None = None) -> Window:
-        """Give a router its windows; an equal share of each table unless told otherwise.
+    def allocate(self, router: int, fib_words: int | None = None, adjacencies: int | None = None, *,
+                 filter_rules: int | None = None, policers: int | None = None, mac_rows: int = 0) -> Window:
+        """Give a router its windows; an equal share of each table unless told otherwise, but no MAC rows.
 
         Raises
         ------
         WindowsFull
             If there is no room; nothing is taken then.
         """
-        if not 0 <= router < self.config.routers:
-            raise ValueError(f"router must be 0 to {self.config.routers - 1}, not {router}")
-        fib_size = fib_words or min(_LARGEST, self.config.fib_words // self.config.routers)
-        adj_size = adjacencies or min(_LARGEST, self.config.adjacencies // self.config.routers)
+        config = self.config
+        if not 0 <= router < config.routers:
+            raise ValueError(f"router must be 0 to {config.routers - 1}, not {router}")
+        fib_size = fib_words or min(_LARGEST, config.fib_words // config.routers)
+        adj_size = adjacencies or min(_LARGEST, config.adjacencies // config.routers)
         if 0 <= fib_size < LEAST_FIB_WORDS:
             raise WindowsFull(f"router {router} would have {fib_size} FIB words, and needs {LEAST_FIB_WORDS} at least: "
                               "ask for more, or build a core with more FIB words or fewer routers")
-        fib_base = self.fib.allocate(router, fib_size)
-        try:
-            adj_base = self.adjacencies.allocate(router, adj_size)
-        except (WindowsFull, ValueError):
-            self.fib.release(router)
-            raise
-        return Window(fib_base, fib_size, adj_base, adj_size)
+        if mac_rows and (mac_rows < LEAST_MAC_ROWS or mac_rows & mac_rows - 1):
+            raise ValueError(f"MAC rows of a router must be a power of two, at least {LEAST_MAC_ROWS}, not {mac_rows}")
+        sizes = [fib_size, adj_size, config.filter_rules // config.routers if filter_rules is None else filter_rules,
+                 config.policers // config.routers if policers is None else policers, mac_rows]
+        return self._take(router, [(table, None, size) for table, size in zip(self._tables, sizes, strict=True)])
 
     def reserve(self, router: int, window: Window) -> None:
         """Give a router the very windows that it had before.
@@ -147,14 +168,32 @@ class WindowPool:
         WindowsFull
             If they are not all free; nothing is taken then.
         """
-        self.fib.reserve(router, window.fib_base, window.fib_size)
-        try:
-            self.adjacencies.reserve(router, window.adj_base, window.adj_size)
-        except (WindowsFull, ValueError):
-            self.fib.release(router)
-            raise
+        values = astuple(window)
+        self._take(router, list(zip(self._tables, values[0::2], values[1::2], strict=True)))
 
     def release(self, router: int) -> None:
         """Take a router's windows back, if it has any. Look-ups in them must have ended: fence before."""
-        self.fib.release(router)
-        self.adjacencies.release(router)
+        for table in self._tables:
+            table.release(router)
+
+    @property
+    def _tables(self) -> tuple[WindowAllocator, ...]:
+        """In the order of the fields of :class:`Window`."""
+        return self.fib, self.adjacencies, self.filters, self.policers, self.macs
+
+    def _take(self, router: int, wanted: list[tuple[WindowAllocator, int | None, int]]) -> Window:
+        values: list[int] = []
+        taken: list[WindowAllocator] = []
+        try:
+            for table, base, size in wanted:
+                if base is None:
+                    base = table.allocate(router, size)
+                else:
+                    table.reserve(router, base, size)
+                taken.append(table)
+                values += [base, size]
+        except (WindowsFull, ValueError):
+            for table in taken:
+                table.release(router)
+            raise
+        return Window(*values)

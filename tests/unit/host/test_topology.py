@@ -73,7 +73,7 @@ def test_everything_wrong_is_said_at_once():
         "net.yaml:4: topology.defaults.limits.cpus: found 'lots'; expected e.g. 0.5 or 500m",
         "net.yaml:6: topology.nodes.left.ports: found 12; expected less than or equal to 8",
         "net.yaml:7: topology.nodes.right.prots: found an unknown key 'prots'; "
-        "expected one of kind, ports, macs, core",
+        "expected one of kind, ports, macs, core, mac-age",
     ]
 
 
@@ -197,4 +197,10 @@ def test_schema_names_every_key():
     schema = TopologyFile.model_json_schema()
     assert set(schema["properties"]) == {"name", "topology"}
     assert set(schema["$defs"]["Router"]["properties"]) == {
-        "node", "image", "limits", "interfaces", "static", "ospf", "bgp", "frr", "fib_words", "adjacencies"}
+        "node", "image", "limits", "interfaces", "static", "ospf", "bgp", "frr", "fib_words", "adjacencies", "mode",
+        "filters", "filter_rules", "policers", "mac_rows", "rate", "punt-rate", "buffer", "mirror", "multicast"}
+    assert set(schema["$defs"]["FilterEntry"]["properties"]) == {
+        "match", "action", "set", "class", "police", "mirror"}
+    assert set(schema["$defs"]["Match"]["properties"]) == {
+        "port", "vlan", "pcp", "src-mac", "dst-mac", "ethertype", "src", "dst", "protocol", "tos", "src-port",
+        "dst-port"}
