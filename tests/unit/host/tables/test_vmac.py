@@ -25,14 +25,19 @@ class Hardware:
     def write(self, row: int, bits: int) -> None:
         self.tables.write(Table.VMAC, 0, row, bits)
 
-    def lookup(self, key: tuple[int, int, Role]) -> int | None:
+    def lookup(self, key: tuple[int, int, Role] | tuple[int, int, Role, int]) -> int | None:
         return self.tables.vmac(*key)
 
     def rows(self, config: CoreConfig) -> list[int]:
         return [self.tables.read(Table.VMAC, 0, row) for row in range(config.vmac_slots)]
 
 
-KEYS = st.tuples(st.integers(1, 40), st.integers(0, 3), st.sampled_from(Role))
+KEYS = st.tuples(st.integers(1, 40), st.integers(0, 3), st.sampled_from(Role), st.sampled_from((0, 1, 100, 4094)))
+
+
+def mac_of(number: int, role: Role) -> int:
+    """An address; a segment has none."""
+    return 0 if role == Role.SEGMENT else 0x020000000000 | number * 0x9E3779B1
 
 
 @given(st.lists(st.tuples(st.booleans(), KEYS, st.integers(0, 7)), max_size=150), st.randoms(use_true_random=False))
@@ -42,19 +47,19 @@ def test_no_entry_is_ever_missing(steps, source):
     seeds = (source.getrandbits(64), source.getrandbits(64))
     table, hardware = VmacTable(config, seeds), Hardware(config, seeds)
     known: dict[tuple, int] = {}
-    for insert, (number, port, role), router in steps:
-        key, router = (0x020000000000 | number * 0x9E3779B1, port, role), router % 2
+    for insert, (number, port, role, vid), router in steps:
+        key, router = (mac_of(number, role), port, role, vid), router % 2
         others = {other: owner for other, owner in known.items() if other != key}
         if not insert:
             writes = table.remove(*key)
             known.pop(key, None)
         elif key in known and known[key] != router:
             with pytest.raises(VmacTaken):
-                table.insert(*key, router)
+                table.insert(*key[:3], router, vid)
             continue
         else:
             try:
-                writes = table.insert(*key, router)
+                writes = table.insert(*key[:3], router, vid)
             except VmacFull:
                 assert table.lookup(*key) is None
                 assert table.image() == hardware.rows(config)
@@ -115,6 +120,14 @@ def test_seeds_for_too_many_are_refused():
 def test_nonsense_is_refused(mac, port, router, message):
     with pytest.raises(ValueError, match=message):
         VmacTable(CONFIG, SEEDS).insert(mac, port, Role.OWN, router)
+
+
+@pytest.mark.parametrize(("mac", "role", "vid", "message"), [
+    (2, Role.SEGMENT, 0, "a segment has no MAC address"), (2, Role.OWN, 4095, "VLAN id must be 0"),
+])
+def test_nonsense_of_vlans_is_refused(mac, role, vid, message):
+    with pytest.raises(ValueError, match=message):
+        VmacTable(CONFIG, SEEDS).insert(mac, 0, role, 0, vid)
 
 
 def test_assign_is_one_write():
