@@ -34,8 +34,9 @@ class FrameBuffer(wiring.Component):
 
     Frames come one at a time; each is taken whole or dropped whole, which is decided at its first beat. Its copies are
     in their queues at once, while its other beats still come: they must come without gaps. On an idle buffer the first
-    beat leaves 9 cycles after it was accepted. At a sustained load a frame of one copy takes no more than 10 cycles;
-    of ``c`` copies, ``6 * c + 4``.
+    beat is offered at a port 8 cycles after it was accepted, 11 if other work is in the way. At a sustained load a
+    frame of one copy takes 6 cycles, or its beats if they are more and up to 2 cycles between frames; one of more
+    copies takes about 7.5 for each.
 
     Parameters
     ----------

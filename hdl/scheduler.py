@@ -183,18 +183,16 @@ class Scheduler(wiring.Component):
         for k in range(SOURCES):
             m.d.comb += self.copy[k].ready.eq(go[k])
         m.d.comb += next_go.eq(go[_Work.DEQUEUE])
+        # Each row is compared before one is chosen, which is the shorter way.
+        rows = [*(self.copy[k].payload.row for k in range(SOURCES)), next_row, sweep_row, self.table.addr,
+                self.probe.row]
+        again = Signal()
         with m.Switch(turn.grant):
-            for k in range(SOURCES):
+            for k, asked_row in enumerate(rows):
                 with m.Case(k):
-                    m.d.comb += start_row.eq(self.copy[k].payload.row)
-            with m.Case(_Work.DEQUEUE):
-                m.d.comb += start_row.eq(next_row)
-            with m.Case(_Work.SWEEP):
-                m.d.comb += start_row.eq(sweep_row)
-            with m.Case(_Work.SHAPER):
-                m.d.comb += start_row.eq(self.table.addr)
-            with m.Case(_Work.PROBE):
-                m.d.comb += start_row.eq(self.probe.row)
+                    m.d.comb += [start_row.eq(asked_row), again.eq(asked_row == row)]
+        same = Signal()             # this work's row is that of the one before
+        m.d.sync += same.eq(again & execute)
         with m.If(issue):
             m.d.sync += [
                 work.eq(turn.grant),
@@ -230,14 +228,15 @@ class Scheduler(wiring.Component):
             execute.eq((load & ~is_dequeue & ~is_sweep) | fetched),
         ]
 
-        # A row's state: the memories are read when work starts, and written when it ends.
+        # A row's state: the memories are read when work starts, and written when it ends. If the next work has the same
+        # row, it is here already.
         memories = {}
         values, changes, write_en = {}, {}, {}
         for name, shape in (("state", state_layout(config)), ("tokens", TOKENS), ("shaper", SHAPER_ROW),
                             ("counts", PROBE)):
             m.submodules[name] = memories[name] = memory.Memory(shape=shape, depth=queue_rows(config), init=[])
             write = memories[name].write_port()
-            read = memories[name].read_port(transparent_for=(write,))
+            read = memories[name].read_port()
             values[name] = Signal(shape, name=name)
             changes[name] = Signal(shape, name=f"new_{name}")
             write_en[name] = Signal(name=f"write_{name}")
@@ -249,7 +248,9 @@ class Scheduler(wiring.Component):
                 write.en.eq(write_en[name]),
                 changes[name].eq(values[name]),
             ]
-            with m.If(load):
+            with m.If(write_en[name]):
+                m.d.sync += values[name].eq(changes[name])
+            with m.Elif(load & ~same):
                 m.d.sync += values[name].eq(read.data)
         state, tokens, shaper, counts = (values[name] for name in ("state", "tokens", "shaper", "counts"))
         new_state, new_tokens, new_counts = (changes[name] for name in ("state", "tokens", "counts"))
