@@ -44,10 +44,12 @@ class AdjacencyLookup(wiring.Component):
             "o": Out(stream.Signature(META)),
             "table": In(TableSignature(table_addr_bits(config.adjacencies), ADJACENCY_ROW.size)),
         })
+        # An attribute for the sake of proofs.
+        self.rows = TableMemory(config.adjacencies, ADJACENCY_ROW.size)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.rows = rows = TableMemory(self._rows, ADJACENCY_ROW.size)
+        m.submodules.rows = rows = self.rows
         wiring.connect(m, wiring.flipped(self.table), rows.table)
 
         arrival = self.i.payload

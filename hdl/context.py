@@ -49,15 +49,18 @@ class ContextLookup(wiring.Component):
             "o_seed": Out(CONTEXT_ROW["ecmp_seed"].width),
             "table": In(TableSignature(table_addr_bits(config.routers), CONTEXT_ROW.size)),
         })
+        # Attributes for the sake of proofs: the record whose row the memory delivers.
+        self.rows = TableMemory(config.routers, CONTEXT_ROW.size)
+        self.busy = Signal()
+        self.meta = Signal(META)
+        self.exists = Signal()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.rows = rows = TableMemory(self.config.routers, CONTEXT_ROW.size)
+        m.submodules.rows = rows = self.rows
         wiring.connect(m, wiring.flipped(self.table), rows.table)
 
-        meta = Signal(META)
-        busy = Signal()                         # ``meta`` is a record, and the memory delivers its row
-        exists = Signal()
+        meta, busy, exists = self.meta, self.busy, self.exists
         row = Signal(CONTEXT_ROW)
         take, leave = Signal(), Signal()
         m.d.comb += [

@@ -13,6 +13,8 @@ __all__ = ["VmacLookup"]
 
 _WAYS = 2
 _HASHES = 2
+#: The last of a look-up's steps.
+_LAST = 6
 #: Bits of the key that the first of the comparison's two steps takes together.
 _GROUP = 8
 _VID_BITS = VMAC_ROW["vid"].width
@@ -59,6 +61,11 @@ class VmacLookup(wiring.Component):
             "seed0": In(64),
             "seed1": In(64),
         })
+        # Attributes for the sake of proofs: the record under way, what the memories deliver, and what is made of it.
+        self.step = Signal(range(_LAST + 1))
+        self.meta = Signal(META)
+        self.slots = [Signal(VMAC_ROW, name=f"slot_{k}") for k in range(_WAYS * _HASHES)]
+        self.result = Signal(META)
 
     def elaborate(self, platform):
         m = Module()
@@ -66,9 +73,8 @@ class VmacLookup(wiring.Component):
 
         # Steps: 0 idle, 1 to 3 read a role each, whose slots are registered in the step behind (a block RAM's access
         # time leaves no room for more), compared in two further steps, 6 at the latest.
-        idle, last = 0, 6
-        step = Signal(range(last + 1))
-        meta = Signal(META)
+        idle, last = 0, _LAST
+        step, meta = self.step, self.meta
         leave = Signal()
         m.d.comb += [
             leave.eq((step == last) & (~self.o.valid | self.o.ready)),
@@ -100,7 +106,7 @@ class VmacLookup(wiring.Component):
         start = Signal()
         way = self.table.addr[index_bits]
         second_addr = Signal(index_bits + 1)    # one signal for reading and writing: one port of the memory
-        slots = []                              # what each port of each way delivers
+        slots = iter(self.slots)                # what each port of each way delivers
         m.d.comb += [
             reading.eq((step >= 1) & (step <= 3)),
             start.eq(self.table.stb & ~self.table.ack & ~reading),
@@ -126,7 +132,7 @@ class VmacLookup(wiring.Component):
                 write.data.eq(self.table.w_data),
                 write.en.eq(start & self.table.write & (way == k)),
             ]
-            slots += [first.data, second.data]
+            m.d.comb += [next(slots).eq(port.data) for port in (first, second)]
             with m.If(way == k):
                 m.d.comb += self.table.r_data.eq(second.data)
 
@@ -141,7 +147,7 @@ class VmacLookup(wiring.Component):
                 m.d.sync += wanted.eq(_key(meta, Role.SEGMENT))
         hit = Signal()
         router = Signal(_ROUTER_BITS)
-        for k, slot in enumerate(slots):
+        for k, slot in enumerate(self.slots):
             row = Signal(VMAC_ROW, name=f"row_{k}")
             compared = Signal(_COMPARED, name=f"compared_{k}")
             m.d.sync += row.eq(slot)
@@ -163,7 +169,7 @@ class VmacLookup(wiring.Component):
             m.d.sync += [peer.eq(hit & ~meta.injected), peer_router.eq(router)]
 
         # Last step: the SEGMENT entry's outcome joins the others.
-        result = Signal(META)
+        result = self.result
         segment = Signal()
         m.d.comb += [
             segment.eq(hit & ~meta.injected),

@@ -1,0 +1,180 @@
+"""What a frame's look-ups find depends on nothing that belongs to other routers, neither their rows nor their frames.
+
+Each stage is there twice, with tables and inputs that differ at will. A record that both begin at once is watched; of
+the rows that both then read, those that belong to the record's router are the same in both, and the others need not be.
+What comes out has to be the same, to the bit. FIB, filter and MAC table have proofs like this of their own.
+
+Memories are taken out, so this holds for whatever they contain and whenever they are written.
+"""
+
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Value
+from polyrouter.hdl.adjacency import AdjacencyLookup
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.context import ContextLookup
+from polyrouter.hdl.layouts import AdjacencyKind, Role
+from polyrouter.hdl.vmac import VmacLookup
+
+from .runner import cover, prove
+from .test_streams import drive
+
+CONFIG = CoreConfig(routers=3, adjacencies=12)
+
+
+def two(m: Module, stage: type) -> list:
+    """Two of a stage, with whatever records and whatever accesses by the control engine."""
+    both = []
+    for name in ("one", "two"):
+        m.submodules[name] = dut = stage(CONFIG)
+        drive(m, dut.i.valid, dut.i.payload, dut.o.ready, dut.table.stb, dut.table.write, dut.table.addr,
+              dut.table.w_data)
+        both.append(dut)
+    return both
+
+
+def both_take(one, two) -> Value:
+    """Both take the same record in this cycle."""
+    return one.i.valid & one.i.ready & two.i.valid & two.i.ready & (one.i.payload == two.i.payload)
+
+
+def one_takes(one, two) -> Value:
+    return (one.i.valid & one.i.ready) | (two.i.valid & two.i.ready)
+
+
+def same(one, two) -> Value:
+    return Value.cast(one) == Value.cast(two)
+
+
+def context_harness() -> Module:
+    """The row of the record's router is the same in both."""
+    m = Module()
+    one, other = two(m, ContextLookup)
+    reading, given = Signal(), Signal()         # the watched record waits for its row; is in ``o``
+    moves = Cat(dut.busy & (~dut.o.valid | dut.o.ready) for dut in (one, other))
+    with m.If(both_take(one, other)):
+        m.d.sync += reading.eq(1)
+    with m.Elif(one_takes(one, other) | moves.any()):
+        m.d.sync += reading.eq(0)
+    with m.If(moves.any()):
+        m.d.sync += given.eq(reading & moves.all())
+    with m.Elif(one.o.ready | other.o.ready):
+        m.d.sync += given.eq(0)
+    with m.If(reading):
+        m.d.comb += [
+            Assert(one.busy & other.busy), Assert(same(one.meta, other.meta)), Assert(one.exists == other.exists),
+            Assert(~one.exists | (one.meta.router < CONFIG.routers)),
+            Assume(same(one.rows.data, other.rows.data)),
+        ]
+    with m.If(given):
+        m.d.comb += [
+            Assert(one.o.valid & other.o.valid), Assert(same(one.o.payload, other.o.payload)),
+            Assert(one.o_seed == other.o_seed),
+            Cover(one.o.payload.enable & (one.o.payload.router == 2) & one.o.payload.guarded),
+        ]
+    # Each reads the row of its record's router.
+    for dut in (one, other):
+        with m.If(dut.rows.en):
+            m.d.comb += [
+                Assert(dut.rows.addr == dut.i.payload.router), Assert(dut.rows.addr < CONFIG.routers),
+                Assert(dut.i.valid & dut.i.ready),
+            ]
+    return m
+
+
+def adjacency_harness() -> Module:
+    """The rows of the window that came with the record are the same in both."""
+    m = Module()
+    one, other = two(m, AdjacencyLookup)
+    watched, request = Signal(), Signal(one.i.payload.shape())
+    with m.If(both_take(one, other)):
+        m.d.sync += [watched.eq(1), request.eq(one.i.payload)]
+    with m.Elif(one_takes(one, other) | (one.o.valid & one.o.ready) | (other.o.valid & other.o.ready)):
+        m.d.sync += watched.eq(0)
+    was_read = Signal()
+    m.d.sync += was_read.eq(watched & one.rows.en & other.rows.en & (one.rows.addr == other.rows.addr))
+    m.d.comb += Assume(~was_read | same(one.rows.data, other.rows.data))
+    with m.If(watched):
+        m.d.comb += [
+            Assert(one.o.valid == other.o.valid),
+            Assert(~one.o.valid | same(one.o.payload, other.o.payload)),
+            Cover(one.o.valid & (one.o.payload.adj_kind == AdjacencyKind.FORWARD) & was_ecmp(m, one)),
+            Cover(one.o.valid & one.o.payload.adj_fault),
+        ]
+        for dut in (one, other):
+            with m.If(dut.rows.en):
+                m.d.comb += [
+                    Assert(dut.rows.addr >= request.adj_base),
+                    Assert(dut.rows.addr < request.adj_base + request.adj_size),
+                    Assert(dut.rows.addr < CONFIG.adjacencies),
+                ]
+    return m
+
+
+def was_ecmp(m: Module, dut: AdjacencyLookup) -> Value:
+    """A second row was read for the record under way."""
+    reads = Signal(2)
+    with m.If(dut.i.valid & dut.i.ready):
+        m.d.sync += reads.eq(0)
+    with m.Elif(dut.rows.en):
+        m.d.sync += reads.eq(reads + 1)
+    return reads == 2
+
+
+def vmac_harness() -> Module:
+    """Where either of two slots that are read has one of the record's keys, both have it, for the same router."""
+    m = Module()
+    one, other = two(m, VmacLookup)
+    for dut in (one, other):
+        drive(m, dut.seed0, dut.seed1)
+    last = 6
+    watched, given = Signal(), Signal()
+    leaves = Cat((dut.step == last) & (~dut.o.valid | dut.o.ready) for dut in (one, other))
+    with m.If(both_take(one, other)):
+        m.d.sync += watched.eq(1)
+    with m.Elif(one_takes(one, other) | leaves.any()):
+        m.d.sync += watched.eq(0)
+    with m.If(leaves.any()):
+        m.d.sync += given.eq(watched & leaves.all())
+    with m.Elif(one.o.ready | other.o.ready):
+        m.d.sync += given.eq(0)
+
+    # A role's slots are delivered in steps 2 to 4.
+    meta = one.meta
+    vid = meta.tci[:12]
+    for step, role, mac in (2, Role.OWN, meta.dmac), (3, Role.PEER, meta.smac), (4, Role.SEGMENT, Const(0, 48)):
+        for slot, twin in zip(one.slots, other.slots, strict=True):
+            has = [(row.valid & (row.router < CONFIG.routers) & (row.mac == mac) & (row.port == meta.port)
+                    & (row.vid == vid) & (row.role == role)) for row in (slot, twin)]
+            m.d.comb += Assume(~(watched & (one.step == step)) | (
+                (has[0] == has[1]) & (~has[0] | (slot.router == twin.router))))
+    with m.If(watched):
+        m.d.comb += [
+            Assert(one.step == other.step), Assert((one.step != 0) & (one.step <= last)),
+            Assert(same(one.meta, other.meta)),
+            Assert(~(one.step == last) | same(one.result, other.result)),
+        ]
+    with m.If(given):
+        m.d.comb += [
+            Assert(one.o.valid & other.o.valid), Assert(same(one.o.payload, other.o.payload)),
+            Cover(one.o.payload.own & one.o.payload.peer & (one.o.payload.router == 2)),
+            Cover(one.o.payload.group & one.o.payload.segment & ~one.o.payload.peer),
+        ]
+    return m
+
+
+def test_context(tmp_path):
+    prove(context_harness(), tmp_path, depth=3, free_memories=True)
+
+
+def test_adjacency(tmp_path):
+    # A look-up takes at most 8 cycles.
+    prove(adjacency_harness(), tmp_path, depth=10, free_memories=True)
+
+
+def test_vmac(tmp_path):
+    prove(vmac_harness(), tmp_path, depth=8, free_memories=True)
+
+
+def test_watched_records_can_come_out(tmp_path):
+    for name, harness, depth in (("context", context_harness, 6), ("adjacency", adjacency_harness, 12),
+                                 ("vmac", vmac_harness, 10)):
+        cover(harness(), tmp_path / name, depth=depth, free_memories=True)
