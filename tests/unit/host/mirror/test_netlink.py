@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 import pytest
 from polyrouter.host.mirror.netlink import (
@@ -16,13 +16,14 @@ from polyrouter.host.mirror.netlink import (
     decode,
     neighbour_use_request,
 )
+from polyrouter.host.tables.prefix import Prefix
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 
 def ip(text: str) -> int:
-    return int(IPv4Address(text))
+    return int(ip_address(text))
 
 
 NEW = 0x600
@@ -31,22 +32,22 @@ MESSAGES = {
     "plain": (
         "44000000180000065f53036be546000002180000fe0300010000000008000f00fe000000080001001400000008000600"
         "14000000080005000a0000020800040002000000",
-        [Event(True, Route(254, ip("20.0.0.0"), 24, 0, 20, 1, (Hop(2, ip("10.0.0.2")),)), NEW)]),
+        [Event(True, Route(254, Prefix.parse("20.0.0.0/24"), 0, 20, 1, (Hop(2, ip("10.0.0.2")),)), NEW)]),
     # route del 20.0.0.0/24
     "delete": (
         "44000000190000005f53036be646000002180000fe0300010000000008000f00fe000000080001001400000008000600"
         "14000000080005000a0000020800040002000000",
-        [Event(False, Route(254, ip("20.0.0.0"), 24, 0, 20, 1, (Hop(2, ip("10.0.0.2")),)))]),
+        [Event(False, Route(254, Prefix.parse("20.0.0.0/24"), 0, 20, 1, (Hop(2, ip("10.0.0.2")),)))]),
     # route add 20.0.1.0/24 nexthop via 10.0.0.2 nexthop via 10.0.0.3 dev eth0
     "multipath": (
         "50000000180000065f53036be746000002180000fe0300010000000008000f00fe000000080001001400010024000900"
         "1000000002000000080005000a0000021000000002000000080005000a000003",
-        [Event(True, Route(254, ip("20.0.1.0"), 24, 0, 0, 1,
+        [Event(True, Route(254, Prefix.parse("20.0.1.0/24"), 0, 0, 1,
             (Hop(2, ip("10.0.0.2")), Hop(2, ip("10.0.0.3")))), NEW)]),
     # route add blackhole 20.0.2.0/24
     "blackhole": (
         "2c000000180000065f53036be846000002180000fe0300060000000008000f00fe0000000800010014000200",
-        [Event(True, Route(254, ip("20.0.2.0"), 24, 0, 0, 6, ()), NEW)]),
+        [Event(True, Route(254, Prefix.parse("20.0.2.0/24"), 0, 0, 6, ()), NEW)]),
     # nexthop add id 7 via 10.0.0.7 dev eth0
     "next hop": (
         "30000000680005065f53036be946000002fd00000000000008000100070000000800050002000000080006000a000007",
@@ -59,12 +60,12 @@ MESSAGES = {
     "next hop group": (
         "44000000680005065f53036bec4600000000000000000000080001004600000006000300000000001400020007000000"
         "00000000090000000000000008000e0000000080",
-        [Event(True, NextHopObject(70, None, (7, 9)), 0x605)]),
+        [Event(True, NextHopObject(70, None, ((7, 1), (9, 1))), 0x605)]),
     # route add 20.0.3.0/24 nhid 70
     "route by object": (
         "58000000180000065f53036bed46000002180000fe0300010000000008000f00fe000000080001001400030008001e00"
         "46000000240009001000000002000000080005000a0000071000000002000000080005000a000009",
-        [Event(True, Route(254, ip("20.0.3.0"), 24, 0, 0, 1,
+        [Event(True, Route(254, Prefix.parse("20.0.3.0/24"), 0, 0, 1,
             (Hop(2, ip("10.0.0.7")), Hop(2, ip("10.0.0.9"))), 70), NEW)]),
     # neigh add 10.0.0.2 lladdr 02:00:00:00:00:99 dev eth0
     "neighbour": (
@@ -79,10 +80,10 @@ MESSAGES = {
         [Event(True, Neighbour(2, ip("10.0.0.2"), 0x20, None)),
          Event(False, Neighbour(2, ip("10.0.0.2"), 0x20, None))]),
     # route add 20.0.4.0/24 via inet6 fe80::1 dev eth0
-    "foreign gateway": (
+    "gateway of the other family": (
         "4c000000180000065f53036bf046000002180000fe0300010000000008000f00fe000000080001001400040016001200"
         "0a00fe80000000000000000000000000000100000800040002000000",
-        [Event(True, Route(254, ip("20.0.4.0"), 24, 0, 0, 1, (Hop(2, None, 0, True),)), NEW)]),
+        [Event(True, Route(254, Prefix.parse("20.0.4.0/24"), 0, 0, 1, (Hop(2, ip("fe80::1"), 0, False, True),)), NEW)]),
     # addr add 10.9.0.1/30 dev eth0: the address, and three routes
     "address": (
         "50000000140000005f53036bf1460000021e800002000000080001000a090001080002000a0900010900030065746830"
@@ -92,19 +93,19 @@ MESSAGES = {
         "08000400020000003c00000018000006000000000000000002200000ff02fd030000000008000f00ff00000008000100"
         "0a090003080007000a0900010800040002000000",
         [Event(True, Address(2, ip("10.9.0.1"), 30)),
-         Event(True, Route(255, ip("10.9.0.1"), 32, 0, 0, 2, (Hop(2, None),)), NEW),
-         Event(True, Route(254, ip("10.9.0.0"), 30, 0, 0, 1, (Hop(2, None),)), NEW),
-         Event(True, Route(255, ip("10.9.0.3"), 32, 0, 0, 3, (Hop(2, None),)), NEW)]),
+         Event(True, Route(255, Prefix.parse("10.9.0.1/32"), 0, 0, 2, (Hop(2, None),)), NEW),
+         Event(True, Route(254, Prefix.parse("10.9.0.0/30"), 0, 0, 1, (Hop(2, None),)), NEW),
+         Event(True, Route(255, Prefix.parse("10.9.0.3/32"), 0, 0, 3, (Hop(2, None),)), NEW)]),
     # route add 20.0.5.0/24 via 10.0.0.2 table 1000
     "another table": (
         "3c000000180000065f53036bf346000002180000fc0300010000000008000f00e8030000080001001400050008000500"
         "0a0000020800040002000000",
-        [Event(True, Route(1000, ip("20.0.5.0"), 24, 0, 0, 1, (Hop(2, ip("10.0.0.2")),)), NEW)]),
+        [Event(True, Route(1000, Prefix.parse("20.0.5.0/24"), 0, 0, 1, (Hop(2, ip("10.0.0.2")),)), NEW)]),
     # route add 20.0.6.0/24 via 10.0.0.2 tos 0x10
     "tos": (
         "3c000000180000065f53036bf546000002180010fe0300010000000008000f00fe000000080001001400060008000500"
         "0a0000020800040002000000",
-        [Event(True, Route(254, ip("20.0.6.0"), 24, 16, 0, 1, (Hop(2, ip("10.0.0.2")),)), NEW)]),
+        [Event(True, Route(254, Prefix.parse("20.0.6.0/24"), 16, 0, 1, (Hop(2, ip("10.0.0.2")),)), NEW)]),
 }
 
 
@@ -137,9 +138,9 @@ def test_attributes_that_lie_about_their_length():
 
 
 def test_other_families_and_kinds_are_left_out():
-    ipv6 = rtmsg()
-    ipv6["header"]["type"], ipv6["family"], ipv6["dst_len"] = 24, socket.AF_INET6, 64
-    ipv6.encode()
+    mpls = rtmsg()
+    mpls["header"]["type"], mpls["family"], mpls["dst_len"] = 24, 28, 20
+    mpls.encode()
     bridge = ndmsg()
     bridge["header"]["type"], bridge["family"], bridge["ifindex"] = 28, socket.AF_BRIDGE, 2
     bridge["attrs"] = [["NDA_LLADDR", "02:00:00:00:00:01"]]
@@ -150,7 +151,7 @@ def test_other_families_and_kinds_are_left_out():
     proxy.encode()
     done = struct.pack("=IHHIIi", 20, 3, 2, 0, 0, 0)
     rule = struct.pack("=IHHII12x", 28, 32, 0, 0, 0)
-    assert list(decode(bytes(ipv6.data) + bytes(bridge.data) + bytes(proxy.data) + done + rule)) == []
+    assert list(decode(bytes(mpls.data) + bytes(bridge.data) + bytes(proxy.data) + done + rule)) == []
 
 
 def test_link():
@@ -169,3 +170,9 @@ def test_request_to_use_a_neighbour():
     family, ifindex, state, neighbour_flags = struct.unpack_from("=B3xiHB", request, 16)
     assert (family, ifindex, state, neighbour_flags) == (2, 3, 0, 1)
     assert request[28:] == bytes.fromhex("080001000a000001")
+
+
+def test_request_to_use_an_ipv6_neighbour():
+    request = neighbour_use_request(3, ip("fe80::9"), True)
+    assert struct.unpack_from("=B3xiHB", request, 16) == (10, 3, 0, 1)
+    assert request[28:] == bytes.fromhex("14000100fe800000000000000000000000000009")
