@@ -6,6 +6,8 @@ Events go in; which prefixes and which neighbours may have changed comes out.
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 
+from ..tables.adjacency import Target, next_hop
+from ..tables.prefix import Prefix
 from .netlink import (
     NLM_F_APPEND,
     NLM_F_REPLACE,
@@ -18,10 +20,10 @@ from .netlink import (
     Route,
 )
 
-__all__ = ["KernelState", "Prefix"]
+__all__ = ["KernelState"]
 
-#: Address and length.
-Prefix = tuple[int, int]
+#: Interface, address, and whether it is IPv6.
+_Key = tuple[int, int, bool]
 
 TABLE_MAIN, TABLE_LOCAL = 254, 255
 
@@ -47,13 +49,13 @@ class KernelState:
         Routes of the tables 254 and 255 by prefix; where there are several for a prefix, in the order in which the
         kernel considers them.
     neighbours : dict
-        ARP entries by interface and address.
+        ARP and NDP entries by interface, address and whether that is IPv6.
     next_hops : dict
         Next-hop objects by id.
     prefixes : set of Prefix
         Prefixes whose route may have changed; the caller removes what it has dealt with.
-    touched : set of (int, int)
-        Ports and addresses of neighbours that may have changed, likewise.
+    touched : set of Target
+        Next hops whose neighbour may have changed, likewise.
     outdated : bool
         Something happened upon which the kernel removes or changes routes without telling; they must be dumped again.
     """
@@ -64,16 +66,17 @@ class KernelState:
         self.addresses: set[Address] = set()
         self.main: dict[Prefix, tuple[Route, ...]] = {}
         self.local: dict[Prefix, tuple[Route, ...]] = {}
-        self.neighbours: dict[tuple[int, int], Neighbour] = {}
+        self.neighbours: dict[_Key, Neighbour] = {}
         self.next_hops: dict[int, NextHopObject] = {}
         self.prefixes: set[Prefix] = set()
-        self.touched: set[tuple[int, int]] = set()
+        self.touched: set[Target] = set()
         self.outdated = False
         self._port_of_index: dict[int, int] = {}
         self._index_of_port: dict[int, int] = {}
-        self._neighbour_addresses: list[int] = []       # sorted; an address may be there for several interfaces
-        self._short_local: dict[Prefix, None] = {}      # prefixes of the local table shorter than 32 bits
-        self._watchers: dict[tuple[str, int, int], set[Prefix]] = {}
+        # Sorted; an address may be there for several interfaces.
+        self._neighbour_addresses: list[tuple[bool, int]] = []
+        self._short_local: dict[Prefix, None] = {}      # prefixes of the local table that have more than one address
+        self._watchers: dict[int, set[Prefix]] = {}     # by next-hop object
 
     # What is asked of it
 
@@ -90,9 +93,16 @@ class KernelState:
         link = self.links.get(self._index_of_port.get(port, 0))
         return link.mtu if link else 1500
 
-    def neighbour_mac(self, ifindex: int, address: int) -> int | None:
+    def neighbour(self, hop: Target) -> Neighbour | None:
+        """The neighbour that is a next hop."""
+        ifindex = self._index_of_port.get(hop.port)
+        if ifindex is None or hop.address is None:
+            return None
+        return self.neighbours.get((ifindex, hop.address, hop.ipv6))
+
+    def neighbour_mac(self, ifindex: int, address: int, ipv6: bool = False) -> int | None:
         """MAC address of a neighbour, None unless it may be used."""
-        neighbour = self.neighbours.get((ifindex, address))
+        neighbour = self.neighbours.get((ifindex, address, ipv6))
         if neighbour is None or not neighbour.state & _NUD_VALID or not neighbour.mac or neighbour.mac >> 40 & 1:
             return None
         return neighbour.mac
@@ -104,7 +114,7 @@ class KernelState:
         """
         if not route.next_hop_id:
             return route.hops, False
-        self._watch(("object", route.next_hop_id, 0), watcher)
+        self._watch(route.next_hop_id, watcher)
         found = self.next_hops.get(route.next_hop_id)
         if found is None:
             return route.hops, False
@@ -113,37 +123,33 @@ class KernelState:
         if found.hop is not None:
             return (found.hop,), False
         hops = []
-        for member in found.group:
-            self._watch(("object", member, 0), watcher)
+        for member, weight in found.group:
+            self._watch(member, watcher)
             single = self.next_hops.get(member)
             if single is not None and single.blackhole:
                 return (), True
             if single is not None and single.hop is not None:
-                hops.append(single.hop)
+                hops.append(single.hop._replace(weight=weight))
         return tuple(hops), False
 
-    def watch_neighbour(self, ifindex: int, address: int, watcher: Prefix) -> None:
-        """Put ``watcher`` into ``prefixes`` when a neighbour becomes usable, or is no longer."""
-        self._watch(("neighbour", ifindex, address), watcher)
-
-    def neighbours_at(self, address: int) -> list[Neighbour]:
+    def neighbours_at(self, address: int, ipv6: bool) -> list[Neighbour]:
         """Entries for an address on any port."""
         return [neighbour for ifindex in self._port_of_index
-                if (neighbour := self.neighbours.get((ifindex, address))) is not None]
+                if (neighbour := self.neighbours.get((ifindex, address, ipv6))) is not None]
 
     def hidden_by_local(self, prefix: Prefix) -> bool:
         """Whether a shorter prefix of the local table, which the kernel asks first, has all of this prefix."""
-        return any(length < prefix[1] and (prefix[0] ^ address) >> 32 - length == 0
-                   for address, length in self._short_local)
+        return any(short.length < prefix.length and short.covers(prefix) for short in self._short_local)
 
     def all_prefixes(self) -> set[Prefix]:
         """All prefixes for which there may be something to do."""
-        hosts = {(address, 32) for ifindex, address in self.neighbours if ifindex in self._port_of_index}
+        hosts = {Prefix.host(address, ipv6) for ifindex, address, ipv6 in self.neighbours
+                 if ifindex in self._port_of_index}
         return {*self.main, *self.local, *hosts}
 
     def route_count(self) -> int:
-        """Routes in the main table."""
-        return sum(map(len, self.main.values()))
+        """Routes in the main table, without those for link-local addresses, which are never forwarded."""
+        return sum(len(aliases) for prefix, aliases in self.main.items() if not prefix.is_link_local)
 
     # What happens to it
 
@@ -169,10 +175,12 @@ class KernelState:
         """Take a complete dump of routes in; only what differs is marked."""
         fresh: dict[int, dict[Prefix, tuple[Route, ...]]] = {TABLE_MAIN: {}, TABLE_LOCAL: {}}
         for route in routes:
-            table = fresh.get(route.table)
-            if table is not None:
-                prefix = (route.prefix, route.length)
-                table[prefix] = (*table.get(prefix, ()), route)
+            if route.table in fresh:
+                table = fresh[route.table]
+                table[route.prefix] = (*table.get(route.prefix, ()), route)
+        for table in fresh.values():
+            table |= {prefix: tuple(sorted(aliases, key=_rank)) for prefix, aliases in table.items()
+                      if prefix.ipv6 and len(aliases) > 1}
         for known, dumped in ((self.main, fresh[TABLE_MAIN]), (self.local, fresh[TABLE_LOCAL])):
             for prefix in known.keys() | dumped.keys():
                 aliases = dumped.get(prefix, ())
@@ -190,7 +198,7 @@ class KernelState:
 
     def replace_neighbours(self, neighbours: Iterable[Neighbour]) -> None:
         """Take a complete dump of neighbours in."""
-        fresh = {(neighbour.ifindex, neighbour.address): neighbour for neighbour in neighbours}
+        fresh = {_key(neighbour): neighbour for neighbour in neighbours}
         for gone in [neighbour for key, neighbour in self.neighbours.items() if key not in fresh]:
             self._apply_neighbour(gone, False)
         for neighbour in fresh.values():
@@ -215,9 +223,11 @@ class KernelState:
             table = self.local
         else:
             return
-        prefix = (route.prefix, route.length)
+        prefix = route.prefix
         present = table.get(prefix, ())
-        if not new:
+        if prefix.ipv6:
+            aliases = self._ipv6_aliases(present, route, new, flags)
+        elif not new:
             if route not in present:
                 # Hops can have got other flags since; what tells routes apart is the rest.
                 wanted = _identity(route)
@@ -238,41 +248,65 @@ class KernelState:
         else:
             table.pop(prefix, None)
         self.prefixes.add(prefix)
-        address, length = prefix
-        if length == 32:
+        if prefix.is_host:
             return
         if table is self.local:
             if aliases:
                 self._short_local[prefix] = None
             else:
                 self._short_local.pop(prefix, None)
-            self.prefixes |= self.all_prefixes()
+            self.prefixes |= {other for other in self.all_prefixes() if prefix.covers(other)}
         # The host route of a neighbour is only right while the subnet of its interface has the longest prefix for it.
         known = self._neighbour_addresses
-        position = bisect_left(known, address)
-        last = address | (1 << 32 - length) - 1
+        position = bisect_left(known, (prefix.ipv6, prefix.address))
+        last = (prefix.ipv6, prefix.last)
         while position < len(known) and known[position] <= last:
-            self.prefixes.add((known[position], 32))
+            self.prefixes.add(Prefix.host(known[position][1], prefix.ipv6))
             position += 1
 
+    def _ipv6_aliases(self, present: tuple[Route, ...], route: Route, new: bool, flags: int) -> tuple[Route, ...]:
+        """Routes of an IPv6 prefix after a message.
+
+        Several next hops are routes of their own there, of equal priority and called siblings. A message of a new one
+        has all its siblings as next hops; one of a withdrawn sibling has it alone.
+        """
+        equal = [other for other in present if _rank(other) == _rank(route)]
+        if not new:
+            gone = _ways(route)
+            for other in equal:
+                # The hops of a next-hop object are not the route's own, and may have changed.
+                if _kind(other) == _kind(route) and (route.next_hop_id or gone <= _ways(other)):
+                    left = () if route.next_hop_id else tuple(hop for hop in other.hops if _way(hop) not in gone)
+                    return tuple(alias._replace(hops=left) if alias is other else alias for alias in present
+                                 if alias is not other or left)
+            self.outdated |= bool(present)      # not what was thought to be there
+            return present
+        if flags & NLM_F_REPLACE and equal:
+            self.outdated |= len(equal) > 1     # the message does not tell which one it was
+            return tuple(route if other is equal[0] else other for other in present)
+        others = [other for other in present if not (
+            _rank(other) == _rank(route) and _kind(other) == _kind(route) and _ways(other) <= _ways(route))]
+        # Behind those of equal rank, as the kernel does.
+        return tuple(sorted([*others, route], key=_rank))
+
     def _apply_neighbour(self, neighbour: Neighbour, new: bool) -> None:
-        key = (neighbour.ifindex, neighbour.address)
+        key = _key(neighbour)
         before = self.neighbour_mac(*key)
+        place = (neighbour.ipv6, neighbour.address)
         if new:
             if key not in self.neighbours:
-                insort(self._neighbour_addresses, neighbour.address)
+                insort(self._neighbour_addresses, place)
             self.neighbours[key] = neighbour
         elif self.neighbours.pop(key, None) is not None:
-            del self._neighbour_addresses[bisect_left(self._neighbour_addresses, neighbour.address)]
+            del self._neighbour_addresses[bisect_left(self._neighbour_addresses, place)]
         after = self.neighbour_mac(*key)
         if before == after:
             return
         port = self._port_of_index.get(neighbour.ifindex)
         if port is not None:
-            self.touched.add((port, neighbour.address))
+            self.touched.add(next_hop(port, neighbour.address, neighbour.ipv6))
         if (before is None) != (after is None):
-            self.prefixes.add((neighbour.address, 32))
-            self._notify(("neighbour", *key))
+            self.prefixes.add(Prefix.host(neighbour.address, neighbour.ipv6))
 
     def _apply_next_hop(self, item: NextHopObject, new: bool) -> None:
         if new:
@@ -282,10 +316,11 @@ class KernelState:
         else:
             if self.next_hops.pop(item.id, None) is None:
                 return
-            watchers = self._watchers.get(("object", item.id, 0), ())
+            watchers = self._watchers.get(item.id, ())
             if any(route.next_hop_id == item.id for prefix in watchers for route in self.main.get(prefix, ())):
                 self.outdated = True    # its routes went along, without a message
-        self._notify(("object", item.id, 0))
+        # Whoever is still interested watches again when it looks the next time.
+        self.prefixes |= self._watchers.pop(item.id, set())
 
     def _apply_link(self, link: Link, new: bool) -> None:
         before = self.links.get(link.ifindex)
@@ -302,17 +337,39 @@ class KernelState:
         self._index_of_port = {number: ifindex for ifindex, number in self._port_of_index.items()}
         if port != self._port_of_index.get(link.ifindex):
             self.prefixes |= self.all_prefixes()
-            self.touched |= {(number, address) for number in (port, self._port_of_index.get(link.ifindex))
-                             if number is not None for ifindex, address in self.neighbours if ifindex == link.ifindex}
+            self._touch(link.ifindex, {port, self._port_of_index.get(link.ifindex)} - {None})
         elif port is not None and (before is None or after is None or before.mtu != after.mtu):
-            self.touched |= {(port, address) for ifindex, address in self.neighbours if ifindex == link.ifindex}
+            self._touch(link.ifindex, {port})
 
-    def _watch(self, what: tuple[str, int, int], watcher: Prefix) -> None:
-        self._watchers.setdefault(what, set()).add(watcher)
+    def _touch(self, ifindex: int, ports: set[int | None]) -> None:
+        self.touched |= {next_hop(port, address, ipv6) for port in ports if port is not None
+                         for index, address, ipv6 in self.neighbours if index == ifindex}
 
-    def _notify(self, what: tuple[str, int, int]) -> None:
-        # Whoever is still interested watches again when it looks the next time.
-        self.prefixes |= self._watchers.pop(what, set())
+    def _watch(self, number: int, watcher: Prefix) -> None:
+        self._watchers.setdefault(number, set()).add(watcher)
+
+
+def _key(neighbour: Neighbour) -> _Key:
+    return neighbour.ifindex, neighbour.address, neighbour.ipv6
+
+
+def _rank(route: Route) -> tuple[int, int]:
+    """Order of the IPv6 routes for a prefix: priority, then router preference (RFC 4191, 3.1)."""
+    return route.priority, route.preference
+
+
+def _kind(route: Route) -> tuple[int, int, bool, bool]:
+    """What siblings among IPv6 routes have in common; only those by a gateway have any."""
+    return (route.type, route.next_hop_id, route.of_source, any(hop.gateway is None for hop in route.hops))
+
+
+def _way(hop: Hop) -> tuple[int, int | None, bool]:
+    return hop.ifindex, hop.gateway, hop.foreign
+
+
+def _ways(route: Route) -> set[tuple[int, int | None, bool]]:
+    """Next hops without what changes or is not told: flags and weights."""
+    return {_way(hop) for hop in route.hops}
 
 
 def _identity(route: Route) -> Route:

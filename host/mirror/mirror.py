@@ -132,10 +132,11 @@ class RouteMirror:
         """Bring up to ``limit`` prefixes into the tables, with one commit."""
         state, tables = self.state, self.tables
         touched, state.touched = state.touched, set()
-        for port, address in touched:
-            ifindex = state.ifindex(port)
-            mac = None if ifindex is None else state.neighbour_mac(ifindex, address)
-            tables.set_neighbour(port, address, mac)
+        for hop in touched:
+            ifindex = state.ifindex(hop.port)
+            assert hop.address is not None
+            mac = None if ifindex is None else state.neighbour_mac(ifindex, hop.address, hop.ipv6)
+            tables.set_neighbour(hop.port, hop.address, mac, hop.ipv6)
         for port in set(state.port_of_name.values()):
             tables.set_mtu(port, state.mtu(port))
         for _ in range(min(limit, len(state.prefixes))):
@@ -207,16 +208,13 @@ class RouteMirror:
         for target in targets[:_REFRESH_AT_ONCE]:
             ifindex = self.state.ifindex(target.port)
             if ifindex is not None and target.address is not None:
-                self.socket.use_neighbour(ifindex, target.address)
+                self.socket.use_neighbour(ifindex, target.address, target.ipv6)
 
     def _refresh(self) -> None:
         """Resolve next hops that are not known, and check those that the kernel has not heard of for a while."""
         due = []
-        for target in self.tables.targets():
-            if target.address is None:
-                continue
-            ifindex = self.state.ifindex(target.port)
-            neighbour = None if ifindex is None else self.state.neighbours.get((ifindex, target.address))
+        for target in self.tables.next_hops():
+            neighbour = self.state.neighbour(target)
             if neighbour is None or neighbour.state & NUD_STALE or not neighbour.mac:
                 due.append(target)
         self._resolve(due)

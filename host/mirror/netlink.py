@@ -10,8 +10,9 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
 from ..netns import in_namespace
+from ..tables.prefix import Prefix, format_address
 
 __all__ = ["Address", "Event", "Hop", "Link", "MirrorSocket", "Neighbour", "NextHopObject", "Overflow", "Route",
            "decode", "neighbour_use_request"]
@@ -36,8 +38,9 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 _NLMSG_ERROR, _NLMSG_DONE, _NLMSG_OVERRUN = 2, 3, 4
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-#: RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, NEXTHOP.
-_GROUPS = (1, 3, 5, 7, 32)
+#: RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, NEXTHOP.
+_GROUPS = (1, 3, 5, 7, 9, 11, 32)
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 #: Room for some 100,000 route events; the kernel doubles it. The default loses a burst after some 650.
 _RECEIVE_BUFFER = 32 << 20
 _RECEIVE_SIZE = 1 << 17
@@ -54,10 +57,13 @@ _RTNEXTHOP = struct.Struct("=HBBi")                 # rtnexthop
 _GROUP_MEMBER = struct.Struct("=IBBH")              # nexthop_grp
 _U32 = struct.Struct("=I")
 _IP = struct.Struct("!I")
+_IPV6 = struct.Struct("!QQ")
 
 _NLA_TYPE_MASK = 0x3FFF
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH = 1, 4, 5, 6, 9
-_RTA_TABLE, _RTA_VIA, _RTA_ENCAP, _RTA_NH_ID = 15, 18, 22, 30
+_RTA_TABLE, _RTA_VIA, _RTA_PREF, _RTA_ENCAP, _RTA_NH_ID = 15, 18, 20, 22, 30
+#: Rank of a router preference (RFC 4191, 2.1) from its two bits: high, medium and low; the reserved one is medium.
+_PREFERENCES = {1: -1, 0: 0, 3: 1}
 _NHA_ID, _NHA_GROUP, _NHA_BLACKHOLE, _NHA_OIF, _NHA_GATEWAY, _NHA_ENCAP = 1, 2, 4, 5, 6, 8
 _NDA_DST, _NDA_LLADDR = 1, 2
 
@@ -72,20 +78,23 @@ class Hop(NamedTuple):
     ifindex: int
     gateway: int | None         # None: on the link
     flags: int = 0              # RTNH_F_*
-    foreign: bool = False       # a gateway that is not IPv4, or an encapsulation
+    foreign: bool = False       # an encapsulation, or a gateway that is no IP address
+    ipv6: bool = False          # the gateway is IPv6; IPv4 routes can have such gateways, too
+    weight: int = 1             # share of the flows, if there are several
 
 
 class Route(NamedTuple):
     """A route. Two are the same if all fields are equal."""
 
     table: int
-    prefix: int
-    length: int
+    prefix: Prefix
     tos: int
     priority: int
     type: int                   # RTN_*
     hops: tuple[Hop, ...]
     next_hop_id: int = 0        # next-hop object; zero if ``hops`` are the route's own
+    preference: int = 0         # rank by router preference among IPv6 routes of equal priority: the least first
+    of_source: bool = False     # IPv6: for packets of some sources only
 
 
 class NextHopObject(NamedTuple):
@@ -93,17 +102,18 @@ class NextHopObject(NamedTuple):
 
     id: int
     hop: Hop | None             # None for groups and blackholes
-    group: tuple[int, ...] = ()
+    group: tuple[tuple[int, int], ...] = ()     # id and weight
     blackhole: bool = False
 
 
 class Neighbour(NamedTuple):
-    """An entry of the ARP table."""
+    """An entry of the ARP or the NDP table."""
 
     ifindex: int
     address: int
     state: int                  # NUD_*
     mac: int | None
+    ipv6: bool = False
 
 
 class Link(NamedTuple):
@@ -117,11 +127,12 @@ class Link(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An IPv4 address of an interface."""
+    """An address of an interface."""
 
     ifindex: int
     address: int
     length: int
+    ipv6: bool = False
 
 
 class Event(NamedTuple):
@@ -182,12 +193,14 @@ def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, 
 
 
 def _decode_route(data: bytes, start: int, length: int) -> Route | None:
-    (_, _, _, _, _, family, prefix_length, _, tos, table, _, _, kind, flags) = _ROUTE_HEAD.unpack_from(data, start)
-    if family != socket.AF_INET or flags & _RTM_F_CLONED:
+    (_, _, _, _, _, family, prefix_length, source_length, tos, table, _, _, kind, flags) = _ROUTE_HEAD.unpack_from(
+        data, start)
+    if family not in _FAMILIES or flags & _RTM_F_CLONED:
         return None
-    prefix = priority = ifindex = next_hop_id = 0
+    ipv6 = family == socket.AF_INET6
+    prefix = priority = ifindex = next_hop_id = preference = 0
     gateway: int | None = None
-    foreign = False
+    gateway_ipv6 = foreign = False
     hops: tuple[Hop, ...] | None = None
     # Written out instead of by _attributes(): this loop is what a burst of routes spends its time in.
     offset, end = start + 28, start + length
@@ -196,86 +209,114 @@ def _decode_route(data: bytes, start: int, length: int) -> Route | None:
         if size < 4 or offset + size > end:
             break
         if attribute == _RTA_DST:
-            prefix, = _IP.unpack_from(data, offset + 4)
+            prefix = _ip(data, offset + 4, ipv6)
         elif attribute == _RTA_TABLE:
             table, = _U32.unpack_from(data, offset + 4)
         elif attribute == _RTA_OIF:
             ifindex, = _U32.unpack_from(data, offset + 4)
         elif attribute == _RTA_GATEWAY:
-            gateway, = _IP.unpack_from(data, offset + 4)
+            gateway, gateway_ipv6 = _ip(data, offset + 4, ipv6), ipv6
         elif attribute == _RTA_PRIORITY:
             priority, = _U32.unpack_from(data, offset + 4)
         else:
             attribute &= _NLA_TYPE_MASK
             if attribute == _RTA_MULTIPATH:
-                hops = tuple(_multipath(data, offset + 4, offset + size))
+                hops = tuple(_multipath(data, offset + 4, offset + size, ipv6))
             elif attribute == _RTA_NH_ID:
                 next_hop_id, = _U32.unpack_from(data, offset + 4)
-            elif attribute in (_RTA_VIA, _RTA_ENCAP):
+            elif attribute == _RTA_PREF:
+                preference = _PREFERENCES.get(data[offset + 4] & 3, 0) if size > 4 else 0
+            elif attribute == _RTA_VIA:
+                gateway = _via(data, offset + 4, offset + size)
+                gateway_ipv6, foreign = gateway is not None, foreign or gateway is None
+            elif attribute == _RTA_ENCAP:
                 foreign = True
         offset += size + 3 & ~3
     if hops is None:
-        hops = (Hop(ifindex, gateway, flags & 0xFF, foreign),) if ifindex else ()
-    return Route(table, prefix, prefix_length, tos, priority, kind, hops, next_hop_id)
+        hops = (Hop(ifindex, gateway, flags & 0xFF, foreign, gateway_ipv6),) if ifindex else ()
+    elif ipv6:
+        # Which of the routes that make up a set of next hops the kernel tells of first does not matter.
+        hops = tuple(sorted(hops, key=lambda hop: (hop.ifindex, hop.gateway or 0)))
+    return Route(table, Prefix(ipv6, prefix, prefix_length), tos, priority, kind, hops, next_hop_id, preference,
+                 source_length > 0)
 
 
-def _multipath(data: bytes, offset: int, end: int) -> Iterator[Hop]:
+def _ip(data: bytes, offset: int, ipv6: bool) -> int:
+    if offset + (16 if ipv6 else 4) > len(data):
+        return 0                                    # the length of the attribute was a lie
+    if ipv6:
+        high, low = _IPV6.unpack_from(data, offset)
+        return int(high) << 64 | int(low)
+    return int(_IP.unpack_from(data, offset)[0])
+
+
+def _via(data: bytes, first: int, end: int) -> int | None:
+    """The IPv6 address of an RTA_VIA (struct rtvia); None if it is anything else."""
+    if end - first != 2 + _IPV6.size or int.from_bytes(data[first:first + 2], sys.byteorder) != socket.AF_INET6:
+        return None
+    return _ip(data, first + 2, True)
+
+
+def _multipath(data: bytes, offset: int, end: int, ipv6: bool) -> Iterator[Hop]:
     while offset + _RTNEXTHOP.size <= end:
-        length, flags, _, ifindex = _RTNEXTHOP.unpack_from(data, offset)
+        length, flags, weight, ifindex = _RTNEXTHOP.unpack_from(data, offset)
         if length < _RTNEXTHOP.size:
             return
-        gateway, foreign = None, False
-        for kind, first, _ in _attributes(data, offset + _RTNEXTHOP.size, min(end, offset + length)):
+        gateway: int | None = None
+        gateway_ipv6 = foreign = False
+        for kind, first, last in _attributes(data, offset + _RTNEXTHOP.size, min(end, offset + length)):
             if kind == _RTA_GATEWAY:
-                gateway, = _IP.unpack_from(data, first)
-            elif kind in (_RTA_VIA, _RTA_ENCAP):
+                gateway, gateway_ipv6 = _ip(data, first, ipv6), ipv6
+            elif kind == _RTA_VIA:
+                gateway = _via(data, first, last)
+                gateway_ipv6, foreign = gateway is not None, foreign or gateway is None
+            elif kind == _RTA_ENCAP:
                 foreign = True
-        yield Hop(ifindex, gateway, flags, foreign)
+        yield Hop(ifindex, gateway, flags, foreign, gateway_ipv6, weight + 1)
         offset += length + 3 & ~3
 
 
 def _decode_next_hop(data: bytes, start: int, length: int) -> NextHopObject | None:
-    family, _, _, _, flags = _NEXT_HOP.unpack_from(data, start + _HEADER.size)
+    _, _, _, _, flags = _NEXT_HOP.unpack_from(data, start + _HEADER.size)
     number = ifindex = 0
     gateway: int | None = None
-    foreign = family == socket.AF_INET6
-    blackhole = False
-    group: tuple[int, ...] | None = None
+    foreign = blackhole = ipv6 = False
+    group: tuple[tuple[int, int], ...] | None = None
     for kind, first, end in _attributes(data, start + _HEADER.size + _NEXT_HOP.size, start + length):
         if kind == _NHA_ID:
             number, = _U32.unpack_from(data, first)
         elif kind == _NHA_GROUP:
-            group = tuple(_GROUP_MEMBER.unpack_from(data, at)[0] for at in range(first, end, _GROUP_MEMBER.size))
+            members = (_GROUP_MEMBER.unpack_from(data, at)[:2] for at in range(first, end, _GROUP_MEMBER.size))
+            group = tuple((member, weight + 1) for member, weight in members)
         elif kind == _NHA_BLACKHOLE:
             blackhole = True
         elif kind == _NHA_OIF:
             ifindex, = _U32.unpack_from(data, first)
         elif kind == _NHA_GATEWAY:
-            if end - first == 4:
-                gateway, = _IP.unpack_from(data, first)
-            else:
-                foreign = True
+            ipv6 = end - first == _IPV6.size
+            gateway = _ip(data, first, ipv6)
         elif kind == _NHA_ENCAP:
             foreign = True
     if not number:
         return None
     if group is not None or blackhole:
         return NextHopObject(number, None, group or (), blackhole)
-    return NextHopObject(number, Hop(ifindex, gateway, flags & 0xFF, foreign))
+    return NextHopObject(number, Hop(ifindex, gateway, flags & 0xFF, foreign, ipv6))
 
 
 def _decode_neighbour(data: bytes, start: int, length: int) -> Neighbour | None:
     family, ifindex, state, flags, _ = _NEIGHBOUR.unpack_from(data, start + _HEADER.size)
-    if family != socket.AF_INET or flags & _NTF_PROXY:
+    if family not in _FAMILIES or flags & _NTF_PROXY:
         return None
+    ipv6 = family == socket.AF_INET6
     address: int | None = None
     mac: int | None = None
     for kind, first, end in _attributes(data, start + _HEADER.size + _NEIGHBOUR.size, start + length):
         if kind == _NDA_DST:
-            address, = _IP.unpack_from(data, first)
+            address = _ip(data, first, ipv6)
         elif kind == _NDA_LLADDR and end - first == 6:
             mac = int.from_bytes(data[first:end], "big")
-    return None if address is None else Neighbour(ifindex, address, state, mac)
+    return None if address is None else Neighbour(ifindex, address, state, mac, ipv6)
 
 
 def _decode_link(message: bytes) -> Link | None:
@@ -294,20 +335,21 @@ def _decode_address(message: bytes) -> Address | None:
     decoded = ifaddrmsg(message)
     decoded.decode()
     address = decoded.get_attr("IFA_LOCAL") or decoded.get_attr("IFA_ADDRESS")
-    if decoded["family"] != socket.AF_INET or address is None:
+    if decoded["family"] not in _FAMILIES or address is None:
         return None
-    return Address(decoded["index"], int(IPv4Address(address)), decoded["prefixlen"])
+    return Address(decoded["index"], int(ip_address(address)), decoded["prefixlen"],
+                   decoded["family"] == socket.AF_INET6)
 
 
-def neighbour_use_request(ifindex: int, address: int) -> bytes:
+def neighbour_use_request(ifindex: int, address: int, ipv6: bool = False) -> bytes:
     """A request that makes the kernel resolve a neighbour, or check one that is stale, as if it had a packet for it."""
     message = ndmsg()
     message["header"]["type"] = RTM_NEWNEIGH
     message["header"]["flags"] = NLM_F_REQUEST | NLM_F_CREATE
-    message["family"] = socket.AF_INET
+    message["family"] = socket.AF_INET6 if ipv6 else socket.AF_INET
     message["ifindex"] = ifindex
     message["flags"] = _NTF_USE
-    message["attrs"] = [["NDA_DST", str(IPv4Address(address))]]
+    message["attrs"] = [["NDA_DST", format_address(address, ipv6)]]
     message.encode()
     return bytes(message.data)
 
@@ -366,7 +408,7 @@ class MirrorSocket:
                     return
 
     def dump(self, kind: int) -> list[Event]:
-        """All objects of a kind, from the request ``RTM_GET...``.
+        """All objects of a kind, of both families, from the request ``RTM_GET...``.
 
         A dump during which the objects changed, so that some may be missing, is done again.
 
@@ -375,21 +417,25 @@ class MirrorSocket:
         OSError
             If the kernel refuses, or they change faster than they can be dumped.
         """
-        for _ in range(50):
-            events, interrupted = self._dump_once(kind)
-            if not interrupted:
-                return events
-        raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
+        families = (socket.AF_UNSPEC,) if kind in (RTM_GETLINK, RTM_GETNEXTHOP) else _FAMILIES
+        return [event for family in families for event in self._dump(kind, family)]
 
-    def use_neighbour(self, ifindex: int, address: int) -> None:
+    def use_neighbour(self, ifindex: int, address: int, ipv6: bool = False) -> None:
         """Make the kernel resolve or check a neighbour; no answer is waited for."""
         with contextlib.suppress(OSError):      # the interface may have gone
-            self._requests.send(neighbour_use_request(ifindex, address))
+            self._requests.send(neighbour_use_request(ifindex, address, ipv6))
 
-    def _dump_once(self, kind: int) -> tuple[list[Event], bool]:
+    def _dump(self, kind: int, family: int) -> list[Event]:
+        for _ in range(50):
+            events, interrupted = self._dump_once(kind, family)
+            if not interrupted:
+                # A kernel without IPv6 gives those of all families that it has.
+                return [event for event in events if family in (socket.AF_UNSPEC, _family(event.item))]
+        raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
+
+    def _dump_once(self, kind: int, family: int) -> tuple[list[Event], bool]:
         self._sequence += 1
         # The body is as long as the longest of the headers asked for; all of it zero but for the family.
-        family = socket.AF_UNSPEC if kind in (RTM_GETLINK, RTM_GETNEXTHOP) else socket.AF_INET
         body = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12, RTM_GETNEIGH: 12, RTM_GETNEXTHOP: 8}[kind]
         self._requests.send(_HEADER.pack(_HEADER.size + body, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
                             + bytes([family]) + bytes(body - 1))
@@ -411,6 +457,14 @@ class MirrorSocket:
                 event = _decode_message(data, offset, length, message, flags)
                 if event is not None:
                     events.append(event)
+
+
+def _family(item: Route | NextHopObject | Neighbour | Link | Address) -> int:
+    if isinstance(item, Route):
+        return socket.AF_INET6 if item.prefix.ipv6 else socket.AF_INET
+    if isinstance(item, Neighbour | Address):
+        return socket.AF_INET6 if item.ipv6 else socket.AF_INET
+    return socket.AF_UNSPEC
 
 
 def _open(receive_buffer: int) -> tuple[socket.socket, socket.socket]:

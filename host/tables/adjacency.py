@@ -65,8 +65,8 @@ def group(weights: Mapping[Target, int]) -> Target:
     shares = [weights[hop] // divisor for hop in hops]
     if sum(shares) > MOST_MEMBERS:
         shares = [max(1, share * MOST_MEMBERS // sum(shares)) for share in shares]
-    if sum(shares) > MOST_MEMBERS:
-        shares = [1] * len(hops)
+    while sum(shares) > MOST_MEMBERS:
+        shares[shares.index(max(shares))] -= 1
     members = tuple(hop for hop, share in zip(hops, shares, strict=True) for _ in range(share))
     return Target(AdjacencyKind.ECMP, members=members)
 

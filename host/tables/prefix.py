@@ -8,6 +8,9 @@ from .fib_tree import IPV4_BITS, IPV6_BITS
 __all__ = ["Prefix", "address_bits", "format_address"]
 
 
+_LINK_LOCAL_BITS = 10
+
+
 def address_bits(ipv6: bool) -> int:
     """Bits of an address of a family."""
     return IPV6_BITS if ipv6 else IPV4_BITS
@@ -45,6 +48,11 @@ class Prefix(NamedTuple):
     def is_host(self) -> bool:
         """Whether it is one address."""
         return self.length == self.bits
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether it is in fe80::/10 (RFC 4291, 2.5.6)."""
+        return self.ipv6 and self.length >= _LINK_LOCAL_BITS and self.address >> IPV6_BITS - _LINK_LOCAL_BITS == 0x3FA
 
     @property
     def last(self) -> int:

@@ -2,16 +2,19 @@
 
 import json
 import os
+import random
 import subprocess
 import threading
 import uuid
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import AdjacencyKind, Table
+from polyrouter.host.mirror.desired import FIXED
 from polyrouter.host.mirror.loop import MirrorLoop
 from polyrouter.host.mirror.mirror import RouteMirror
+from polyrouter.host.tables.prefix import Prefix, format_address
 from polyrouter.host.tables.router import RouterTables
 from polyrouter.host.tables.windows import Window
 
@@ -24,6 +27,7 @@ WINDOW = Window(1000, 60000, 100, 300)
 ROUTER = 1
 PORTS = {"eth0": 0, "eth1": 1}
 K = AdjacencyKind
+FLOWS = [source.getrandbits(96) for source in [random.Random(1)] for _ in range(100)]
 
 
 class Container:
@@ -53,12 +57,15 @@ class Container:
     def batch(self, lines: list[str]) -> None:
         subprocess.run(["ip", "-n", self.name, "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
-    def routes(self) -> dict[tuple[int, int], str | None]:
+    def routes(self, family: str = "-4") -> dict[Prefix, set[str]]:
         """Gateways of the main table."""
-        result = {}
-        for route in json.loads(self.ip("-j", "route", "show", "table", "main")):
-            network = ip_network("0.0.0.0/0" if route["dst"] == "default" else route["dst"])
-            result[int(network.network_address), network.prefixlen] = route.get("gateway")
+        result: dict[Prefix, set[str]] = {}
+        for route in json.loads(self.ip(family, "-j", "route", "show", "table", "main")):
+            default = "::/0" if family == "-6" else "0.0.0.0/0"
+            prefix = Prefix.parse(default if route["dst"] == "default" else route["dst"])
+            if not prefix.is_link_local:
+                found = result.setdefault(prefix, set())
+                found |= {hop["gateway"] for hop in [route, *route.get("nexthops", [])] if "gateway" in hop}
         return result
 
     def far_mac(self, port: int) -> int:
@@ -87,7 +94,17 @@ class Node:
                               and not self.mirror.state.outdated and self.mirror.resyncs > 0).result()
 
     def kind(self, address: str) -> AdjacencyKind | None:
-        return self.board.kind(ROUTER, int(IPv4Address(address)))
+        return self.board.kind(ROUTER, int(ip_address(address)), ipv6=":" in address)
+
+    def macs(self, address: str, flows: int = len(FLOWS)) -> set[int]:
+        """MAC addresses that flows go to; none if some are not forwarded."""
+        found = [self.board.adjacency(ROUTER, int(ip_address(address)), ipv6=":" in address, flow=flow)
+                 for flow in FLOWS[:flows]]
+        return {adjacency.mac for adjacency in found} if all(
+            adjacency is not None and adjacency.kind == K.FORWARD for adjacency in found) else set()
+
+    def wait_macs(self, address: str, macs: set[int]) -> None:
+        wait_for(lambda: self.macs(address) == macs, f"{address} goes to {macs}")
 
     def wait_kind(self, address: str, kind: AdjacencyKind | None) -> None:
         wait_for(lambda: self.kind(address) == kind, f"{address} is {kind!r}")
@@ -106,18 +123,15 @@ def wait_for(condition, what: str) -> None:
 
 
 def check_gateways(node: Node, container: Container, macs: dict[str, int]) -> None:
-    """Every route of the kernel leads to its gateway in the tables, and the tables have no others."""
-    routes = container.routes()
-    tables = node.board.tables
-    context = tables.context(ROUTER)
-    for (address, length), gateway in routes.items():
-        row = tables.route(context, address | (1 if length < 32 else 0))
-        assert row is not None
-        found = tables.adjacency(context, row)
-        if gateway is not None:
-            assert (found.kind, found.mac) == (K.FORWARD, macs[gateway])
+    """Every route of the kernel leads to its gateways in the tables, and the tables have no others."""
+    routes = container.routes() | container.routes("-6")
+    for route, hops in routes.items():
+        address = format_address(route.address + (not route.is_host), route.ipv6)
+        assert node.kind(address) is not None
+        if hops:
+            assert node.macs(address, 1 if len(hops) == 1 else len(FLOWS)) == {macs[gateway] for gateway in hops}
     others = {prefix for prefix in node.tables.prefixes() if prefix not in routes}
-    assert all(length == 32 or prefix >> 28 == 0xE or prefix >> 24 in (0, 127) for prefix, length in others)
+    assert all(other.is_host or any(fixed.covers(other) for fixed in FIXED) for other in others)
 
 
 @pytest.fixture
@@ -228,7 +242,7 @@ def test_kinds_of_routes(container, node):
     for address, kind in {
             "20.99.0.1": K.FORWARD, "20.1.0.1": K.BLACKHOLE, "20.2.0.1": K.UNREACHABLE, "20.3.0.1": K.UNREACHABLE,
             "20.4.0.1": K.LOCAL, "20.5.0.1": K.UNREACHABLE, "20.6.0.1": K.FORWARD, "20.7.0.1": K.UNRESOLVED,
-            "20.8.0.1": K.LOCAL, "20.8.1.1": K.LOCAL, "20.9.0.1": K.LOCAL,
+            "20.8.0.1": K.LOCAL, "20.8.1.1": K.LOCAL, "20.9.0.1": K.UNRESOLVED,
             "10.0.0.1": K.LOCAL, "10.0.0.255": K.LOCAL, "10.0.1.1": K.LOCAL, "10.0.0.77": K.UNRESOLVED,
             "224.0.0.5": K.LOCAL, "255.255.255.255": K.LOCAL, "127.0.0.1": K.BLACKHOLE, "0.1.2.3": K.BLACKHOLE,
             "99.0.0.1": None}.items():
@@ -268,40 +282,30 @@ def test_neighbours_come_and_go(container, node):
     node.wait_kind("10.0.0.20", K.UNRESOLVED)
 
 
-def test_several_next_hops_give_one(container, node):
+def test_several_next_hops_share_the_flows(container, node):
     gateways(container, 10)
-
-    def wait_mac(mac: int) -> None:
-        wait_for(lambda: node.kind("20.0.0.1") == K.FORWARD
-                 and node.board.adjacency(ROUTER, 20 << 24).mac == mac, f"{mac:#x} is used")
-
     container.ip("route", "add", "20.0.0.0/8", "nexthop", "via", "10.0.0.9", "nexthop", "via", "10.0.0.5",
                  "nexthop", "via", "10.0.0.100")
-    wait_mac(0x02AA00000003)
+    node.wait_macs("20.0.0.1", {0x02AA00000003, 0x02AA00000007})
     container.ip("neigh", "del", "10.0.0.5", "dev", "eth0")
-    wait_mac(0x02AA00000007)
+    node.wait_macs("20.0.0.1", {0x02AA00000007})
     container.ip("neigh", "replace", "10.0.0.5", "lladdr", "02:aa:00:00:00:55", "dev", "eth0")
-    wait_mac(0x02AA00000055)
+    node.wait_macs("20.0.0.1", {0x02AA00000055, 0x02AA00000007})
 
 
 def test_next_hop_objects(container, node):
     gateways(container, 10)
-
-    def wait_mac(mac: int) -> None:
-        wait_for(lambda: node.kind("20.0.0.1") == K.FORWARD
-                 and node.board.adjacency(ROUTER, 20 << 24).mac == mac, f"{mac:#x} is used")
-
     container.batch(["nexthop add id 7 via 10.0.0.7 dev eth0", "nexthop add id 8 via 10.0.0.8 dev eth0",
                      "nexthop add id 70 group 7/8", "nexthop add id 9 blackhole", "route add 20.0.0.0/8 nhid 70"])
-    wait_mac(0x02AA00000005)
+    node.wait_macs("20.0.0.1", {0x02AA00000005, 0x02AA00000006})
     container.ip("nexthop", "replace", "id", "7", "via", "10.0.0.11", "dev", "eth0")
-    wait_mac(0x02AA00000006)
+    node.wait_macs("20.0.0.1", {0x02AA00000009, 0x02AA00000006})
     container.ip("nexthop", "del", "id", "8")
-    wait_mac(0x02AA00000009)
+    node.wait_macs("20.0.0.1", {0x02AA00000009})
     container.ip("route", "replace", "20.0.0.0/8", "nhid", "9")
     node.wait_kind("20.0.0.1", K.BLACKHOLE)
     container.ip("route", "replace", "20.0.0.0/8", "nhid", "70")
-    wait_mac(0x02AA00000009)
+    node.wait_macs("20.0.0.1", {0x02AA00000009})
     container.ip("nexthop", "del", "id", "7")       # takes its routes along, which the kernel does not tell
     node.wait_kind("20.0.0.1", None)
 
@@ -420,9 +424,9 @@ def test_more_routes_than_room(container):
             f"route add 20.{k * 7 % 256}.{k // 256 * 99}.0/24 via 10.0.0.3" for k in range(500)])
         wait_for(lambda: node.settled() and node.mirror.summary()["rib"] == 503, "all routes have arrived")
         assert "do not fit the FIB window of 200 words" in node.mirror.summary()["problems"][0]
-        for (address, _), gateway in container.routes().items():
-            if gateway is not None:
-                found = node.board.adjacency(ROUTER, address + 1)
+        for route, hops in container.routes().items():
+            for gateway in hops:
+                found = node.board.adjacency(ROUTER, route.address + 1)
                 assert found.kind == K.LOCAL or found.mac == macs[gateway]
         container.batch([f"route del 20.{k * 7 % 256}.{k // 256 * 99}.0/24" for k in range(50, 500)])
         wait_for(lambda: node.settled() and node.mirror.summary()["rib"] == 53, "all deletions have arrived")
@@ -430,3 +434,156 @@ def test_more_routes_than_room(container):
         check_gateways(node, container, macs)
     finally:
         node.stop()
+
+
+@pytest.fixture
+def container6(container):
+    """With IPv6 on both ports, and its neighbours' link-local addresses."""
+    for port in range(2):
+        for namespace, host in ((container.name, 1), (container.far, 2)):
+            container.ip("addr", "add", f"2001:db8:{port}::{host}/64", "dev", f"eth{port}", "nodad",
+                         namespace=namespace)
+            container.ip("addr", "add", f"fe80::{host}/64", "dev", f"eth{port}", "nodad", namespace=namespace)
+    return container
+
+
+def gateways6(container: Container, count: int, port: int = 0) -> dict[str, int]:
+    macs = {f"fe80::{port + 1}:{k:x}": 0x02BB00000000 + 256 * port + k for k in range(count)}
+    container.batch([f"neigh replace {gateway} lladdr 02:bb:00:00:{mac >> 8 & 255:02x}:{mac & 255:02x} nud permanent "
+                     f"dev eth{port}" for gateway, mac in macs.items()])
+    return macs
+
+
+def test_kinds_of_ipv6_routes(container6, node):
+    container6.batch([
+        "route add 3001::/16 via fe80::2 dev eth0",
+        "route add 3001:1::/32 via 2001:db8:1::2",
+        "route add blackhole 3001:2::/32",
+        "route add unreachable 3001:3::/32",
+        "route add prohibit 3001:4::/32",
+        "route add 3001:5::/32 dev lo",
+        "route add 3001:6::/32 dev eth1",
+        "route add 3001:7::/32 via fe80::2 dev eth1 metric 50",
+        "route add 3001:7::/32 via fe80::2 dev eth0 metric 20",
+        "route add local 3001:8::/32 dev lo",
+        "route add 3001:8:1::/48 via fe80::2 dev eth0",
+        "route add 20.0.0.0/8 via inet6 fe80::2 dev eth0",
+    ])
+    for address, kind in {
+            "3001:99::1": K.FORWARD, "3001:1::1": K.FORWARD, "3001:2::1": K.BLACKHOLE, "3001:3::1": K.UNREACHABLE,
+            "3001:4::1": K.UNREACHABLE, "3001:5::1": K.LOCAL, "3001:6::1": K.UNRESOLVED, "3001:7::1": K.FORWARD,
+            "3001:8::1": K.LOCAL, "3001:8:1::1": K.LOCAL, "2001:db8::1": K.LOCAL, "2001:db8:1::1": K.LOCAL,
+            "2001:db8::77": K.UNRESOLVED, "ff02::1": K.LOCAL, "ff0e::1": K.LOCAL, "::1": K.BLACKHOLE,
+            "::": K.BLACKHOLE, "4000::1": None, "20.0.0.1": K.FORWARD}.items():
+        node.wait_kind(address, kind)
+    # The mirror had the kernel ask for both neighbours.
+    far = [container6.far_mac(port) for port in range(2)]
+    assert node.macs("3001:99::1") == node.macs("3001:7::1") == node.macs("20.0.0.1") == {far[0]}
+    assert node.macs("3001:1::1") == node.macs("2001:db8:1::2") == {far[1]}
+    container6.ip("-6", "route", "del", "3001:7::/32", "metric", "20")
+    node.wait_macs("3001:7::1", {far[1]})
+    container6.ip("-6", "route", "del", "local", "3001:8::/32", "dev", "lo")
+    node.wait_macs("3001:8:1::1", {far[0]})
+    node.wait_kind("3001:8::1", K.FORWARD)
+
+
+def test_ipv6_neighbours_come_and_go(container6, node):
+    node.wait_kind("2001:db8::2", K.UNRESOLVED)
+    container6.ip("neigh", "replace", "2001:db8::2", "lladdr", "02:aa:bb:cc:dd:ee", "dev", "eth0")
+    node.wait_macs("2001:db8::2", {0x02AABBCCDDEE})
+    container6.ip("neigh", "replace", "2001:db8::2", "lladdr", "02:aa:bb:cc:dd:ef", "dev", "eth0")
+    node.wait_macs("2001:db8::2", {0x02AABBCCDDEF})
+    container6.ip("-6", "route", "add", "2001:db8::/120", "via", "fe80::2", "dev", "eth1")
+    node.wait_macs("2001:db8::2", {container6.far_mac(1)})
+    container6.ip("-6", "route", "del", "2001:db8::/120")
+    node.wait_macs("2001:db8::2", {0x02AABBCCDDEF})
+    container6.ip("neigh", "del", "2001:db8::2", "dev", "eth0")
+    node.wait_kind("2001:db8::2", K.UNRESOLVED)
+    container6.ip("addr", "del", "2001:db8::1/64", "dev", "eth0")
+    node.wait_kind("2001:db8::2", None)
+    node.wait_kind("2001:db8::1", None)
+
+
+def test_ipv6_siblings_come_and_go(container6, node):
+    macs = gateways6(container6, 5) | gateways6(container6, 2, port=1)
+    a, b, c, d, e, x, y = macs
+    route = Prefix.parse("3001::/16")
+
+    def change(*words: str, to: set[str]) -> None:
+        container6.ip("-6", "route", *words)
+        assert container6.routes("-6").get(route, set()) == to      # so says the kernel
+        node.wait_macs("3001::1", {macs[gateway] for gateway in to})
+        wait_for(node.settled, "nothing is left to do")
+
+    change("add", "3001::/16", "via", a, "dev", "eth0", to={a})
+    change("append", "3001::/16", "via", b, "dev", "eth0", to={a, b})
+    change("append", "3001::/16", "nexthop", "via", x, "dev", "eth1", "nexthop", "via", c, "dev", "eth0",
+           to={a, b, c, x})
+    change("del", "3001::/16", "via", a, "dev", "eth0", to={b, c, x})
+    change("del", "3001::/16", "nexthop", "via", b, "dev", "eth0", "nexthop", "via", c, "dev", "eth0", to={x})
+    change("replace", "3001::/16", "nexthop", "via", d, "dev", "eth0", "nexthop", "via", y, "dev", "eth1", "weight",
+           "3", to={d, y})
+    found = [node.board.adjacency(ROUTER, route.address, ipv6=True, flow=flow).mac for flow in FLOWS]
+    assert 10 < found.count(macs[d]) < 42       # a quarter of 100
+    change("replace", "3001::/16", "via", e, "dev", "eth0", to={e})
+    change("append", "3001::/16", "via", x, "dev", "eth1", to={e, x})
+    assert node.mirror.resyncs == 1
+    container6.ip("link", "set", "eth1", "down")
+    node.wait_macs("3001::1", {macs[e]})
+    container6.ip("-6", "route", "del", "3001::/16")
+    node.wait_kind("3001::1", None)
+
+
+def test_ipv6_next_hop_objects(container6, node):
+    macs = gateways6(container6, 3)
+    a, b, c = macs
+    container6.batch([f"nexthop add id 7 via {a} dev eth0", f"nexthop add id 8 via {b} dev eth0",
+                      "nexthop add id 70 group 7/8,3", "route add 3001::/16 nhid 70"])
+    node.wait_macs("3001::1", {macs[a], macs[b]})
+    container6.ip("nexthop", "replace", "id", "8", "via", c, "dev", "eth0")
+    node.wait_macs("3001::1", {macs[a], macs[c]})
+    container6.ip("nexthop", "del", "id", "7")
+    node.wait_macs("3001::1", {macs[c]})
+    container6.ip("nexthop", "del", "id", "70")     # takes its routes along
+    node.wait_kind("3001::1", None)
+
+
+def test_ipv6_routes_that_go_with_a_link(container6, node):
+    container6.ip("-6", "route", "add", "3001::/16", "via", "fe80::2", "dev", "eth0")
+    container6.ip("-6", "route", "add", "3002::/16", "via", "fe80::2", "dev", "eth1")
+    node.wait_kind("3001::1", K.FORWARD)
+    node.wait_kind("3002::1", K.FORWARD)
+    container6.ip("link", "set", "eth0", "down")
+    for address in ("3001::1", "2001:db8::1", "2001:db8::77"):
+        node.wait_kind(address, None)
+    assert node.kind("3002::1") == K.FORWARD
+
+
+def test_a_burst_of_both_families_and_a_restart(container6, node):
+    macs = gateways(container6, 8) | gateways6(container6, 8)
+    four, six = list(macs)[:8], list(macs)[8:]
+    count = 3000
+    container6.batch([f"route add {prefix(k)} via {four[k % 8]}" for k in range(count)]
+                     + [f"route add 3001:{k:x}::/{32 + k % 33} via {six[k % 8]} dev eth0" for k in range(count)]
+                     + [f"route append 3001:{k:x}::/{32 + k % 33} via {six[k // 9 % 8]} dev eth0"
+                        for k in range(0, count, 3) if k // 9 % 8 != k % 8])
+    wait_for(lambda: node.settled() and node.kind("3001:bb7::1") == K.FORWARD, "all routes have arrived")
+    check_gateways(node, container6, macs)
+    assert node.mirror.resyncs == 1
+    assert node.mirror.summary()["problems"] == []
+    wait_for(node.settled, "nothing is left to do")
+    node.stop()
+
+    before = len(node.board.log)
+    again = Node(container6.path, node.board)
+    try:
+        assert again.adopted
+        wait_for(again.settled, "the comparison is done")
+        assert not any(entry[0] in (Table.FIB, Table.ADJACENCY) for entry in node.board.log[before:])
+        container6.batch([f"route del 3001:{k:x}::/{32 + k % 33}" for k in range(0, count, 2)])
+        wait_for(lambda: again.settled() and again.kind("3001:bb6::1") is None, "all deletions have arrived")
+        check_gateways(again, container6, macs)
+    finally:
+        again.stop()
+    node.loop = MirrorLoop()        # for the fixture
+    node.loop.start()

@@ -1,12 +1,13 @@
 """State of a kernel, and what the data plane should do by it."""
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import ip_address
 
 import pytest
 from polyrouter.host.mirror.desired import FIXED, desired_target
 from polyrouter.host.mirror.kernel import KernelState
 from polyrouter.host.mirror.netlink import Address, Event, Hop, Link, Neighbour, NextHopObject, Route
-from polyrouter.host.tables.adjacency import BLACKHOLE, LOCAL, UNREACHABLE, glean, next_hop
+from polyrouter.host.tables.adjacency import BLACKHOLE, LOCAL, UNREACHABLE, glean, group, next_hop
+from polyrouter.host.tables.prefix import Prefix
 
 CREATE, REPLACE, APPEND, EXCL = 0x400, 0x100, 0x800, 0x200
 REACHABLE, STALE, FAILED, INCOMPLETE, NOARP = 0x02, 0x04, 0x20, 0x01, 0x40
@@ -15,26 +16,30 @@ MAIN, LOCAL_TABLE = 254, 255
 UP = 0x41
 
 
+net = Prefix.parse
+
+
 def ip(text: str) -> int:
-    return int(IPv4Address(text))
+    return net(text).address
 
 
-def net(text: str) -> tuple[int, int]:
-    network = ip_network(text)
-    return int(network.network_address), network.prefixlen
+def hop(port: int, address: str) -> object:
+    return next_hop(port, ip(address), net(address).ipv6)
 
 
-def via(gateway: str | None, ifindex: int = 2, flags: int = 0) -> Hop:
-    return Hop(ifindex, None if gateway is None else ip(gateway), flags)
+def via(gateway: str | None, ifindex: int = 2, flags: int = 0, weight: int = 1) -> Hop:
+    if gateway is None:
+        return Hop(ifindex, None, flags)
+    return Hop(ifindex, ip(gateway), flags, False, net(gateway).ipv6, weight)
 
 
 def route(prefix: str, *hops: Hop, kind: int = 1, priority: int = 0, tos: int = 0, table: int = MAIN,
-          next_hop_id: int = 0) -> Route:
-    return Route(table, *net(prefix), tos, priority, kind, hops, next_hop_id)
+          next_hop_id: int = 0, preference: int = 0, of_source: bool = False) -> Route:
+    return Route(table, net(prefix), tos, priority, kind, hops, next_hop_id, preference, of_source)
 
 
 def neighbour(address: str, mac: int | None = 0x02AA00000001, state: int = REACHABLE, ifindex: int = 2) -> Neighbour:
-    return Neighbour(ifindex, ip(address), state, mac)
+    return Neighbour(ifindex, ip(address), state, mac, net(address).ipv6)
 
 
 class Kernel:
@@ -79,6 +84,7 @@ def kernel() -> Kernel:
     (route("20.0.0.0/8", via(None, 1)), LOCAL),
     (route("20.0.0.0/8", via("10.9.9.9", 17)), LOCAL),
     (route("20.0.0.0/8", Hop(2, None, 0, True)), LOCAL),
+    (route("20.0.0.0/8", via("fe80::2")), next_hop(0, ip("fe80::2"), True)),
     (route("20.0.0.0/8", via("10.0.0.2", 2, DEAD)), None),
     (route("20.0.0.0/8", kind=6), BLACKHOLE),
     (route("20.0.0.0/8", kind=7), UNREACHABLE),
@@ -101,8 +107,12 @@ def test_fixed_routes_can_not_be_overridden(kernel):
     for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "127.0.0.1/32", "0.1.0.0/16",
                  "232.0.0.0/8"):
         kernel.add(route(text, via("10.0.0.2")))
+    for text in ("::/128", "::1/128", "ff00::/8", "ff05::/16", "fe80::/64", "fe80::1/128"):
+        kernel.add(route(text, via("2001:db8::2")))
+    kernel.add(neighbour("fe80::1"), neighbour("ff02::1"))
     assert {prefix: desired_target(kernel.state, prefix) for prefix in FIXED} == FIXED
     assert [kernel.target(text) for text in ("127.0.0.1/32", "0.1.0.0/16", "232.0.0.0/8")] == [None] * 3
+    assert [kernel.target(text) for text in ("ff05::/16", "fe80::/64", "fe80::1/128", "ff02::1/128")] == [None] * 4
     kernel.add(route("0.0.0.0/0", via("10.0.0.2")), route("0.0.0.0/1", via("10.0.0.2")))
     assert kernel.target("0.0.0.0/0") == kernel.target("0.0.0.0/1") == next_hop(0, 0x0A000002)
 
@@ -119,7 +129,7 @@ def test_lowest_metric_wins(kernel):
 
 def test_routes_of_equal_rank_in_the_order_of_the_requests(kernel):
     def hops():
-        return [str(IPv4Address(made.hops[0].gateway))[-1] for made in kernel.state.main[net("20.0.0.0/8")]]
+        return [str(ip_address(made.hops[0].gateway))[-1] for made in kernel.state.main[net("20.0.0.0/8")]]
 
     kernel.add(route("20.0.0.0/8", via("10.0.0.1")))
     kernel.add(route("20.0.0.0/8", via("10.0.0.2")), flags=CREATE | APPEND)
@@ -144,38 +154,41 @@ def test_replace_of_a_single_route(kernel):
 
 
 def test_several_next_hops(kernel):
-    def best():
-        return str(IPv4Address(kernel.target("20.0.0.0/8").address))
-
-    kernel.add(route("20.0.0.0/8", via("10.0.0.9"), via("10.0.0.5"), via("10.0.0.7"), via("10.0.0.3", flags=LINKDOWN),
-                     via("10.0.0.1", flags=DEAD)))
+    kernel.add(route("20.0.0.0/8", via("10.0.0.9"), via("10.0.1.5", 3), via("fe80::7", weight=2),
+                     via("10.0.0.3", flags=LINKDOWN), via("10.0.0.1", flags=DEAD), via(None), via("10.9.9.9", 17)))
+    expected = {hop(0, "10.0.0.9"): 1, hop(1, "10.0.1.5"): 1, hop(0, "fe80::7"): 2}
+    assert kernel.target("20.0.0.0/8") == group(expected)
+    assert group(expected).members == (hop(0, "10.0.0.9"), hop(1, "10.0.1.5"), hop(0, "fe80::7"), hop(0, "fe80::7"))
     kernel.settle()
-    kernel.target("20.0.0.0/8")
-    assert best() == "10.0.0.5"
-    for address, expected in (("10.0.0.9", "10.0.0.9"), ("10.0.0.7", "10.0.0.7"), ("10.0.0.3", "10.0.0.7")):
-        kernel.state.prefixes.clear()
-        kernel.add(neighbour(address))
-        assert net("20.0.0.0/8") in kernel.state.prefixes
-        assert best() == expected
-    kernel.state.prefixes.clear()
-    kernel.add(neighbour("10.0.0.7", None, FAILED))
-    assert net("20.0.0.0/8") in kernel.state.prefixes
-    assert best() == "10.0.0.9"
+    kernel.add(neighbour("10.0.0.9"))       # the tables know what to do
+    assert kernel.state.prefixes == {net("10.0.0.9/32")}
+    assert kernel.state.touched == {hop(0, "10.0.0.9")}
+
+
+@pytest.mark.parametrize(("weights", "shares"), [
+    ([1, 1], [1, 1]), ([10, 20], [1, 2]), ([256, 256, 256], [1, 1, 1]), ([3, 13], [3, 13]), ([100, 1], [15, 1]),
+    ([200, 1, 1], [14, 1, 1]), ([1] * 16, [1] * 16), ([1] * 20, [1] * 16), ([5], [1]),
+])
+def test_shares_of_a_group(weights, shares):
+    hops = [next_hop(0, k + 1) for k in range(len(weights))]
+    made = group(dict(zip(reversed(hops), reversed(weights), strict=True)))
+    members = made.members or (made,)
+    assert [members.count(hop) for hop in hops[:16]] == shares
 
 
 def test_next_hop_objects(kernel):
     prefix = net("20.0.0.0/8")
-    kernel.add(NextHopObject(7, via("10.0.0.7")), NextHopObject(8, via("10.0.0.8")), NextHopObject(70, None, (7, 8)),
-               NextHopObject(9, None, (), True))
+    kernel.add(NextHopObject(7, via("10.0.0.7")), NextHopObject(8, via("10.0.0.8")),
+               NextHopObject(70, None, ((7, 1), (8, 3))), NextHopObject(9, None, (), True))
     kernel.add(route("20.0.0.0/8", via("10.0.0.99"), next_hop_id=70))
     kernel.settle()
-    assert kernel.target("20.0.0.0/8") == next_hop(0, ip("10.0.0.7"))
+    assert kernel.target("20.0.0.0/8") == group({hop(0, "10.0.0.7"): 1, hop(0, "10.0.0.8"): 3})
     kernel.settle()
     kernel.add(NextHopObject(7, via("10.0.1.70", 3)))
     assert kernel.state.prefixes == {prefix}
-    assert kernel.target("20.0.0.0/8") == next_hop(0, ip("10.0.0.8"))
+    assert kernel.target("20.0.0.0/8") == group({hop(1, "10.0.1.70"): 1, hop(0, "10.0.0.8"): 3})
     kernel.settle()
-    kernel.add(NextHopObject(70, None, (7,)))
+    kernel.add(NextHopObject(70, None, ((7, 1),)))
     assert kernel.state.prefixes == {prefix}
     assert kernel.target("20.0.0.0/8") == next_hop(1, ip("10.0.1.70"))
     kernel.settle()
@@ -215,9 +228,9 @@ def test_neighbour_states_that_do_not_matter_change_nothing(kernel):
     kernel.add(neighbour("10.0.0.2", state=STALE))
     assert not kernel.state.prefixes and not kernel.state.touched
     kernel.add(neighbour("10.0.0.2", 0x02AA00000002))
-    assert kernel.state.touched == {(0, ip("10.0.0.2"))} and not kernel.state.prefixes
+    assert kernel.state.touched == {hop(0, "10.0.0.2")} and not kernel.state.prefixes
     kernel.remove(neighbour("10.0.0.2"))
-    assert kernel.state.prefixes == {(ip("10.0.0.2"), 32)}
+    assert kernel.state.prefixes == {net("10.0.0.2/32")}
 
 
 def test_host_route_only_where_the_kernel_would_go_to_the_neighbour(kernel):
@@ -267,7 +280,7 @@ def test_links_that_come_and_go(kernel):
     kernel.remove(Link(2, "eth0", UP, 1500, 1))
     assert kernel.state.outdated
     assert net("20.0.0.0/8") in kernel.state.prefixes
-    assert (0, ip("10.0.0.2")) in kernel.state.touched
+    assert hop(0, "10.0.0.2") in kernel.state.touched
     assert kernel.target("20.0.0.0/8") == LOCAL
     assert kernel.state.ifindex(0) is None
     kernel.settle()
@@ -302,5 +315,94 @@ def test_dumps_mark_only_what_differs(kernel):
     kernel.state.replace_routes(changed)
     assert kernel.state.prefixes == {net("20.0.0.0/16"), net("20.1.0.0/16"), net("30.0.0.0/8")}
     kernel.state.replace_neighbours([])
-    assert kernel.state.touched == {(0, ip("10.0.0.2"))}
+    assert kernel.state.touched == {hop(0, "10.0.0.2")}
     assert kernel.state.neighbours == {}
+
+
+def six(*names: str, flags: int = 0, **more) -> Route:
+    return route("2001:db8:5::/48", *(via(f"fe80::{name}", flags=flags) for name in names), priority=1024, **more)
+
+
+def aliases(kernel) -> list[str]:
+    return ["".join(f"{made.gateway & 15:x}" for made in known.hops)
+            for known in kernel.state.main.get(net("2001:db8:5::/48"), ())]
+
+
+def test_ipv6_siblings(kernel):
+    kernel.add(six("1"))
+    assert kernel.target("2001:db8:5::/48") == hop(0, "fe80::1")
+    # What is appended comes with all its siblings.
+    kernel.add(six("1", "2"), flags=CREATE | APPEND)
+    kernel.add(six("1", "2", "3"), flags=CREATE | APPEND)
+    assert aliases(kernel) == ["123"]
+    assert kernel.target("2001:db8:5::/48") == group({hop(0, f"fe80::{k}"): 1 for k in (1, 2, 3)})
+    kernel.settle()
+    kernel.remove(six("2", flags=LINKDOWN))     # what is withdrawn comes alone
+    assert kernel.state.prefixes == {net("2001:db8:5::/48")}
+    assert aliases(kernel) == ["13"]
+    kernel.add(six("4", "5"), flags=CREATE | REPLACE)
+    assert aliases(kernel) == ["45"]
+    assert not kernel.state.outdated
+    kernel.remove(six("5", "4"))
+    assert aliases(kernel) == []
+    assert kernel.target("2001:db8:5::/48") is None
+    kernel.settle()
+    kernel.add(six("1"))
+    kernel.remove(six("7"))
+    assert kernel.state.outdated                # the messages do not fit together
+    assert aliases(kernel) == ["1"]
+
+
+def test_ipv6_routes_that_are_no_siblings(kernel):
+    kernel.add(six("1"), six("2", preference=-1), six("3", preference=1))
+    assert aliases(kernel) == ["2", "1", "3"]
+    kernel.add(six("4")._replace(priority=10))
+    assert aliases(kernel) == ["4", "2", "1", "3"]
+    kernel.remove(six("1"))
+    assert aliases(kernel) == ["4", "2", "3"]
+    before = kernel.state.main.copy()
+    kernel.settle()
+    kernel.state.replace_routes([route for known in reversed(before.values()) for route in reversed(known)])
+    assert kernel.state.main == before and not kernel.state.prefixes
+    # Two subnets that are the same.
+    kernel.add(route("2001:db8:6::/64", via(None), priority=256), route("2001:db8:6::/64", via(None, 3), priority=256))
+    assert kernel.target("2001:db8:6::/64") == glean(0)
+    kernel.remove(route("2001:db8:6::/64", via(None), priority=256))
+    assert kernel.target("2001:db8:6::/64") == glean(1)
+    kernel.add(six("9", of_source=True))
+    assert kernel.target("2001:db8:5::/48") == LOCAL
+    kernel.remove(six("9", of_source=True))
+    assert kernel.target("2001:db8:5::/48") == hop(0, "fe80::4")
+
+
+def test_ipv6_routes_by_object(kernel):
+    kernel.add(NextHopObject(7, via("fe80::7")), NextHopObject(8, via("fe80::8", 3)),
+               NextHopObject(70, None, ((7, 2), (8, 1))))
+    kernel.add(six("7", next_hop_id=70))
+    assert kernel.target("2001:db8:5::/48") == group({hop(0, "fe80::7"): 2, hop(1, "fe80::8"): 1})
+    kernel.settle()
+    kernel.add(NextHopObject(7, via("fe80::9")))
+    assert kernel.state.prefixes == {net("2001:db8:5::/48")}
+    kernel.remove(six("9", next_hop_id=70))
+    assert aliases(kernel) == []
+
+
+def test_ipv6_neighbours(kernel):
+    kernel.add(route("2001:db8:1::/64", via(None), priority=256), neighbour("2001:db8:1::9"),
+               neighbour("2001:db8:1::a", None, FAILED), neighbour("2001:db8:2::9"))
+    assert kernel.target("2001:db8:1::/64") == glean(0)
+    assert kernel.target("2001:db8:1::9/128") == hop(0, "2001:db8:1::9")
+    assert kernel.target("2001:db8:1::a/128") is kernel.target("2001:db8:2::9/128") is None
+    kernel.settle()
+    kernel.add(route("2001:db8:1::8/125", via("fe80::2"), priority=1024))
+    assert net("2001:db8:1::9/128") in kernel.state.prefixes
+    assert kernel.target("2001:db8:1::9/128") is None
+    kernel.add(route("2001:db8:1::9/128", via(None, 1), kind=2, table=LOCAL_TABLE))
+    assert kernel.target("2001:db8:1::9/128") == LOCAL
+    # An address that is the same integer is another neighbour.
+    kernel.settle()
+    kernel.add(neighbour("10.0.0.5"))
+    assert kernel.target("::a00:5/128") is None
+    kernel.add(route("::/0", via("fe80::2"), priority=1024))
+    assert kernel.state.prefixes >= {net("2001:db8:1::9/128"), net("2001:db8:2::9/128")}
+    assert net("10.0.0.2/32") not in kernel.state.prefixes

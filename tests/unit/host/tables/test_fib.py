@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, RESULTS_PER_WORD, pack, unpack
-from polyrouter.host.tables.fib import FENCE, ROOT_ROW, ROOTS, FibCompiler, FibFull, FibWrite
+from polyrouter.host.tables.fib import FENCE, IPV6_ROOT_ROW, ROOT_ROW, ROOTS, FibCompiler, FibFull, FibWrite, statistics
 
 from tests.fib_reference import MISS, walk
 
@@ -53,20 +53,24 @@ def borders(*tables, bits=32):
 class Pool:
     """A window of the hardware's pool; checks that what lookups under way may still read is left alone."""
 
-    def __init__(self, size, bits=32):
+    def __init__(self, size, bits=32, roots=(ROOT_ROW,)):
         self.size = size
         self.bits = bits
+        self.roots = roots
         self.rows = {}
         self.recent = self.live()       # what lookups could reach at some time since the last fence
 
     def lookup(self, address):
-        result, _ = walk(lambda row: self.rows.get(row, 0), address << 128 - self.bits, base=0, size=self.size,
-                         words=self.size, ipv6=self.bits == 128)
+        return self.search(address, self.bits, self.roots[0])
+
+    def search(self, address, bits, root):
+        result, _ = walk(lambda row: self.rows.get(row, 0), address << 128 - bits, base=0, size=self.size,
+                         words=self.size, root=root, ipv6=bits == 128)
         return None if result == MISS else result
 
     def live(self):
         """Fields that can be reached: (row, None) for a node or a leaf, (row, position) for a result."""
-        found, waiting = set(), list(range(ROOT_ROW, ROOT_ROW + ROOTS))
+        found, waiting = set(), [root + half for root in self.roots for half in range(ROOTS)]
         while waiting:
             row = waiting.pop()
             found.add((row, None))
@@ -167,6 +171,54 @@ def check_transactions(transactions, fib, pool):
         assert {row for row, _ in pool.live()} == set(image)
         again = FibCompiler.from_image(fib.size_words, image, bits)
         assert {(prefix, length): result for prefix, length, result in again.routes()} == seen(routes, bits)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.one_of(*(st.tuples(st.just(ipv6), st.lists(st.tuples(kind, st.one_of(
+    st.none(), st.integers(0, 5))), max_size=12)) for ipv6, kind in ((0, prefixes()), (1, ipv6_prefixes())))),
+    min_size=1, max_size=8), st.sampled_from([20, 60, 300]))
+def test_two_families_in_one_window(transactions, size):
+    """Each single write leaves old or new results in one family, and all as it was in the other."""
+    fibs = FibCompiler.dual_stack(size)
+    widths, roots = (32, 128), (ROOT_ROW, IPV6_ROOT_ROW)
+    pool = Pool(size, roots=roots)
+    tables = [{}, {}]
+    for ipv6, transaction in transactions:
+        old = tables[ipv6]
+        new = changed(old, flat(transaction))
+        try:
+            writes = fibs[ipv6].apply(flat(transaction))
+        except FibFull:
+            new, writes = old, []
+        sought = [(family, address, {longest_match(tables[family], address, bits)}
+                   | ({longest_match(new, address, bits)} if family == ipv6 else set()))
+                  for family, bits in enumerate(widths) for address in borders(tables[family], bits=bits)]
+        for write in writes:
+            pool.carry_out(write)
+            for family, address, results in sought:
+                assert pool.search(address, widths[family], roots[family]) in results
+        tables[ipv6] = new
+        for family, bits in enumerate(widths):
+            for address in borders(tables[family], bits=bits):
+                assert pool.search(address, bits, roots[family]) == longest_match(tables[family], address, bits)
+        assert {row for row, _ in pool.live()} == set(fibs[0].image() | fibs[1].image())
+        again = FibCompiler.dual_stack(size, pool.rows | {row: pool.rows.get(row, 0) for row in range(4)})
+        assert [{(prefix, length): result for prefix, length, result in fib.routes()} for fib in again] == [
+            seen(table, bits) for table, bits in zip(tables, widths, strict=True)]
+        assert statistics(again).words_free == statistics(fibs).words_free
+
+
+def test_images_that_overlap_are_refused():
+    fibs = FibCompiler.dual_stack(100)
+    image = dict.fromkeys(range(IPV6_ROOT_ROW + ROOTS), 0)
+    for fib, bits in zip(fibs, (32, 128), strict=True):
+        for write in fib.apply([(k << bits - 8, 8, k) for k in range(20)]):
+            image |= {} if write == FENCE else {write.row: write.word}
+    FibCompiler.dual_stack(100, image)
+    with pytest.raises(ValueError, match="overlaps"):
+        FibCompiler.dual_stack(100, image | {IPV6_ROOT_ROW + half: image[ROOT_ROW + half] for half in range(ROOTS)})
+    with pytest.raises(ValueError, match="4 words at least, not 3"):
+        FibCompiler.dual_stack(3)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
