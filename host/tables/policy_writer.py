@@ -214,7 +214,10 @@ def _order(have: list[tuple[int, int]], wanted: list[tuple[int, int]]) -> list[i
     for row, pair in enumerate(have):
         if pair[0]:
             places.setdefault(pair, []).append(row)
-    down, up, new, gone = [], [], [], []
+    down: list[int] = []
+    up: list[int] = []
+    new: list[int] = []
+    gone: list[int] = []
     for row, pair in enumerate(wanted):
         before = places.get(pair, [])
         source = before.pop(0) if before else None
