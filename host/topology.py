@@ -210,7 +210,8 @@ class Match(_Hyphened):
     """What a frame must be for a rule to match; what is not named may be anything."""
 
     port: EthName | None = Field(default=None, description="interface that it came in at")
-    vlan: Annotated[int, Field(ge=0, le=4094)] | Literal["untagged"] | None = Field(default=None, description="0: untagged or priority-tagged")
+    vlan: Annotated[int, Field(ge=0, le=4094)] | Literal["untagged"] | None = Field(
+        default=None, description="0: untagged or priority-tagged")
     pcp: Annotated[int, Field(ge=0, le=7)] | None = None
     src_mac: Mac | None = None
     dst_mac: Mac | None = None
