@@ -440,7 +440,8 @@ class DataPlane:
         with self._lock:
             specs = {name: (router, self._tables[name]) for name, router in self._specs.items() if name in self._tables}
         for name, (router, tables) in sorted(specs.items()):
-            places = [(Table.POLICER, row, "in" if row == ROUTER_POLICER else f"policer {row}")
+            policed = tables.policed_rules()
+            places = [(Table.POLICER, row, "in" if row == ROUTER_POLICER else f"rule {policed.get(row, '?')}")
                       for row in range(tables.window.policer_size)]
             ports = [*(port.port for port in router.ports), self.config.host_port]
             places += [(Table.SHAPER, port, f"out {self.port_name(port)}") for port in ports]

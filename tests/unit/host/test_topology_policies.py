@@ -13,7 +13,7 @@ TEXT = """\
 name: small
 topology:
   nodes:
-    left: {ports: 3}
+    left: {ports: 3, core: {max_frame: 1522}}
   links:
     - endpoints: ["left:p0"]
   networks:
@@ -58,7 +58,7 @@ FIRST = "{match: {protocol: tcp, dst-port: 23}, action: drop}"
     ("buffer: {}", "rate: {in: fast}", f"14: {RED}.rate.in: found 'fast'; "
      "expected bits a second with an optional unit k, M or G, e.g. 10M"),
     ("buffer: {}", "rate: {in: 1M, burst: 1k}", f"14: {RED}.rate.in: found a burst of 1024 bytes at 1M bit/s; "
-     "expected 1519 to 262143 bytes"),
+     "expected 1523 to 262143 bytes"),
     ("buffer: {}", "punt-rate: 1k", f"14: {RED}.punt-rate: found '1k'; expected 64k to 1G bit/s"),
     ("10.0.0.1/30}", "10.0.0.1/30, rate: {out: 10}}",
      f"12: {RED}.interfaces.eth0.rate.out: found 10; expected 64k to 1G bit/s"),
@@ -104,11 +104,13 @@ FIRST = "{match: {protocol: tcp, dst-port: 23}, action: drop}"
     (FIRST, "{action: punt, class: control}",
      f"16: {RED}.filters[0].class: found a class in a rule with action punt; expected action: permit or send"),
     (FIRST, "{match: {}}", f"16: {RED}.filters[0]: found no key 'action'; expected it to be there"),
+    ("10.0.0.1/30}", "10.0.0.1/30, vlan: 5, mtu: 1501}", f"12: {RED}.interfaces.eth0.mtu: found 1501; "
+     "expected at most 1500 on a VLAN, or core.max_frame of left to be larger"),
     ("{address: 10.0.0.1/30}", "{}", f"12: {RED}.interfaces.eth0: found no key 'address'; expected it to be there"),
     ("buffer: {}", "mac_rows: 64", f"14: {RED}.mac_rows: found mac_rows in a routed router; expected mode: bridged"),
-    ("{ports: 3}", "{ports: 3, mac-age: soon}", "4: topology.nodes.left.mac-age: found 'soon'; "
+    ("{ports: 3,", "{mac-age: soon, ports: 3,", "4: topology.nodes.left.mac-age: found 'soon'; "
      "expected a number with an optional unit ms, s, m or h, e.g. 300s"),
-    ("{ports: 3}", "{ports: 3, core: {filter_banks: 3}}", "4: topology.nodes.left.core: found filter_banks must be a "
+    ("core: {max", "core: {filter_banks: 3, max", "4: topology.nodes.left.core: found filter_banks must be a "
      "power of two, 1 to 8, not 3; expected parameters that a core can be built with"),
 ])
 def test_refused(old, new, message):
@@ -177,7 +179,7 @@ def test_defaults_share_what_there_is():
     assert (router.filter_rules, router.policers, router.mac_rows) == (8, 2, 0)
     assert router.punt_rate is not None and router.punt_rate.rate == 100_000_000
     assert router.reserved_cells == 64 and router.limit_cells is None
-    many = red(TEXT.replace("{ports: 3}", "{ports: 3, core: {routers: 1000, filter_rules: 2000}}"))
+    many = red(TEXT.replace("core: {max", "core: {routers: 1000, filter_rules: 2000, max"))
     assert many.punt_rate is not None and many.punt_rate.rate == 1_000_000
     assert many.reserved_cells == 0
     bridge = spec_of(TEXT + BRIDGE).nodes["left"].routers["lan-b"]
@@ -189,8 +191,8 @@ JOINED = """\
 name: joined
 topology:
   nodes:
-    left: {ports: 3}
-    right: {ports: 3}
+    left: {ports: 3, core: {max_frame: 1522}}
+    right: {ports: 3, core: {max_frame: 1522}}
   links:
     - endpoints: ["left:p0", "right:p0"]
   networks:
@@ -240,7 +242,7 @@ def test_plan_tells_what_differs():
 
 
 def test_plan_of_a_node_whose_addresses_age_faster():
-    old, new = spec_of(TEXT), spec_of(TEXT.replace("{ports: 3}", "{ports: 3, mac-age: 1m}"))
+    old, new = spec_of(TEXT), spec_of(TEXT.replace("{ports: 3,", "{mac-age: 1m, ports: 3,"))
     seen = Seen(fabric=True, agents={"left"}, links={tap: None for tap in (
         *old.nodes["left"].taps, old.nodes["left"].host_tap)})
     changes = [str(change) for change in plan(old, new, seen) if change.kind == "node"]

@@ -24,7 +24,7 @@ TEXT = """\
 name: policies
 topology:
   nodes:
-    left: {ports: 4, mac-age: 70s, core: {routers: 4, filter_rules: 32, policers: 16}}
+    left: {ports: 4, mac-age: 70s, core: {routers: 4, filter_rules: 32, policers: 16, max_frame: 1522}}
   networks:
     red:
       routers:
@@ -49,7 +49,7 @@ topology:
           filters: [{match: {port: eth2}, action: {send: [eth1]}}]
 """
 STATION, OTHER = 0x02BB00000001, 0x02BB00000002
-CORE = CoreConfig(ports=4, routers=4, filter_rules=32, policers=16)
+CORE = CoreConfig(ports=4, routers=4, filter_rules=32, policers=16, max_frame=1522)
 
 
 class Board:
@@ -176,7 +176,7 @@ def test_a_switch_does_what_its_rules_say(board):
 def test_rates_are_in_the_board(board):
     board.set_all()
     rates = {(row["router"], row["what"]): row for row in board.plane.rates()}
-    for what, wanted in (("in", 100e6), ("policer 1", 10e6), ("out p0", 50e6), ("out host", 1e6)):
+    for what, wanted in (("in", 100e6), ("rule 1", 10e6), ("out p0", 50e6), ("out host", 1e6)):
         assert abs(rates["red-left", what]["bits"] / wanted - 1) < 0.01, what
     assert rates["red-left", "in"]["burst"] == 65536
     assert rates["red-left", "out p0"]["quantum"] == 2 * CORE.max_frame
