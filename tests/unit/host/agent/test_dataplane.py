@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
@@ -11,6 +12,7 @@ from polyrouter.hdl.shapers import shaper_cycles
 from polyrouter.host.agent import dataplane
 from polyrouter.host.agent.dataplane import DataPlane, parse_mac
 from polyrouter.host.agent.events import EventLog
+from polyrouter.host.agent.metrics import metrics
 from polyrouter.host.allocate import Allocation, allocate
 from polyrouter.host.spec import NetworkSpec, NodeSpec, network_spec
 from polyrouter.host.store import AgentStore
@@ -300,3 +302,11 @@ def test_copies_for_capture_go_to_who_listens_and_never_to_the_container(board):
     assert board.plane.relay.mirrored == 1 and board.plane.relay.homeless == 0
     with pytest.raises(LookupError, match="there is no router moon"):
         board.plane.capture("moon", take)
+
+
+def test_prometheus_has_what_rules_matched(board):
+    board.set_all()
+    board.receive(0, packet(board.mac("red-left", 0), 6, 23, vlan=100))
+    text = metrics(SimpleNamespace(plane=board.plane, routers=lambda: []))      # type: ignore[arg-type]
+    assert 'polyrouter_rule_frames_total{action="drop",router="red-left",rule="0"} 1.0' in text
+    assert 'polyrouter_rule_bytes_total{action="send",router="lan-switch",rule="0"} 0.0' in text
