@@ -1,16 +1,17 @@
 """Frames of a virtual router's port, as they are on the board's port."""
 
+import json
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .board.transport import open_packet_socket
 from .spec import NodeSpec, PortSpec, RouterSpec
 
-__all__ = ["CaptureError", "Filter", "capture"]
+__all__ = ["CaptureError", "Filter", "capture", "capture_hardware", "port_named"]
 
 _ETH_P_ALL = 3
 _PACKET_IGNORE_OUTGOING, _SOL_PACKET = 23, 263
@@ -47,6 +48,21 @@ def _bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
+def port_named(router: RouterSpec, interface: str) -> PortSpec:
+    """A virtual port by its name.
+
+    Raises
+    ------
+    CaptureError
+        If there is none.
+    """
+    port = next((port for port in router.ports if port.name == interface), None)
+    if port is None:
+        names = ", ".join(port.name for port in router.ports)
+        raise CaptureError(f"{router.name} has no interface {interface}; it has {names}")
+    return port
+
+
 def capture(node: NodeSpec, router: RouterSpec, interface: str, path: Path, *, count: int | None = None,
             seconds: float | None = None, seen: Callable[[int], None] = lambda _: None) -> int:
     """Write the frames of a virtual port to a file; returns how many.
@@ -71,10 +87,7 @@ def capture(node: NodeSpec, router: RouterSpec, interface: str, path: Path, *, c
     CaptureError
         If there is no such interface.
     """
-    port = next((port for port in router.ports if port.name == interface), None)
-    if port is None:
-        names = ", ".join(port.name for port in router.ports)
-        raise CaptureError(f"{router.name} has no interface {interface}; it has {names}")
+    port = port_named(router, interface)
     from scapy.utils import PcapNgWriter  # takes a second to load
 
     chosen = Filter.of(port)
@@ -103,6 +116,54 @@ def capture(node: NodeSpec, router: RouterSpec, interface: str, path: Path, *, c
             pass
         finally:
             writer.close()
+    return written
+
+
+def capture_hardware(lines: Iterator[str], port: int | None, path: Path, *, count: int | None = None,
+                     seconds: float | None = None, seen: Callable[[int], None] = lambda _: None) -> int:
+    """Write copies that the hardware makes of a router's frames to a file; returns how many.
+
+    They are those that came in for the router, and those that its container sent, as the data plane changed them:
+    without VLAN tag, and without those that it dropped before it knew the router.
+
+    Parameters
+    ----------
+    lines : iterator of str
+        Of the agent: a frame each in JSON, or nothing, at least once a second. It is closed at the end.
+    port : int or None
+        Only frames that came in there.
+    path : Path
+        File to be written.
+    count, seconds : optional
+        When to end; else it goes on until it is interrupted.
+    seen : callable
+        Is told how many there are, whenever there is one more.
+    """
+    from scapy.utils import PcapNgWriter  # takes a second to load
+
+    deadline = None if seconds is None else time.monotonic() + seconds
+    written = 0
+    writer = PcapNgWriter(str(path))
+    writer.linktype = _DLT_EN10MB
+    writer.write_header(None)
+    try:
+        for line in lines:
+            if line:
+                row = json.loads(line)
+                if port in (None, row["port"]):
+                    writer.write_packet(bytes.fromhex(row["frame"]), sec=row["time"])
+                    writer.flush()
+                    written += 1
+                    seen(written)
+            if written == count or (deadline is not None and time.monotonic() >= deadline):
+                break
+    except KeyboardInterrupt:
+        pass
+    finally:
+        writer.close()
+        close = getattr(lines, "close", None)
+        if close is not None:
+            close()     # and so the connection, which ends the copies
     return written
 
 

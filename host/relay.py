@@ -154,10 +154,13 @@ class Relay:
     ----------
     homeless : int
         Punted frames for a router or port that has no interface here.
+    mirrored : int
+        Copies for capture. They go to those who listen, and never to a container.
     """
 
     def __init__(self, hostport: InjectPort, config: CoreConfig, *, rate: float = RATE, burst: int = BURST) -> None:
-        self.homeless = 0
+        self.homeless = self.mirrored = 0
+        self._listeners: dict[object, tuple[int, Callable[[int, bytes], None]]] = {}
         self._rate, self._burst = rate, burst
         self._paused: dict[_Tap, float] = {}        # until when; not in the selector
         self._hostport = hostport
@@ -205,6 +208,29 @@ class Relay:
         """Serve a router's port, or all of them, no more."""
         self._call(lambda: self._remove(router, port))
 
+    def listen(self, router: int, take: Callable[[int, bytes], None]) -> object:
+        """Hand copies of a router's frames (``PUNT_MIRROR``) to a function, in the host port's thread.
+
+        Parameters
+        ----------
+        router : int
+            Whose frames.
+        take : callable
+            Is told the port that a frame came in at, and the frame. It must not wait.
+
+        Returns
+        -------
+        object
+            What :meth:`unlisten` takes.
+        """
+        key = object()
+        self._listeners[key] = router, take
+        return key
+
+    def unlisten(self, listening: object) -> None:
+        """Hand nothing to that function any more."""
+        self._listeners.pop(listening, None)
+
     def counters(self) -> dict[tuple[int, int], RelayCounters]:
         """Counters by router and port."""
         taps = dict(sorted(self._taps.copy().items()))
@@ -233,7 +259,16 @@ class Relay:
         self.close()
 
     def deliver(self, router: int, port: int, reason: Reason, frame: bytes) -> None:
-        """A punted frame: it goes to the container."""
+        """A punted frame: it goes to the container, but for a copy for capture.
+
+        A VLAN tag was taken off by the board; a router's interface in its container has no VLANs.
+        """
+        if reason == Reason.PUNT_MIRROR:
+            self.mirrored += 1
+            for wanted, take in list(self._listeners.values()):
+                if wanted == router:
+                    take(port, frame)
+            return
         tap = self._taps.get((router, port))
         if tap is None:
             self.homeless += 1

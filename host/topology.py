@@ -153,8 +153,8 @@ class Link(_Model):
 class InterfaceRate(_Hyphened):
     """What a router may send at a port, and its share where several want to."""
 
-    out: Rate | None = Field(None, description="bits a second; what is more waits, in the router's own queues")
-    weight: Annotated[int, Field(ge=1)] = Field(1, description="its share where routers compete for the port")
+    out: Rate | None = Field(default=None, description="bits a second; what is more waits, in the router's own queues")
+    weight: Annotated[int, Field(ge=1)] = Field(default=1, description="its share where routers compete for the port")
     burst: Size | None = None
 
 
@@ -165,7 +165,7 @@ class Interface(_Model):
     mtu: Mtu = 1500
     open: bool = Field(False, description="listen to everyone on the segment, not to members of the network only")
     vlan: Vlan | None = Field(None, description="its frames are tagged; default: untagged")
-    rate: InterfaceRate = InterfaceRate()
+    rate: InterfaceRate = Field(default_factory=InterfaceRate)
 
     @property
     def addresses(self) -> list[IPv4Interface]:
@@ -209,19 +209,19 @@ class StaticRoute(_Model):
 class Match(_Hyphened):
     """What a frame must be for a rule to match; what is not named may be anything."""
 
-    port: EthName | None = Field(None, description="interface that it came in at")
+    port: EthName | None = Field(default=None, description="interface that it came in at")
     vlan: Annotated[int, Field(ge=0, le=4094)] | Literal["untagged"] | None = Field(
-        None, description="0: untagged or priority-tagged")
+        default=None, description="0: untagged or priority-tagged")
     pcp: Annotated[int, Field(ge=0, le=7)] | None = None
     src_mac: Mac | None = None
     dst_mac: Mac | None = None
     ethertype: Ethertype | None = None
-    src: IPv4Network | IPv6Network | None = Field(None, description="of IPv6, at most /32")
-    dst: IPv4Network | IPv6Network | None = Field(None, description="of IPv6, at most /32")
+    src: IPv4Network | IPv6Network | None = Field(default=None, description="of IPv6, at most /32")
+    dst: IPv4Network | IPv6Network | None = Field(default=None, description="of IPv6, at most /32")
     protocol: Protocol | None = None
-    tos: Byte | None = Field(None, description="or traffic class")
-    src_port: L4Port | None = Field(None, description="of ICMP: type")
-    dst_port: L4Port | None = Field(None, description="of ICMP: code")
+    tos: Byte | None = Field(default=None, description="or traffic class")
+    src_port: L4Port | None = Field(default=None, description="of ICMP: type")
+    dst_port: L4Port | None = Field(default=None, description="of ICMP: code")
 
 
 class Send(_Model):
@@ -261,9 +261,9 @@ Policed = Annotated[Police, BeforeValidator(_as_police), WithJsonSchema({"type":
 class FilterEntry(_Model):
     """A rule of a router's filter; the first one that matches decides."""
 
-    match: Match = Field(Match(), description="default: everything")
+    match: Match = Field(default_factory=Match, description="default: everything")
     action: Literal["permit", "drop", "punt"] | Send
-    changes: Changes = Field(Changes(), alias="set")
+    changes: Changes = Field(default_factory=Changes, alias="set")
     traffic_class: Literal["control", "normal"] | None = Field(None, alias="class")
     police: Policed | None = None
     mirror: bool = Field(False, description="a copy for 'capture --hardware'")
@@ -279,8 +279,8 @@ class RouterRate(_Model):
 class Buffer(_Model):
     """A router's share of the frame buffer, in bytes."""
 
-    reserved: Size | None = Field(None, description="nobody else's; default: its part of half the buffer")
-    limit: Size | None = Field(None, description="the most that it may have; default: all that is not reserved")
+    reserved: Size | None = Field(default=None, description="nobody else's; default: its part of half the buffer")
+    limit: Size | None = Field(default=None, description="the most that it may have; default: all that is not reserved")
 
 
 class Router(_Model):
@@ -308,7 +308,7 @@ class Router(_Model):
     rate: RouterRate | None = None
     punt_rate: Rate | None = Field(
         None, alias="punt-rate", description="bits a second to its container; default: an equal share, at most 100M")
-    buffer: Buffer = Buffer()
+    buffer: Buffer = Field(default_factory=Buffer)
     mirror: bool = Field(False, description="a copy of each frame for 'capture --hardware'")
     multicast: bool = Field(False, description="IP multicast is forwarded by the hardware")
 

@@ -10,6 +10,9 @@ from .topology_policy import check_node, check_router
 
 __all__ = ["Checker"]
 
+#: Ethernet header and FCS; an 802.1Q tag.
+_FRAME_BYTES, _TAG_BYTES = 18, 4
+
 
 class Checker:
     """What the models can't say: that names refer to something, that things fit together and are there once."""
@@ -90,10 +93,13 @@ class Checker:
                     if interface_port(eth) >= board.ports:
                         self.add((*where, "interfaces", eth), repr(eth),
                                  f"a port of {node}, eth0 to eth{board.ports - 1}")
-                    longest = (board.core.max_frame or CoreConfig().max_frame) - 18
+                    longest = (board.core.max_frame or CoreConfig().max_frame) - _FRAME_BYTES
+                    if interface.vlan is not None:
+                        longest -= _TAG_BYTES
                     if interface.mtu > longest:
+                        what = f"{longest} on a VLAN" if interface.vlan else f"{longest}"
                         self.add((*where, "interfaces", eth, "mtu"), str(interface.mtu),
-                                 f"at most {longest}, or core.max_frame of {node} to be larger")
+                                 f"at most {what}, or core.max_frame of {node} to be larger")
                 self._subnets(router, where)
                 self._protocols(router, where)
 

@@ -1,5 +1,6 @@
 """What the models can't say of a router's mode, filter, rates and buffer."""
 
+from collections.abc import Sequence
 from ipaddress import IPv6Network
 
 from polyrouter.hdl.config import CoreConfig
@@ -22,7 +23,7 @@ _IPV6_BITS = FILTER_KEY["ip_source"].width
 _QUANTUM_BITS = SHAPER_ROW["quantum"].width
 
 
-def check_node(config: CoreConfig, routers: list[tuple[Location, Router]]) -> list[Found]:
+def check_node(config: CoreConfig, routers: Sequence[tuple[Location, Router]]) -> list[Found]:
     """What routers together ask of a node. Locations are relative to it, or those that were given."""
     found: list[Found] = []
     for what in _TABLES:
@@ -122,7 +123,7 @@ def _rule(entry: FilterEntry, router: Router) -> list[Found]:
         found.append((("match", key), f"{key} without a protocol that has it",
                       "protocol to be tcp, udp, icmp or icmp6"))
     if entry.action in ("drop", "punt"):
-        if changes != Changes():
+        if changes != Changes.model_validate({}):
             found.append((("set",), f"changes in a rule with action {entry.action}", "action: permit or send"))
         if entry.traffic_class is not None:
             found.append((("class",), f"a class in a rule with action {entry.action}", "action: permit or send"))

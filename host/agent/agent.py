@@ -158,7 +158,8 @@ class Agent:
 
     @staticmethod
     def _must_recreate(old: RouterSpec, new: RouterSpec) -> bool:
-        return any(getattr(old, field) != getattr(new, field) for field in ("number", "fib_words", "adjacencies"))
+        return any(getattr(old, field) != getattr(new, field)
+                   for field in ("number", "fib_words", "adjacencies", "filter_rules", "policers", "mac_rows"))
 
     # Board
 
@@ -178,6 +179,7 @@ class Agent:
         if self.plane is None:
             config = CoreConfig(**spec.core)    # type: ignore[arg-type]
             self.plane = DataPlane(spec, config, self.store, self.events)
+        self.plane.mac_age = spec.mac_age
         self._say("programming the board")
         if self.plane.start([*self._routers.values()] or list(spec.routers.values())):
             changes.append("programmed the board from nothing")

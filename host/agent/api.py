@@ -1,10 +1,14 @@
 """The agent's HTTP API, on a unix socket."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from ..spec import NodeSpec
@@ -13,6 +17,11 @@ from .dataplane import DataPlane
 from .metrics import metrics
 
 __all__ = ["make_app"]
+
+#: Captured frames that wait for who reads them; more are lost.
+_FRAMES_WAITING = 4096
+#: Whether somebody still reads is only seen by writing; seconds until an empty line is written.
+_HEARTBEAT = 1.0
 
 
 def make_app(agent: Agent) -> FastAPI:
@@ -74,6 +83,44 @@ def make_app(agent: Agent) -> FastAPI:
     @app.get("/queues")
     def queues() -> list[dict[str, Any]]:
         return plane().queues()
+
+    @app.get("/filters/{router}")
+    def filters(router: str) -> list[dict[str, Any]]:
+        return plane().filters(router)
+
+    @app.get("/rates")
+    def rates() -> list[dict[str, Any]]:
+        return plane().rates()
+
+    @app.get("/macs/{router}")
+    def macs(router: str) -> list[dict[str, Any]]:
+        return plane().macs(router)
+
+    @app.get("/capture/{router}")
+    async def capture(router: str) -> StreamingResponse:
+        """Copies of a router's frames, for as long as somebody reads: a line of JSON each, after an empty one."""
+        number(router)
+        data_plane, loop = plane(), asyncio.get_running_loop()
+        frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_FRAMES_WAITING)
+
+        def take(port: int, frame: bytes) -> None:
+            row = {"time": time.time(), "port": port, "frame": frame.hex()}
+            loop.call_soon_threadsafe(lambda: None if frames.full() else frames.put_nowait(row))
+
+        async def lines() -> AsyncIterator[str]:
+            end = await run_in_threadpool(data_plane.capture, router, take)
+            try:
+                yield "\n"
+                while True:
+                    try:
+                        yield json.dumps(await asyncio.wait_for(frames.get(), _HEARTBEAT)) + "\n"
+                    except TimeoutError:
+                        yield "\n"
+            finally:
+                # However it ended, and this may be a cancelled task, which can't wait.
+                threading.Thread(target=end, name="end of capture").start()
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     @app.get("/exec/{router}")
     def exec_command(router: str, request: Request) -> list[str]:

@@ -1,5 +1,6 @@
 """The other side of an agent's API."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,22 @@ class AgentClient:
                 for line in answer.iter_lines():
                     if line:
                         yield line
+        except httpx.TransportError as error:
+            raise AgentError(f"the agent of {self.node} is gone: {error}") from error
+
+    def frames(self, router: str) -> Iterator[str]:
+        """Copies of a router's frames from the hardware, as JSON lines; empty ones in between.
+
+        Raises
+        ------
+        AgentError
+            If there is no such router, or the agent goes away.
+        """
+        try:
+            with self._client.stream("GET", f"/capture/{router}", timeout=None) as answer:
+                if answer.is_error:
+                    raise AgentError(f"{self.node}: {json.loads(answer.read())['detail']}")
+                yield from answer.iter_lines()
         except httpx.TransportError as error:
             raise AgentError(f"the agent of {self.node} is gone: {error}") from error
 

@@ -2,12 +2,29 @@
 
 import secrets
 import threading
+from collections.abc import Callable
+from dataclasses import astuple
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import ADJACENCY_ROW, CONTEXT_ROW, VMAC_ROW, AdjacencyKind, Register, Role, Table, unpack
+from polyrouter.hdl.layouts import (
+    ADJACENCY_ROW,
+    CONTEXT_ROW,
+    MAC_AGES,
+    MAC_ROW,
+    POLICER_ROW,
+    SHAPER_ROW,
+    VMAC_ROW,
+    AdjacencyKind,
+    HitStat,
+    Register,
+    Role,
+    RouterMode,
+    Table,
+    unpack,
+)
 
 from ..board.driver import Driver
 from ..board.errors import BoardError, NotABoard
@@ -20,32 +37,26 @@ from ..relay import Relay
 from ..spec import NodeSpec, RouterSpec
 from ..store import AgentStore
 from ..tables.adopt import ImageFault, read_fib
+from ..tables.policy import ROUTER_POLICER
+from ..tables.rates import Rates
 from ..tables.router import RouterTables
 from ..tables.vmac import VmacTable, choose_seeds
 from ..tables.windows import Window, WindowPool
 from .events import EventLog
+from .policies import entries_of, format_mac, group_of, parse_mac, policy_of
 
 __all__ = ["DataPlane", "format_mac", "parse_mac"]
 
 #: Parameters that a board does not tell, or that a driver need not know.
-_UNTOLD = ("ingress_bytes", "clock_hz")
+_UNTOLD = ("ingress_bytes", "clock_hz", "filter_banks")
 
 
-def parse_mac(text: str) -> int:
-    """A MAC address as a number."""
-    return int(text.replace(":", ""), 16)
+_MODES = frozenset(RouterMode)
 
 
-def format_mac(mac: int) -> str:
-    """A number as a MAC address."""
-    return ":".join(f"{byte:02x}" for byte in mac.to_bytes(6, "big"))
-
-
-def _entries(router: RouterSpec) -> tuple[set[tuple[int, int, Role]], set[tuple[int, int, Role]]]:
-    """A router's own entries and its peers' in the VMAC-VE table."""
-    own = {(parse_mac(port.mac), port.port, Role.OWN) for port in router.ports}
-    peers = {(parse_mac(mac), port.port, Role.PEER) for port in router.ports for mac in port.peers}
-    return own, peers
+def _in_tables(router: RouterSpec, rates: Rates, config: CoreConfig) -> Any:
+    """All of a specification that is in the tables besides routes and VMAC-VE entries."""
+    return [(port.port, port.mac, port.guard) for port in router.ports], policy_of(router, rates, config)
 
 
 class DataPlane:
@@ -64,10 +75,16 @@ class DataPlane:
         Where seeds, epoch and windows are.
     events : EventLog
         Where it tells what happens.
+
+    Attributes
+    ----------
+    mac_age : float
+        Seconds after which bridges forget an address; holds from the next :meth:`start` on.
     """
 
     def __init__(self, spec: NodeSpec, config: CoreConfig, store: AgentStore, events: EventLog) -> None:
         self.config = config
+        self.mac_age = spec.mac_age
         self._store, self._events = store, events
         self._lock = threading.RLock()
         self._vmac: VmacTable | None = None
@@ -75,6 +92,8 @@ class DataPlane:
         self._tables: dict[str, RouterTables] = {}
         self._specs: dict[str, RouterSpec] = {}
         self._attached: dict[str, Any] = {}
+        self._registers: dict[Register, int] = {}   # that were written since the board was reset, as far as is known
+        self._captures: dict[str, int] = {}         # how many want a router's frames
         self.hostport = HostPort(open_packet_socket(spec.host_tap, spec.namespace))
         self.driver = Driver(self.hostport)
         self.relay = Relay(self.hostport, config)
@@ -114,6 +133,11 @@ class DataPlane:
                     self._set_entries(None, router)
             elif not known:
                 self._reset(routers)
+            self._registers = {}        # written again: it may have been out of step
+            self._set_register(Register.MAC_AGE_CYCLES, self._rates().mac_age_cycles(self.mac_age))
+            if not known:
+                self._store.set(reserved={name: router.reserved_cells for name, router in self._specs.items()})
+            self._set_shared_cells()
             for tables in self._tables.values():
                 if not known or not tables.in_step():
                     tables.synchronize()
@@ -146,7 +170,7 @@ class DataPlane:
         self._write_vmac(self._vmac.adopt({row: bits for row, bits in enumerate(rows) if bits}))
 
     def _reset(self, routers: list[RouterSpec]) -> None:
-        entries = {entry for router in routers for part in _entries(router) for entry in part}
+        entries = {entry for router in routers for part in entries_of(router) for entry in part}
         seeds = choose_seeds(self.config, entries)
         epoch = secrets.randbits(63) | 1
         # The epoch is written to the board when all else is: who finds another one there starts over.
@@ -171,7 +195,7 @@ class DataPlane:
 
         Raises
         ------
-        WindowsFull, VmacFull, VmacTaken
+        WindowsFull, VmacFull, VmacTaken, PolicyError, RateError
             If it does not fit.
         """
         with self._lock:
@@ -186,48 +210,80 @@ class DataPlane:
     def _settle(self, old: RouterSpec | None, router: RouterSpec) -> bool:
         macs = {port.port: parse_mac(port.mac) for port in router.ports}
         guard = [port.port for port in router.ports if port.guard]
+        policy = policy_of(router, self._rates(), self.config)
         tables = self._tables.get(router.name)
+        self._reserve(router.name, router.reserved_cells, at_least=True)
         if tables is None:
             window = self._window(router)
-            tables = RouterTables(self.driver, router.number, window, macs, guard=guard)
+            tables = RouterTables(self.driver, router.number, window, macs, group=group_of(router), guard=guard,
+                                  policy=policy)
             fresh = not tables.adopt()
             if fresh:
                 self.driver.clear_counters(router.number)
                 tables.program_all()
             self._tables[router.name] = tables
-            return self._set_entries(None, router) or fresh
-        # Peers first: a guarded port must never be without those that it listens to.
-        changed = self._set_entries(old, router)
-        if old is None or [(port.port, port.mac, port.guard) for port in old.ports] != [
-                (port.port, port.mac, port.guard) for port in router.ports]:
-            tables.set_ports(macs, guard=guard)
-            changed = True
+            changed = self._set_entries(None, router) or fresh
+        else:
+            # Peers first: a guarded port must never be without those that it listens to.
+            changed = self._set_entries(old, router)
+            if old is None or _in_tables(old, self._rates(), self.config) != _in_tables(
+                    router, self._rates(), self.config):
+                tables.set_ports(macs, group_of(router), guard, policy)
+                changed = True
+        if router.name in self._captures:
+            tables.set_capturing(True)
+        self._reserve(router.name, router.reserved_cells)
         return changed
 
     def _window(self, router: RouterSpec) -> Window:
         saved = self._store.get("windows", {})
         self._windows.release(router.number)    # an attempt that failed may have them
         if router.name in saved:
-            window = Window(*saved[router.name])
+            window = Window(*saved[router.name])    # an agent before this one saved fewer
             self._windows.reserve(router.number, window)
             return window
-        window = self._windows.allocate(router.number, router.fib_words, router.adjacencies)
-        saved[router.name] = [window.fib_base, window.fib_size, window.adj_base, window.adj_size]
+        window = self._windows.allocate(router.number, router.fib_words, router.adjacencies,
+                                        filter_rules=router.filter_rules, policers=router.policers,
+                                        mac_rows=router.mac_rows)
+        saved[router.name] = list(astuple(window))
         self._store.set(windows=saved)
         return window
+
+    def _rates(self) -> Rates:
+        info = self.driver.info()
+        return Rates(info.config.clock_hz, info.policer_cycles, info.shaper_cycles, self.config.max_frame)
+
+    def _reserve(self, name: str, cells: int, *, at_least: bool = False) -> None:
+        """Take what a router has reserved from the cells that all share: before its quota says so, if that is more
+        than it had (``at_least``), and after it if it is less. What is saved is what the board may have."""
+        saved = self._store.get("reserved", {})
+        if at_least:
+            cells = max(cells, saved.get(name, 0))
+        if saved.get(name, 0) != cells:
+            self._store.set(reserved={key: value for key, value in {**saved, name: cells}.items() if value})
+        self._set_shared_cells()
+
+    def _set_shared_cells(self) -> None:
+        reserved = sum(self._store.get("reserved", {}).values())
+        self._set_register(Register.SHARED_CELLS, max(0, self.config.cells - reserved))
+
+    def _set_register(self, register: Register, value: int) -> None:
+        if self._registers.get(register) != value:
+            self.driver.write_rows([(Table.REGISTER, 0, register, value)])
+            self._registers[register] = value
 
     def _set_entries(self, old: RouterSpec | None, router: RouterSpec) -> bool:
         """Bring a router's entries in the VMAC-VE table to what they should be."""
         if self._vmac is None:
             raise BoardError("the board is out of step: it is being programmed again")
-        own, peers = _entries(router)
+        own, peers = entries_of(router)
         wanted = own | peers
-        stale = {(entry.mac, entry.port, entry.role) for entry in self._vmac if entry.router == router.number} - wanted
+        stale = {entry.key for entry in self._vmac if entry.router == router.number} - wanted
         writes: list[tuple[int, int]] = []
         for entry in sorted(stale):
             writes += self._vmac.remove(*entry)
-        for entry in [*sorted(peers), *sorted(own)]:
-            writes += self._vmac.insert(*entry, router.number)
+        for mac, port, role, vlan in [*sorted(peers), *sorted(own)]:
+            writes += self._vmac.insert(mac, port, role, router.number, vlan)
         self._write_vmac(writes)
         return bool(writes)
 
@@ -241,6 +297,7 @@ class DataPlane:
             del self._specs[router.name]
             self._write_vmac(self._vmac.remove_router(tables.router))
             tables.remove()
+            self._reserve(router.name, 0)
             self._windows.release(tables.router)
             saved = self._store.get("windows", {})
             saved.pop(router.name, None)
@@ -313,7 +370,7 @@ class DataPlane:
             fields = unpack(VMAC_ROW, bits)
             if fields["valid"]:
                 found.append({"mac": format_mac(fields["mac"]), "port": self.port_name(fields["port"]),
-                              "role": Role(fields["role"]).name.lower(),
+                              "vlan": fields["vid"] or None, "role": Role(fields["role"]).name.lower(),
                               "router": self.router_name(fields["router"]) or str(fields["router"]), "slot": row})
         return sorted(found, key=lambda entry: (entry["router"], entry["port"], entry["role"], entry["mac"]))
 
@@ -328,9 +385,12 @@ class DataPlane:
             ports = {name: [self.port_name(port) for port in range(self.config.ports) if fields[name] >> port & 1]
                      for name in ("ports", "group", "guard")}
             found.append({"router": self.router_name(number) or str(number), "number": number,
-                          "enable": bool(fields["enable"]), **ports,
-                          "fib_base": fields["fib_base"], "fib_size": fields["fib_size"],
-                          "adj_base": fields["adj_base"], "adj_size": fields["adj_size"]})
+                          "enable": bool(fields["enable"]),
+                          "mode": RouterMode(fields["mode"]).name.lower() if fields["mode"] in _MODES else "unknown",
+                          **ports, **{name: bool(fields[name]) for name in ("multicast", "mirror", "learn")},
+                          **{name: fields[name] for name in (
+                              "fib_base", "fib_size", "adj_base", "adj_size", "filter_base", "filter_size",
+                              "policer_base", "policer_size", "mac_base", "mac_size")}})
         return found
 
     def fib(self, name: str) -> list[dict[str, Any]]:
@@ -357,6 +417,89 @@ class DataPlane:
         targets = {entry["row"]: entry for entry in tables.describe_adjacencies()}
         return [{"row": row} | self._adjacency(bits) | {"routes": targets.get(row, {}).get("users")}
                 for row, bits in enumerate(rows) if bits]
+
+    def filters(self, name: str) -> list[dict[str, Any]]:
+        """Rules of a router, with the frames and bytes that they were hit by."""
+        router = self._of(name).router
+        rules = self._specs[name].rules
+        values = self.driver.read_rows((Table.HIT, router, row * len(HitStat) + stat)
+                                       for row in range(len(rules)) for stat in HitStat)
+        return [{"rule": row, "text": rule.text, "action": rule.action,
+                 "frames": values[row * len(HitStat) + HitStat.FRAMES],
+                 "bytes": values[row * len(HitStat) + HitStat.BYTES]} for row, rule in enumerate(rules)]
+
+    def all_filters(self) -> list[dict[str, Any]]:
+        """The same of all routers."""
+        with self._lock:
+            names = [name for name, router in self._specs.items() if router.rules and name in self._tables]
+        return [{"router": name} | row for name in names for row in self.filters(name)]
+
+    def rates(self) -> list[dict[str, Any]]:
+        """Policers and shapers of all routers, read from the board, in bits a second and bytes."""
+        rates, found = self._rates(), []
+        with self._lock:
+            specs = {name: (router, self._tables[name]) for name, router in self._specs.items() if name in self._tables}
+        for name, (router, tables) in sorted(specs.items()):
+            policed = tables.policed_rules()
+            places = [(Table.POLICER, row, "in" if row == ROUTER_POLICER else f"rule {policed.get(row, '?')}")
+                      for row in range(tables.window.policer_size)]
+            ports = [*(port.port for port in router.ports), self.config.host_port]
+            places += [(Table.SHAPER, port, f"out {self.port_name(port)}") for port in ports]
+            rows = self.driver.read_rows((table, tables.router, row) for table, row, _ in places)
+            for (table, _, what), bits in zip(places, rows, strict=True):
+                policer = table == Table.POLICER
+                fields = unpack(POLICER_ROW if policer else SHAPER_ROW, bits)
+                if fields["limit"] or fields.get("quantum"):
+                    rate = (rates.policer_bits if policer else rates.shaper_bits)(fields["rate"])
+                    found.append({"router": name, "what": what, "bits": round(rate) if fields["limit"] else None,
+                                  "burst": fields["burst"] if fields["limit"] else None,
+                                  "quantum": fields.get("quantum") or None})
+        return found
+
+    def macs(self, name: str) -> list[dict[str, Any]]:
+        """Addresses that a bridged router knows, read from the board."""
+        tables = self._of(name)
+        rows = self.driver.read_rows((Table.MAC, tables.router, row) for row in range(tables.window.mac_size))
+        found = []
+        for row, bits in enumerate(rows):
+            fields = unpack(MAC_ROW, bits)
+            if fields["age"]:
+                unseen = (MAC_AGES - fields["age"]) * self.mac_age / MAC_AGES
+                found.append({"mac": format_mac(fields["mac"]), "port": self.port_name(fields["port"]),
+                              "static": bool(fields["static"]), "unseen_seconds": round(unseen), "row": row})
+        return sorted(found, key=lambda entry: entry["mac"])
+
+    # Frames for who listens
+
+    def capture(self, name: str, take: Callable[[int, bytes], None]) -> Callable[[], None]:
+        """Have copies of all frames of a router from now on; returns what ends it.
+
+        Parameters
+        ----------
+        name : str
+            The router.
+        take : callable
+            Is told the port that a frame came in at, and the frame, in the host port's thread.
+        """
+        with self._lock:
+            tables = self._of(name)
+            listening = self.relay.listen(tables.router, take)
+            self._captures[name] = self._captures.get(name, 0) + 1
+            try:
+                tables.set_capturing(True)
+            except BaseException:
+                self._end_capture(name, listening)
+                raise
+        return lambda: self._end_capture(name, listening)
+
+    def _end_capture(self, name: str, listening: object) -> None:
+        with self._lock:
+            self.relay.unlisten(listening)
+            self._captures[name] -= 1
+            if not self._captures[name]:
+                del self._captures[name]
+                if name in self._tables:
+                    self._tables[name].set_capturing(False)
 
     def _adjacency(self, bits: int) -> dict[str, Any]:
         fields = unpack(ADJACENCY_ROW, bits)

@@ -30,6 +30,12 @@ class _NodeCollector(Collector):
         for row in plane.queues():
             depth.add_metric([row["router"], row["port"]], row["depth"])
         yield depth
+        hits = {unit: CounterMetricFamily(f"polyrouter_rule_{unit}", f"{unit.capitalize()} that a filter rule matched",
+                                          labels=["router", "rule", "action"]) for unit in ("frames", "bytes")}
+        for row in plane.all_filters():
+            for unit, family in hits.items():
+                family.add_metric([row["router"], str(row["rule"]), row["action"]], row[unit])
+        yield from hits.values()
         yield from self._containers()
 
     def _containers(self) -> Iterator[Metric]:

@@ -1,36 +1,62 @@
 """polyrouter capture"""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Json, NetworkName, console, fail, network_of, print_json, progress, reporting
+from .common import USAGE, Json, NetworkName, console, fail, network_of, print_json, progress, reporting
+
+if TYPE_CHECKING:
+    from ..spec import NodeSpec
 
 __all__ = ["capture"]
 
 
 def capture(
     router: Annotated[str, typer.Argument(help="Virtual router, as in red-left.")],
-    interface: Annotated[str, typer.Argument(help="Its virtual port, as in eth0.")],
+    interface: Annotated[str | None, typer.Argument(
+        help="Its virtual port, as in eth0; with --hardware all of them if there is none.")] = None,
+    *,
     write: Annotated[Path, typer.Option("--write", "-w", help="File to write, in pcapng.")],
     count: Annotated[int | None, typer.Option("--count", "-c", min=1, help="End after so many frames.")] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", "-s", min=0.1, help="End after so long.")] = None,
+    hardware: Annotated[bool, typer.Option(
+        "--hardware", help="Copies that the data plane makes of the router's frames, not those on the wire.")] = False,
     network: NetworkName = None,
     as_json: Json = False,
 ) -> None:
     """Write the frames of a virtual router's port to a file that Wireshark opens. Ends with Ctrl-C, too."""
     from .. import capture as capturing
 
-    with reporting(), progress(f"capturing {interface} of {router}") as step:
+    if interface is None and not hardware:
+        raise fail("say which interface, or --hardware for all frames of the router", USAGE)
+    what = f"{interface} of {router}" if interface else router
+    with reporting(), progress(f"capturing {what}") as step:
         found = network_of(network)
         node = found.spec().nodes[found.node_of(router)]
         try:
-            frames = capturing.capture(node, node.routers[router], interface, write, count=count, seconds=seconds,
-                                       seen=lambda number: step(f"{number} frames of {interface} of {router}"))
+            if hardware:
+                frames = _from_hardware(found.name, node, router, interface, write, count, seconds,
+                                        lambda number: step(f"{number} frames of {what}"))
+            else:
+                assert interface is not None
+                frames = capturing.capture(node, node.routers[router], interface, write, count=count, seconds=seconds,
+                                           seen=lambda number: step(f"{number} frames of {what}"))
         except (capturing.CaptureError, OSError) as error:
             raise fail(str(error)) from None
     if as_json:
         print_json({"router": router, "interface": interface, "file": str(write), "frames": frames})
     else:
         console.print(f"{frames} frames in {write}", highlight=False)
+
+
+def _from_hardware(network: str, node: "NodeSpec", router: str, interface: str | None, path: Path,
+                   count: int | None, seconds: float | None, seen: Callable[[int], None]) -> int:
+    from .. import capture as capturing
+    from ..agent.client import AgentClient
+
+    port = None if interface is None else capturing.port_named(node.routers[router], interface).port
+    with AgentClient(network, node.node) as agent:
+        return capturing.capture_hardware(agent.frames(router), port, path, count=count, seconds=seconds, seen=seen)

@@ -25,7 +25,7 @@ def _of_nodes(path: str, title: str, network: str | None, node: str | None, as_j
 
 @app.command()
 def vmac(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
-    """(MAC address, port) to virtual router: own addresses, and those of peers."""
+    """(MAC address, port, VLAN) to virtual router: own addresses, those of peers, and segments."""
     _of_nodes("/vmac", "VMAC-VE table", network, node, as_json)
 
 
@@ -70,3 +70,25 @@ def adjacency(router: RouterName, network: NetworkName = None, as_json: Json = F
     with reporting():
         rows = network_of(network).ask(router, f"/adjacency/{router}")
     show_rows(f"Adjacencies of {router}", rows, as_json=as_json)
+
+
+@app.command()
+def filters(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
+    """Filter rules of a virtual router, and what they have matched."""
+    with reporting():
+        rows = network_of(network).ask(router, f"/filters/{router}")
+    show_rows(f"Filter of {router}", rows, as_json=as_json)
+
+
+@app.command()
+def rates(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
+    """Policers and shapers of each virtual router, in bits a second, and bytes of a burst."""
+    _of_nodes("/rates", "Rates", network, node, as_json)
+
+
+@app.command()
+def macs(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
+    """MAC addresses that a bridged virtual router knows."""
+    with reporting():
+        rows = network_of(network).ask(router, f"/macs/{router}")
+    show_rows(f"MAC addresses of {router}", rows, as_json=as_json)

@@ -65,6 +65,17 @@ class PolicyWriter:
             "policer_base": window.policer_base, "policer_size": window.policer_size,
             "mac_base": window.mac_base, "mac_size": window.mac_size}
 
+    def policed(self) -> dict[int, int]:
+        """Which rule each policer of the window is of, but for the router's own."""
+        left = list(enumerate(self.policy.rules))
+        found: dict[int, int] = {}
+        for row, rule in sorted(self._policers.items()):
+            place = next((place for place in left if place[1] == rule), None)
+            if place is not None:
+                left.remove(place)
+                found[row] = place[0]
+        return found
+
     def adopt(self, context: dict[str, int], read: Callable[[Iterable[tuple[Table, int]]], list[int]]) -> bool:
         """Take over what the board has; False if it does not have these windows.
 
@@ -214,7 +225,10 @@ def _order(have: list[tuple[int, int]], wanted: list[tuple[int, int]]) -> list[i
     for row, pair in enumerate(have):
         if pair[0]:
             places.setdefault(pair, []).append(row)
-    down, up, new, gone = [], [], [], []
+    down: list[int] = []
+    up: list[int] = []
+    new: list[int] = []
+    gone: list[int] = []
     for row, pair in enumerate(wanted):
         before = places.get(pair, [])
         source = before.pop(0) if before else None

@@ -186,6 +186,11 @@ class RouterTables:
 
     # What is
 
+    def policed_rules(self) -> dict[int, int]:
+        """Which filter rule each policer of the window is of, but for the router's own."""
+        with self._lock:
+            return self._policy.policed()
+
     def prefixes(self) -> list[Prefix]:
         """Prefixes that are in the FIB or were left out."""
         with self._lock:

@@ -120,6 +120,21 @@ def test_punts_arrive_in_the_container_unchanged(served):
     assert hostport.wait(1) == [(3, 0, frame(9))]
 
 
+def test_copies_for_capture_never_reach_the_container(served):
+    relay, hostport, inner, _ = served
+    heard: list[tuple[int, bytes]] = []
+    listening = relay.listen(3, lambda port, data: heard.append((port, data)))
+    hostport.handler(3, 0, Reason.PUNT_MIRROR, frame(1))
+    hostport.handler(4, 0, Reason.PUNT_MIRROR, frame(2))
+    hostport.handler(3, 0, Reason.PUNT_FILTER, frame(3))
+    assert inner[0].recv(4000) == frame(3)          # and nothing before it
+    assert heard == [(0, frame(1))]
+    relay.unlisten(listening)
+    hostport.handler(3, 0, Reason.PUNT_MIRROR, frame(4))
+    assert heard == [(0, frame(1))]
+    assert (relay.mirrored, relay.homeless, relay.counters()[3, 0].delivered) == (3, 0, 1)
+
+
 def test_frames_of_the_container_are_injected_in_order(served):
     relay, hostport, inner, _ = served
     sent = [frame(number, 60 + number) for number in range(300)]

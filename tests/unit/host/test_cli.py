@@ -30,6 +30,7 @@ def test_a_bad_file_is_told_by_line_and_starts_nothing(run, tmp_path):
 
 
 @pytest.mark.parametrize("verb", [["down"], ["ps"], ["show", "vmac"], ["show", "fib", "red-left"], ["logs", "red-left"],
+                                  ["show", "filters", "red-left"], ["show", "rates"], ["show", "macs", "red-left"],
                                   ["exec", "red-left", "true"], ["events"]])
 def test_no_network(run, verb):
     result = run(*verb)
@@ -123,3 +124,34 @@ def test_doctor_names_every_check(run):
     assert "image 'default'" in {check["what"] for check in failed}     # this state directory has none
     assert all(check["advice"] for check in failed)
     assert result.exit_code == 1
+
+
+def test_capture_wants_an_interface_or_the_hardware(run, tmp_path):
+    result = run("capture", "red-left", "--write", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert result.stderr.strip() == "say which interface, or --hardware for all frames of the router"
+    for arguments in (["--hardware"], ["eth0", "--hardware"], ["eth0"]):
+        result = run("capture", "red-left", *arguments, "--write", str(tmp_path / "out"))
+        assert result.exit_code == 1 and "no network is up" in result.stderr
+
+
+@pytest.mark.parametrize("verb,path,rows", [
+    (["filters", "red-left"], "/filters/red-left", [{"rule": 0, "text": "everything: drop", "action": "drop",
+                                                     "frames": 5, "bytes": 300}]),
+    (["macs", "red-left"], "/macs/red-left", [{"mac": "02:00:00:00:00:01", "port": "p1", "static": False,
+                                               "unseen_seconds": 43, "row": 2}]),
+])
+def test_show_as_json(run, monkeypatch, verb, path, rows):
+    asked = []
+
+    class Network:
+        def ask(self, router: str, asked_path: str) -> list:
+            asked.append((router, asked_path))
+            return rows
+
+    monkeypatch.setattr("polyrouter.host.cli.show.network_of", lambda name: Network())
+    assert json.loads(run("show", *verb, "--json").stdout) == rows
+    assert asked == [("red-left", path)]
+    for value in rows[0].values():
+        if isinstance(value, str):
+            assert value in run("show", *verb).stdout

@@ -67,6 +67,13 @@ def test_the_example_is_good_and_has_eight_networks():
     assert len(list(file.topology.routers())) == 16
 
 
+def test_the_example_of_policies_is_good():
+    routers = {full: router for full, _, _, router in load(EXAMPLES / "policies.yaml").topology.routers()}
+    assert {full: router.mode for full, router in routers.items()} == {
+        "red-left": "routed", "red-bridge": "bridged", "wire-left": "switched"}
+    assert len(routers["red-left"].filters) == 3
+
+
 def test_everything_wrong_is_said_at_once():
     text = GOOD.replace("ports: 2}\n    right: {ports: 2}", "ports: 12}\n    right: {prots: 2}").replace("500m", "lots")
     assert problems(text) == [

@@ -233,3 +233,20 @@ def test_adopted_and_brought_to_what_should_be():
     assert other.adopt(context, read)
     rows = [step for step in other.change() if isinstance(step, tuple)]
     assert {step[0] for step in rows} == {Table.FILTER, Table.ACTION, Table.HIT, Table.SHAPER, Table.POLICER}
+
+
+def test_a_policer_that_is_needed_again_is_never_the_old_rule_s_with_the_new_rate():
+    board = TableBoard(CONFIG)
+    old, new = (rule(1, police=50), rule(2)), (rule(2), rule(3, police=70))
+    tables = RouterTables(board, ROUTER, Window(1000, 500, 16, 16, 20, 16, 5, 2), MACS, policy=Policy(rules=old))
+    tables.program_all()
+    allowed = {number: {expected(old, key(number)), expected(new, key(number))} for number in range(5)}
+
+    def look() -> None:
+        for number, outcomes in allowed.items():
+            assert decision(board, key(number)) in outcomes
+
+    board.on_write = look
+    tables.set_ports(MACS, policy=Policy(rules=new))
+    assert decision(board, key(3)) == (FilterAction.DROP, 70, 0)
+    assert tables.policed_rules() == {1: 1}

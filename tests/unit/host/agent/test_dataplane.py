@@ -1,0 +1,312 @@
+"""A node's policies from its topology file to the frames of the golden model's ports."""
+
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import pytest
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.layouts import MAC_AGES, Reason, Register, Role, Table
+from polyrouter.hdl.policers import policer_cycles
+from polyrouter.hdl.shapers import shaper_cycles
+from polyrouter.host.agent import dataplane
+from polyrouter.host.agent.dataplane import DataPlane, parse_mac
+from polyrouter.host.agent.events import EventLog
+from polyrouter.host.agent.metrics import metrics
+from polyrouter.host.allocate import Allocation, allocate
+from polyrouter.host.spec import NetworkSpec, NodeSpec, network_spec
+from polyrouter.host.store import AgentStore
+from polyrouter.host.topology_file import parse
+from polyrouter.sim.golden import GoldenModel, Output
+from polyrouter.sim.packets import ethernet, ipv4, segment, with_tag
+
+from ..board.link import Link
+
+TEXT = """\
+name: policies
+topology:
+  nodes:
+    left: {ports: 4, mac-age: 70s, core: {routers: 4, filter_rules: 32, policers: 16, max_frame: 1522}}
+  networks:
+    red:
+      routers:
+        left:
+          interfaces:
+            eth0: {address: 10.0.0.1/24, vlan: 100, open: true, rate: {out: 50M, weight: 2}}
+            eth1: {address: 10.0.1.1/24, open: true}
+          rate: {in: 100M, burst: 64k}
+          punt-rate: 1M
+          buffer: {reserved: 16k, limit: 32k}
+          filters:
+            - {match: {protocol: tcp, dst-port: 23}, action: drop}
+            - {match: {src: 10.0.0.0/24, protocol: udp}, action: {send: eth1}, police: 10M, set: {tos: 8}}
+            - {match: {port: eth1}, action: punt}
+    lan:
+      routers:
+        bridge: {node: left, mode: bridged, interfaces: {eth0: {}, eth2: {vlan: 7}, eth3: {}}}
+        switch:
+          node: left
+          mode: switched
+          interfaces: {eth2: {vlan: 9}, eth1: {vlan: 9}}
+          filters: [{match: {port: eth2}, action: {send: [eth1]}}]
+"""
+STATION, OTHER = 0x02BB00000001, 0x02BB00000002
+CORE = CoreConfig(ports=4, routers=4, filter_rules=32, policers=16, max_frame=1522)
+
+
+class Board:
+    """A node's data plane on a golden model."""
+
+    def __init__(self, model: GoldenModel, link: Link, store: AgentStore, events: EventLog) -> None:
+        self.model, self.link, self.store, self.events = model, link, store, events
+        self.spec: NetworkSpec
+        self.plane: DataPlane
+        self.allocation: Allocation | None = None
+        self.use(TEXT)
+
+    def begin(self) -> None:
+        self.plane = DataPlane(self.node, CoreConfig(**self.node.core), self.store,     # type: ignore[arg-type]
+                               self.events)
+        self.plane.start(list(self.node.routers.values()))
+
+    def restart(self) -> None:
+        """The agent's end and a new one."""
+        self.plane.close()
+        self.link = Link(self.model)
+        self.begin()
+
+    @property
+    def node(self) -> NodeSpec:
+        return self.spec.nodes["left"]
+
+    def use(self, text: str) -> None:
+        file = parse(text)
+        self.allocation = allocate(file, self.allocation)
+        self.spec = network_spec(file, self.allocation)
+
+    def set_all(self) -> None:
+        for router in self.node.routers.values():
+            self.plane.set_router(router)
+
+    def number(self, name: str) -> int:
+        return self.node.routers[name].number
+
+    def mac(self, name: str, port: int) -> int:
+        return next(parse_mac(entry.mac) for entry in self.node.routers[name].ports if entry.port == port)
+
+    def receive(self, port: int, frame: bytes) -> list[tuple[int, Reason]]:
+        """Where a frame goes, and as what."""
+        outputs = self.model.receive(port, frame)
+        for output in outputs:
+            if output.port == CORE.host_port:
+                self.link.deliver(output.frame)
+        return [(output.port, reason_of(output)) for output in outputs]
+
+
+def reason_of(output: Output) -> Reason:
+    assert output.event is not None
+    return Reason(output.event[2])
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch) -> Iterator[Board]:
+    model = GoldenModel(CORE, policer_cycles=policer_cycles(CORE), shaper_cycles=shaper_cycles(CORE))
+    store = AgentStore(tmp_path / "agent.db")
+    made = Board(model, Link(model), store, EventLog(tmp_path / "events.jsonl"))
+    monkeypatch.setattr(dataplane, "open_packet_socket", lambda *_: made.link)
+    made.begin()
+    yield made
+    made.plane.close()
+    store.close()
+
+
+def packet(destination: int, protocol: int, port: int, *, vlan: int = 0, source: int = STATION) -> bytes:
+    body = segment(protocol, 0x0A000063, 0x0A000163, (4000, port), bytes(30))
+    frame = ethernet(destination, source, 0x0800, ipv4(0x0A000063, 0x0A000163, body, protocol=protocol))
+    return with_tag(frame, vlan) if vlan else frame
+
+
+def test_filter_rules_decide_and_count(board):
+    board.set_all()
+    own = board.mac("red-left", 0)
+    assert board.receive(0, packet(own, 6, 23, vlan=100)) == []
+    assert board.receive(0, packet(own, 17, 53, vlan=100)) == [(1, Reason.SWITCHED)]
+    assert board.receive(1, packet(board.mac("red-left", 1), 6, 80)) == [(CORE.host_port, Reason.PUNT_FILTER)]
+    assert board.model.counters[board.number("red-left"), 0, Reason.DROP_FILTER] == 1
+    length = len(packet(own, 17, 53, vlan=100))
+    assert [(row["rule"], row["action"], row["frames"]) for row in board.plane.filters("red-left")] == [
+        (0, "drop", 1), (1, "send", 1), (2, "punt", 1)]
+    assert board.plane.filters("red-left")[1]["bytes"] == length
+    assert board.plane.filters("red-left")[0]["text"] == "protocol 6 dst-port 23: drop"
+    assert {row["router"] for row in board.plane.all_filters()} == {"red-left", "lan-switch"}
+
+
+def test_a_router_is_on_its_vlan_only(board):
+    board.set_all()
+    own = board.mac("red-left", 0)
+    assert board.receive(0, packet(own, 17, 53, vlan=100))
+    assert board.receive(0, packet(own, 17, 53, vlan=101)) == []
+    assert board.receive(0, packet(own, 17, 53)) != [(1, Reason.SWITCHED)]      # the bridge's, which floods it
+    assert board.model.tables.port(board.number("red-left"), 0).vid == 100
+    entries = {(row["port"], row["vlan"], row["role"]) for row in board.plane.vmac() if row["router"] == "red-left"}
+    assert entries == {("p0", 100, "own"), ("p1", None, "own")}
+
+
+def test_a_bridge_learns_between_its_vlans(board):
+    board.set_all()
+    frame = ethernet(OTHER, STATION, 0x1234, bytes(50))
+    assert board.receive(0, frame) == [(2, Reason.BRIDGED), (3, Reason.BRIDGED)]
+    assert board.receive(3, ethernet(STATION, OTHER, 0x1234, bytes(50))) == [(0, Reason.BRIDGED)]
+    [output] = board.model.receive(0, ethernet(OTHER, STATION, 0x1234, bytes(50)))
+    assert output.port == 3
+    assert {(row["mac"], row["port"]) for row in board.plane.macs("lan-bridge")} == {
+        ("02:bb:00:00:00:01", "p0"), ("02:bb:00:00:00:02", "p3")}
+    tagged = [output for output in board.model.receive(3, ethernet(0x02BB00000009, OTHER, 0x1234, bytes(50)))
+              if output.port == 2]
+    assert tagged[0].frame[12:16] == bytes.fromhex("81000007")
+    assert board.receive(0, ethernet(board.mac("lan-bridge", 0), STATION, 0x1234, bytes(50))) == [
+        (CORE.host_port, Reason.PUNT_LOCAL)]
+
+
+def test_a_switch_does_what_its_rules_say(board):
+    board.set_all()
+    assert board.receive(2, with_tag(ethernet(OTHER, STATION, 0x1234, bytes(50)), 9)) == [(1, Reason.SWITCHED)]
+    assert board.receive(1, with_tag(ethernet(OTHER, STATION, 0x1234, bytes(50)), 9)) == []
+    assert {row["role"] for row in board.plane.vmac() if row["router"] == "lan-switch"} == {"segment"}
+
+
+def test_rates_are_in_the_board(board):
+    board.set_all()
+    rates = {(row["router"], row["what"]): row for row in board.plane.rates()}
+    for what, wanted in (("in", 100e6), ("rule 1", 10e6), ("out p0", 50e6), ("out host", 1e6)):
+        assert abs(rates["red-left", what]["bits"] / wanted - 1) < 0.01, what
+    assert rates["red-left", "in"]["burst"] == 65536
+    assert rates["red-left", "out p0"]["quantum"] == 2 * CORE.max_frame
+    assert ("red-left", "out p1") not in rates
+    assert abs(rates["lan-bridge", "out host"]["bits"] / 100e6 - 1) < 0.01
+    tables = board.model.tables
+    assert tables.register(Register.MAC_AGE_CYCLES) * MAC_AGES / CORE.clock_hz == pytest.approx(70, rel=1e-6)
+    reserved = [router.reserved_cells for router in board.node.routers.values()]
+    assert reserved == [256, 128, 128]
+    assert tables.register(Register.SHARED_CELLS) == CORE.cells - sum(reserved)
+
+
+def reserved_on_the_board(model: GoldenModel) -> int:
+    quotas = model.tables._rows[Table.QUOTA]
+    return sum(row & 0xFFFF for row in quotas.values()) + model.tables.register(Register.SHARED_CELLS)
+
+
+def watch(board: Board, look: Callable[[], None]) -> None:
+    """Have a function called after every write."""
+    tables, write = board.model.tables, board.model.tables.write
+
+    def watched(*arguments) -> None:
+        write(*arguments)
+        look()
+
+    tables.write = watched      # type: ignore[method-assign]
+
+
+def test_cells_are_never_shared_out_twice(board):
+    def look() -> None:
+        assert reserved_on_the_board(board.model) <= CORE.cells
+
+    watch(board, look)
+    board.set_all()
+    for text in (TEXT.replace("reserved: 16k, limit: 32k", "reserved: 24k"), TEXT):
+        board.use(text)
+        board.set_all()
+    board.plane.remove_router(board.node.routers["red-left"])
+    assert reserved_on_the_board(board.model) == CORE.cells
+    board.restart()
+    assert reserved_on_the_board(board.model) == CORE.cells
+    board.set_all()
+    assert reserved_on_the_board(board.model) == CORE.cells
+
+
+def test_an_agent_that_restarts_has_the_same_windows(board):
+    board.set_all()
+    before = board.plane.context()
+    board.restart()
+    board.set_all()
+    assert board.plane.context() == before
+    assert board.receive(0, packet(board.mac("red-left", 0), 6, 23, vlan=100)) == []
+
+
+def test_changes_touch_no_other_router(board):
+    board.set_all()
+    others = {board.number("lan-bridge"), board.number("lan-switch")}
+    written: list[tuple[Table, int]] = []
+    tables, write = board.model.tables, board.model.tables.write
+
+    def noted(table: Table, router: int, row: int, value: int) -> None:
+        written.append((table, router))
+        write(table, router, row, value)
+
+    tables.write = noted        # type: ignore[method-assign]
+    board.use(TEXT.replace("dst-port: 23", "dst-port: 24").replace("rate: {in: 100M, burst: 64k}", "")
+              .replace("vlan: 100", "vlan: 101"))
+    board.set_all()
+    mine = {entry for entry in written if entry[0] not in (Table.VMAC, Table.REGISTER)}
+    assert mine and not any(router in others for _, router in mine)
+    own = board.mac("red-left", 0)
+    assert board.receive(0, packet(own, 6, 24, vlan=101)) == []
+    assert board.model.counters[board.number("red-left"), 0, Reason.DROP_FILTER] == 1
+    assert "in" not in {row["what"] for row in board.plane.rates() if row["router"] == "red-left"}
+    before = len(written)
+    board.set_all()
+    assert len(written) == before
+
+
+def test_a_removed_router_leaves_nothing(board):
+    board.set_all()
+    board.receive(0, ethernet(OTHER, STATION, 0x1234, bytes(50)))
+    for router in list(board.node.routers.values()):
+        board.plane.remove_router(router)
+    for table in (Table.CONTEXT, Table.PORT, Table.VMAC, Table.FILTER, Table.ACTION, Table.HIT, Table.POLICER,
+                  Table.MAC, Table.SHAPER, Table.QUOTA):
+        assert not any(board.model.tables._rows[table].values()), table
+    assert board.model.tables.register(Register.SHARED_CELLS) == CORE.cells
+
+
+def test_segments_are_owned_once(board):
+    board.set_all()
+    owners = {(port, vlan): board.model.tables.vmac(0, port, Role.SEGMENT, vlan)
+              for port, vlan in ((0, 0), (2, 7), (3, 0), (2, 9), (1, 9), (1, 0))}
+    bridge, switch = board.number("lan-bridge"), board.number("lan-switch")
+    assert owners == {(0, 0): bridge, (2, 7): bridge, (3, 0): bridge, (2, 9): switch, (1, 9): switch, (1, 0): None}
+
+
+def test_copies_for_capture_go_to_who_listens_and_never_to_the_container(board):
+    board.set_all()
+    frames: list[tuple[int, bytes]] = []
+    arrived = threading.Event()
+
+    def take(port: int, frame: bytes) -> None:
+        frames.append((port, frame))
+        arrived.set()
+
+    own = board.mac("red-left", 0)
+    board.receive(0, packet(own, 6, 23, vlan=100))
+    end = board.plane.capture("red-left", take)
+    assert board.model.tables.context(board.number("red-left")).mirror == 1
+    assert board.receive(0, packet(own, 6, 23, vlan=100)) == [(CORE.host_port, Reason.PUNT_MIRROR)]
+    assert arrived.wait(5)
+    assert frames == [(0, packet(own, 6, 23))]
+    second = board.plane.capture("red-left", take)
+    end()
+    assert board.model.tables.context(board.number("red-left")).mirror == 1
+    second()
+    assert board.model.tables.context(board.number("red-left")).mirror == 0
+    assert board.receive(0, packet(own, 6, 23, vlan=100)) == []
+    assert board.plane.relay.mirrored == 1 and board.plane.relay.homeless == 0
+    with pytest.raises(LookupError, match="there is no router moon"):
+        board.plane.capture("moon", take)
+
+
+def test_prometheus_has_what_rules_matched(board):
+    board.set_all()
+    board.receive(0, packet(board.mac("red-left", 0), 6, 23, vlan=100))
+    text = metrics(SimpleNamespace(plane=board.plane, routers=lambda: []))      # type: ignore[arg-type]
+    assert 'polyrouter_rule_frames_total{action="drop",router="red-left",rule="0"} 1.0' in text
+    assert 'polyrouter_rule_bytes_total{action="send",router="lan-switch",rule="0"} 0.0' in text
