@@ -98,7 +98,8 @@ def check(board: TableBoard, tables: RouterTables, routes: dict, macs: dict, sou
 
 # The same addresses in both families: they must not be mixed up.
 HOPS = [next_hop(k % 3, 0x0A000001 + k // 2, bool(k % 2)) for k in range(24)]
-TARGETS = [LOCAL, BLACKHOLE, UNREACHABLE, glean(0), glean(1), *HOPS]
+GROUPS = [group(dict.fromkeys(HOPS[:2], 1)), group(dict.fromkeys(HOPS[2:6], 1)), group({HOPS[7]: 1, HOPS[9]: 2})]
+TARGETS = [LOCAL, BLACKHOLE, UNREACHABLE, glean(0), glean(1), *HOPS, *GROUPS, *GROUPS]
 KNOWN = {hop: 0x02AA00000000 + k for k, hop in enumerate(HOPS) if k % 4 < 2}
 
 
