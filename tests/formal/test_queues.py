@@ -1,19 +1,17 @@
 """No frame is merged, split, reordered, or lost without a count, and no cell is handed out twice.
 
 The frame buffer is checked part by part, each against what the next one relies on: admission (a frame is written whole
-into cells that it reserved, or counted as dropped), the allocator, the queues of descriptors, and the read side. Each
-check is bounded: every trace of ``depth`` cycles after power-on, in the smallest configuration in which queues and
-cells run out and are used again.
+into cells that it reserved, and each of its copies is offered to the queues, or offered as refused), the allocator, and
+the read side. What is in between, the queues, has a model in tests/unit/hdl/test_scheduler.py. Each check is bounded:
+every trace of ``depth`` cycles after power-on, in the smallest configuration in which cells run out and are used again.
 """
 
 import pytest
-from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
 from amaranth.lib import fifo
 from polyrouter.hdl.admission import Admission
 from polyrouter.hdl.cells import CellAllocator
 from polyrouter.hdl.dequeue import Dequeuer
-from polyrouter.hdl.layouts import Reason
-from polyrouter.hdl.queues import OutputQueues
 
 from .contract import StreamContract
 from .runner import AnyConst, AnySeq, cover, prove
@@ -22,81 +20,153 @@ from .small import small_config
 CELLS = 2
 LENGTH = 4          # bits of a frame's length
 CONFIG = small_config(ports=1, routers=1, data_width=16, cell_bytes=4, buffer_bytes=16, queue_frames=2)
+#: Cycles from the question to the quotas to their answer.
+ANSWER = 3
+
+
+class Frames:
+    """Frames of 1 to 10 bytes without gaps inside, of which one, any, is watched: it says to come from port 1.
+
+    Data tell a beat's place: bit 0 the first, bit 1 the last, then the length. Copies go to port 0, to a port that is
+    not there, and to the host.
+    """
+
+    def __init__(self, m: Module, i):
+        beat = i.payload
+        self.first = first = Signal(init=1)
+        self.length = length = Signal(LENGTH)
+        self.copies, self.host, self.group, self.mark = Signal(2), Signal(), Signal(), Signal()
+        self.marked = Signal()                  # the watched frame has come, or comes
+        fields = (length, self.copies, self.host, self.group, self.mark)
+        before = Signal(sum(len(field) for field in fields))
+        left = Signal(LENGTH)
+        m.d.comb += [
+            i.valid.eq(AnySeq(1) | ~first),
+            Cat(fields).eq(Mux(first, AnySeq(len(before)), before)),
+            Assume((length > 0) & (length <= 10)),
+            Assume(~(first & self.mark & self.marked)),
+            beat.last.eq(Mux(first, length, left) <= 2),
+            beat.data.eq(Cat(first, beat.last, length)),
+            beat.length.eq(length),
+            beat.copies.eq(self.copies),
+            beat.host.eq(self.host),
+            beat.group.eq(self.group),
+            beat.port.eq(self.mark),
+        ]
+        self.starts = Signal()
+        m.d.comb += self.starts.eq(i.valid & i.ready & first)
+        with m.If(i.valid & i.ready):
+            m.d.sync += [first.eq(beat.last), left.eq(Mux(first, length, left) - 2), before.eq(Cat(fields)),
+                         self.marked.eq(self.marked | self.mark)]
 
 
 def admission() -> Module:
-    """Frames of 1 to 10 bytes, whose beats carry marks as data, and any answers of the allocator and the queues."""
+    """Any frames, and any answers of the quotas and the queues."""
     m = Module()
     m.submodules.dut = dut = Admission(CONFIG)
-    m.submodules.rule = StreamContract(dut.i, assume=True)
-    i = dut.i
-    first, length_held, left, group_held = Signal(init=1), Signal(LENGTH), Signal(LENGTH), Signal()
-    length, group = Signal(LENGTH), Signal()
+    m.submodules.rule = StreamContract(dut.copy)
+    frames = Frames(m, dut.i)
+    asked = Signal(ANSWER)
+    available, reserved = Signal.like(dut.available), Signal.like(dut.available)
     m.d.comb += [
-        i.valid.eq(AnySeq(1)),
-        length.eq(Mux(first, AnySeq(LENGTH), length_held)),
-        group.eq(Mux(first, AnySeq(1), group_held)),
-        Assume((length > 0) & (length <= 10)),
-        i.payload.last.eq(Mux(first, length, left) <= 2),
-        i.payload.data.eq(Cat(first, i.payload.last, length)),
-        i.payload.length.eq(length),
-        i.payload.group.eq(group),
-        dut.event.ready.eq(AnySeq(1)),
-        dut.available.eq(AnySeq(len(dut.available))),
-        dut.full.eq(AnySeq(len(dut.full))),
-        dut.group_room.eq(AnySeq(1)),
+        Assert(dut.i.ready | frames.first),
+        dut.take_ready.eq(AnySeq(1)),
+        dut.decide.eq(asked[-1]),
+        dut.accept.eq(dut.decide & dut.allow & AnySeq(1)),
+        dut.available.eq(AnySeq(len(available))),
+        # Nobody else reserves cells.
+        reserved.eq(Mux(dut.reserve, dut.need, 0)),
+        Assume(dut.available >= available),
+        Assume(dut.available <= CELLS),
         dut.cell.eq(AnySeq(len(dut.cell))),
+        dut.group_room.eq(AnySeq(1)),
+        dut.copy.ready.eq(AnySeq(1)),
+        dut.release.ready.eq(AnySeq(1)),
+        dut.refused.eq(AnySeq(1)),
+        dut.done.eq(AnySeq(1)),
     ]
-    frames, outcomes = Signal(5), Signal(5)
-    with m.If(i.valid & i.ready):
-        m.d.sync += [first.eq(i.payload.last), left.eq(Mux(first, length, left) - 2), length_held.eq(length),
-                     group_held.eq(group), frames.eq(frames + i.payload.last)]
+    m.d.sync += [asked.eq(Cat(frames.starts, asked)), available.eq(dut.available - reserved)]
 
-    # Exactly one outcome for each frame.
-    drop, event = Signal(), dut.event
-    stored = dut.push | dut.group
-    m.d.comb += [
-        drop.eq(event.valid & event.ready & (event.payload.reason != Reason.FORWARDED)),
-        Assert(~(dut.push & dut.group)),
-        Assert(~(drop & stored)),
-        Assert((event.valid & event.ready & ~drop) == dut.push),
-        Assert(dut.dropped == drop),
-        Assert((outcomes == frames) | (outcomes + 1 == frames)),
-    ]
-    m.d.sync += outcomes.eq(outcomes + (stored | drop))
-
-    # A stored frame lies whole in the cells that were taken for it, linked in their order.
-    begin, beats, taken, owed, cell, head = (
-        Signal(init=1), Signal(3), Signal(3), Signal(3), Signal.like(dut.cell), Signal.like(dut.cell))
+    # What is accepted is written whole, into cells that were reserved and are linked in their order.
+    begin, part, cell, following, known, owed = (
+        Signal(init=1), Signal(), Signal.like(dut.cell), Signal.like(dut.cell), Signal(), Signal.like(dut.need))
     mark_first, mark_last, mark_length = dut.data[0], dut.data[1], dut.data[2:2 + LENGTH]
-    here = Mux(dut.take, dut.cell, cell)
-    descriptor = Mux(dut.group, dut.group_payload.cell, dut.push_descriptor.cell)
-    descriptor_length = Mux(dut.group, dut.group_payload.length, dut.push_descriptor.length)
+    here = Signal.like(dut.cell)
+    m.d.comb += here.eq(Mux(begin | (~part & dut.link_en), dut.cell, Mux(part, cell, following)))
+    m.d.comb += [
+        Assert(dut.reserve == (dut.data_en & begin)),
+        Assert(dut.reserve == dut.accept),
+        Assert(dut.pop == (dut.reserve | dut.link_en)),
+    ]
     with m.If(dut.data_en):
         m.d.comb += [
             Assert(mark_first == begin),
-            Assert(mark_last == stored),
-            Assert(dut.take == ~Mux(begin, 0, beats[0])),
-            Assert(dut.data_addr == Cat(Mux(begin, 0, beats[0]), here)),
-            Assert(dut.reserve_cells == begin),
-            Assert(dut.link_en == (dut.take & ~begin)),
+            Assert(dut.data_addr == Cat(Mux(begin, 0, part), here)),
+            Assert(begin | part | known | dut.link_en),
         ]
-        m.d.sync += [begin.eq(mark_last), beats.eq(Mux(begin, 1, beats + 1)), cell.eq(here),
-                     taken.eq(Mux(begin, 1, taken + dut.take))]
-        with m.If(begin):
-            m.d.comb += [Assert(dut.cell_count <= dut.available), Assert(dut.cell_count == (mark_length + 3) >> 2)]
-            m.d.sync += [owed.eq(dut.cell_count), head.eq(dut.cell)]
+        m.d.sync += [begin.eq(mark_last), part.eq(~mark_last & ~Mux(begin, 0, part)), cell.eq(here)]
         with m.If(mark_last):
-            m.d.comb += [
-                Assert(Mux(begin, 1, taken + dut.take) == Mux(begin, dut.cell_count, owed)),
-                Assert(descriptor == Mux(begin, dut.cell, head)),
-                Assert(descriptor_length == mark_length),
-            ]
+            m.d.comb += Assert(Mux(begin, dut.need == 1, owed == dut.link_en))
+        with m.If(begin):
+            m.d.comb += [Assert(dut.need <= dut.available), Assert(dut.need == (mark_length + 3) >> 2)]
     with m.Else():
-        m.d.comb += [Assert(~dut.take), Assert(~dut.link_en), Assert(~stored), Assert(~dut.reserve_cells)]
+        m.d.comb += Assert(begin)           # no gaps
+    with m.If(dut.reserve):
+        m.d.sync += [owed.eq(dut.need - 1), known.eq(0)]
+    with m.Elif(dut.link_en):
+        m.d.sync += [owed.eq(owed - 1), following.eq(dut.cell)]
     with m.If(dut.link_en):
-        m.d.comb += [Assert(dut.link_addr == cell), Assert(dut.link_data == dut.cell)]
-    m.d.comb += [Cover(dut.push & (outcomes == 2) & (beats == 4)), Cover(drop & (outcomes == 1) & group_held)]
+        m.d.comb += [Assert(dut.link_addr == cell), Assert(dut.link_data == dut.cell), Assert(owed != 0)]
+        m.d.sync += known.eq(~(dut.data_en & ~part))
+    with m.Elif(dut.data_en & ~begin & ~part):
+        m.d.sync += known.eq(0)
+
+    # Each copy of the watched frame is offered once, as what it is.
+    mine, stored, answered, head = Signal(ANSWER), Signal(), Signal(), Signal.like(dut.cell)
+    length, wanted, group = Signal(LENGTH), Signal(3), Signal()
+    m.d.sync += mine.eq(Cat(frames.starts & frames.mark, mine))
+    with m.If(frames.starts & frames.mark):
+        m.d.sync += [length.eq(frames.length), wanted.eq(Cat(frames.copies, frames.host)), group.eq(frames.group)]
+    with m.If(mine[-1]):
+        m.d.sync += [answered.eq(1), stored.eq(dut.accept), head.eq(dut.cell)]
+    is_stored = Mux(answered, stored, dut.accept)
+    first_cell = Mux(answered, head, dut.cell)
+    copy = dut.copy.payload
+    offered = Signal(3)
+    handed, lost, grouped = Signal(), Signal(), Signal()
+    m.d.comb += handed.eq(dut.copy.valid & dut.copy.ready & (copy.descriptor.port == 1))
+    with m.If(handed):
+        way = Signal(2)
+        m.d.comb += [
+            way.eq(Mux(copy.port == CONFIG.host_port, 2, copy.nowhere)),
+            Assert(answered | mine[-1]),
+            Assert(copy.refused == (~is_stored | copy.nowhere)),
+            Assert(copy.descriptor.length == length),
+            Assert(~is_stored | (copy.descriptor.cell == first_cell)),
+        ]
+        with m.If(group):       # its only copy is the one that is counted as refused
+            m.d.comb += [Assert(~is_stored), Assert(offered == 0)]
+            m.d.sync += offered.eq(1)
+        with m.Else():
+            m.d.comb += [
+                Assert(wanted.bit_select(way, 1)), Assert(~offered.bit_select(way, 1)),
+                Assert(copy.descriptor.sole == ((wanted & (wanted - 1)) == 0)),
+            ]
+            m.d.sync += offered.eq(offered | (Const(1, 3) << way))
+    with m.If(dut.group & (dut.group_payload.query.port == 1)):
+        m.d.comb += [Assert(answered & stored & group & ~grouped), Assert(dut.group_payload.cell == head),
+                     Assert(dut.group_payload.length == length)]
+        m.d.sync += grouped.eq(1)
+    m.d.comb += lost.eq(dut.idle & answered & Mux(group, ~grouped & (offered == 0), offered != wanted))
+    m.d.comb += Assert(~lost)
+    # Copies are accounted for after they were handed over.
+    waiting = Signal(4)
+    m.d.comb += Assume(~dut.done | (waiting != 0))
+    m.d.sync += waiting.eq(waiting + (dut.copy.valid & dut.copy.ready) - dut.done)
+    m.d.comb += [
+        Cover(handed & stored & (offered == 1) & (length > 6)),
+        Cover(grouped & dut.idle), Cover(dut.release.valid & (dut.release.payload.count == 2)),
+    ]
     return m
 
 
@@ -136,49 +206,6 @@ def allocator() -> Module:
     return m
 
 
-def queues() -> Module:
-    """Reserve, fill, fetch and give back in any order that is allowed; one descriptor of one queue is watched."""
-    m = Module()
-    m.submodules.dut = dut = OutputQueues(CONFIG)
-    watched_queue, watched, mark = Signal(), Signal(), Signal()
-    m.d.comb += [
-        watched_queue.eq(AnyConst(1)),
-        dut.reserve.eq(AnySeq(1)),
-        dut.reserve_queue.eq(AnySeq(1)),
-        dut.push.eq(AnySeq(1)),
-        dut.push_queue.eq(AnySeq(1)),
-        mark.eq(AnySeq(1) & ~watched & (dut.push_queue == watched_queue)),
-        dut.push_descriptor.length.eq(mark),
-        dut.done.eq(AnySeq(1)),
-        dut.done_queue.eq(AnySeq(1)),
-        Assume(~dut.reserve | ~dut.full.bit_select(dut.reserve_queue, 1)),
-    ]
-    for q in range(2):
-        owed, out = Signal(2, name=f"owed_{q}"), Signal(2, name=f"out_{q}")
-        reserve, push = dut.reserve & (dut.reserve_queue == q), dut.push & (dut.push_queue == q)
-        pop, done = dut.o[q].valid & dut.o[q].ready, dut.done & (dut.done_queue == q)
-        m.d.comb += [
-            dut.o[q].ready.eq(AnySeq(1)),
-            Assume(~push | (owed + reserve > 0)),
-            Assume(~done | (out > 0)),
-            Assert(dut.depth[q] <= CONFIG.queue_frames),
-        ]
-        m.d.sync += [owed.eq(owed + reserve - push), out.eq(out + pop - done)]
-        m.submodules[f"rule_{q}"] = StreamContract(dut.o[q])
-    pushed, popped, place, seen = Signal(4), Signal(4), Signal(4), Signal()
-    o = Array(dut.o[q].payload.length[0] for q in range(2))[watched_queue]
-    pop = Array(dut.o[q].valid & dut.o[q].ready for q in range(2))[watched_queue]
-    with m.If(dut.push & (dut.push_queue == watched_queue)):
-        m.d.sync += pushed.eq(pushed + 1)
-        with m.If(mark):
-            m.d.sync += [watched.eq(1), place.eq(pushed)]
-    with m.If(pop):
-        m.d.sync += [popped.eq(popped + 1), seen.eq(seen | o)]
-        m.d.comb += [Assert(popped < pushed), Assert(o == (watched & (place == popped)))]
-    m.d.comb += Cover(seen & (place == 2))
-    return m
-
-
 def read_side() -> Module:
     """Any descriptors; cells contain their own address and any cell may follow on any, so the data tells the path."""
     m = Module()
@@ -201,7 +228,7 @@ def read_side() -> Module:
             stream.valid.eq(AnySeq(1)),
             stream.payload.cell.eq(AnySeq(2)),
             stream.payload.length.eq(length),
-            stream.payload.keep.eq(AnySeq(1)),
+            stream.payload.sole.eq(AnySeq(1)),
             Assume(length > 0),
         ]
     m.d.comb += [
@@ -210,7 +237,7 @@ def read_side() -> Module:
         expected.w_en.eq(i.valid & i.ready),
         expected.w_data.eq(Cat(i.payload.cell, i.payload.length[:LENGTH])),
     ]
-    begin, cell, position, left = Signal(init=1), Signal(2), Signal(), Signal(LENGTH)
+    begin, cell, position, left, length = Signal(init=1), Signal(2), Signal(), Signal(LENGTH), Signal(LENGTH)
     now_cell, now_left = Signal(2), Signal(LENGTH)
     sent = Signal(4)
     m.d.comb += [
@@ -222,13 +249,14 @@ def read_side() -> Module:
             Assert(expected.r_rdy),
             Assert(o.payload.data == Cat(position, now_cell)),
             Assert(o.payload.last == (now_left <= 2)),
-            Assert(o.payload.empty == (now_left == 1)),
+            Assert(o.payload.length == Mux(begin, now_left, length)),
         ]
     with m.If(o.valid & o.ready):
         m.d.comb += expected.r_en.eq(o.payload.last)
         m.d.sync += [
             begin.eq(o.payload.last),
             left.eq(now_left - 2),
+            length.eq(Mux(begin, now_left, length)),
             position.eq(Mux(o.payload.last, 0, ~position)),
             cell.eq(Mux(position, links[now_cell], now_cell)),
             sent.eq(sent + o.payload.last),
@@ -237,17 +265,17 @@ def read_side() -> Module:
     return m
 
 
-@pytest.mark.parametrize(("harness", "depth"), [(admission, 8), (allocator, 10), (queues, 8), (read_side, 8)])
+@pytest.mark.parametrize(("harness", "depth"), [(admission, 10), (allocator, 10), (read_side, 8)])
 def test_part(tmp_path, harness, depth):
     prove(harness(), tmp_path, depth=depth, induction=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("harness", "depth"), [(admission, 12), (allocator, 12), (queues, 11), (read_side, 9)])
+@pytest.mark.parametrize(("harness", "depth"), [(admission, 14), (allocator, 12), (read_side, 9)])
 def test_part_deeper(tmp_path, harness, depth):
     prove(harness(), tmp_path, depth=depth, induction=False)
 
 
-@pytest.mark.parametrize(("harness", "depth"), [(admission, 12), (allocator, 11), (queues, 12), (read_side, 12)])
+@pytest.mark.parametrize(("harness", "depth"), [(admission, 14), (allocator, 11), (read_side, 12)])
 def test_part_can_do_its_work_within_the_bound(tmp_path, harness, depth):
     cover(harness(), tmp_path, depth=depth)
