@@ -4,19 +4,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polyrouter.hdl.config import HOST_HEADER_BYTES, CoreConfig
 from polyrouter.hdl.layouts import (
+    CONTEXT_ROW,
     CONTROL_OP,
     HOST_HEADER,
     INFO_MAGIC,
     HostStatus,
     Info,
     Opcode,
-    OpStatus,
     RxError,
     Table,
+    pack,
     unpack,
 )
+from polyrouter.hdl.records import TAG
 
-from . import test_control, test_deframer, test_ingress, test_parser
+from . import test_control, test_deframer, test_front, test_ingress, test_parser
 from .bench import WIDTHS
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +28,8 @@ GOOD = bytes.fromhex("020000000001060000000001" "0800" "4500001c00004000401126cf
                      ) + bytes(18)
 ETHERTYPES = st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"\x08\x06", b"\0\0"])
 TAGS = st.sampled_from([b"", b"", b"\x81\x00\0\0", b"\x81\x00\xff\xff"])
+#: Fields of a record that the headers have no say in.
+TAG_FIELDS = {name for name, _ in TAG}
 FRAMES = st.one_of(
     st.binary(min_size=14, max_size=90),
     st.builds(lambda addresses, tag, ethertype, first, rest: addresses + tag + ethertype + first + rest,
@@ -55,6 +59,43 @@ def test_any_frames_at_a_port(noise, width):
     assert result.events == [verdict for verdict in verdicts if verdict is not None]
     assert result.passed == [frame for (frame, _), verdict in zip(frames, verdicts, strict=True) if verdict is None]
     test_ingress.check_headers(result, frames, width, longest)
+
+
+class FrontBench(test_front.Bench):
+    """Keeps the records, too."""
+
+    def verdict(self, meta):
+        self.records.append(meta)
+        return super().verdict(meta)
+
+    records: list
+
+
+def outcome(frame: bytes) -> dict:
+    return test_parser.reference(frame, test_parser.TAG_ZERO)
+
+
+@settings(QUICK, max_examples=12)
+@given(st.lists(st.lists(st.tuples(FRAMES, st.sampled_from(RxError)), max_size=6), min_size=2, max_size=2),
+       st.lists(FRAMES, max_size=4), st.sampled_from(WIDTHS))
+def test_any_frames_from_all_ports_to_their_verdicts(noise, injected, width):
+    """Ingress, arbiter, parser and pairing: each frame's record is its own, and the frame comes out if it is whole."""
+    config = CoreConfig(data_width=width, ports=2)
+    ports = [[frame for noisy in frames for frame in (noisy, (GOOD, RxError.NONE))] for frames in noise]
+    to_inject = [(frame, k % config.routers, k % config.ports) for k, frame in enumerate(injected)]
+    bench = FrontBench(config)
+    bench.records = []
+    sent = bench.run(ports, to_inject)
+    for port, frames in enumerate([*ports, [(frame, RxError.NONE) for frame in injected]]):
+        records = iter([record for record in bench.records if record["port"] == port])
+        good = [frame for frame, error in frames if test_ingress.judge(frame, error, config.max_frame - 4) is None]
+        for frame in good:
+            wanted = {name: value for name, value in outcome(frame).items() if name not in TAG_FIELDS}
+            # Between them are those of frames that went bad when their header was gone already.
+            assert any({name: record[name] for name in wanted} == wanted for record in records), frame.hex()
+        whole = [frame for frame in good
+                 if outcome(frame)["least_length"] <= len(frame) and int.from_bytes(frame[6:12], "big") & 7]
+        assert [frame for frame, _ in sent[port]] == whole
 
 
 def well_formed(frame: bytes) -> bool:
@@ -92,26 +133,41 @@ def test_any_bytes_at_the_host_port(noise, width):
     assert [body for *_, body in result] == [frame[HOST_HEADER_BYTES:] for frame in passed]
 
 
+#: Any bytes, and accesses that get further.
+OPERATIONS = st.one_of(
+    st.binary(min_size=16, max_size=16).map(lambda octets: unpack(CONTROL_OP, int.from_bytes(octets, "little"))),
+    st.builds(test_control.op, st.sampled_from([Opcode.READ, Opcode.WRITE, Opcode.WRITE, Opcode.FENCE]),
+              st.sampled_from([*Table, Table.CONTEXT, max(Table) + 1]), st.integers(0, 12),
+              router=st.integers(0, 4), word=st.integers(0, 8), data=st.integers(0, 2**64 - 1)))
+#: Windows, so that there is something inside of them.
+CONTEXTS = st.builds(
+    lambda router, base, size: test_control.write_row(Table.CONTEXT, 0, pack(CONTEXT_ROW, {
+        f"{table}_{what}": value for table in ("fib", "adj", "filter", "policer", "mac")
+        for what, value in (("base", base), ("size", size))}), router=router),
+    st.integers(0, 2), st.integers(0, 20), st.integers(0, 16))
+
+
 @QUICK
-@given(st.lists(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=6), min_size=1, max_size=5),
+@given(st.lists(st.tuples(st.lists(st.one_of(OPERATIONS.map(lambda op: [op]), CONTEXTS), min_size=1, max_size=6),
+                          st.sampled_from(["next", "next", "sync", "wrong"])), min_size=1, max_size=6),
        st.sampled_from(WIDTHS))
 def test_any_operations_at_the_control_engine(noise, width):
-    config = CoreConfig(data_width=width, fib_words=64, adjacencies=16, vmac_slots=64, routers=3, ports=3)
-    bench = test_control.Bench(config)
+    config = CoreConfig(data_width=width, fib_words=64, adjacencies=16, vmac_slots=64, routers=3, ports=3,
+                        filter_rules=8, mac_rows=16)
+    bench, model = test_control.Bench(config), test_control.Model(config)
     read_magic = test_control.op(Opcode.READ, Table.INFO, Info.MAGIC)
 
     async def main(ctx):
-        for number, request in enumerate(noise):
-            asked = [unpack(CONTROL_OP, int.from_bytes(octets, "little")) for octets in request]
-            answers, status, expected = await bench.request(ctx, asked, 2 * number, sync=True)
-            assert (status, expected, len(answers)) == (HostStatus.OK, 2 * number + 1, len(asked))
-            for ask, answer in zip(asked, answers, strict=True):
-                assert answer["status"] in set(OpStatus)
-                # Nothing but the status, and the data of a read that was carried out, is changed.
-                read = ask["opcode"] == Opcode.READ and answer["status"] == OpStatus.OK
-                assert answer | {"status": 0, "data": 0 if read else answer["data"]} == ask | {
-                    "status": 0, "data": 0 if read else ask["data"]}
-            answers, status, _ = await bench.request(ctx, [read_magic], 2 * number + 1)
+        for number, (groups, order) in enumerate(noise):
+            asked = [ask for group in groups for ask in group]
+            sequence = model.expected + (order == "wrong") if order != "sync" else 1000 * number
+            # What was in ``status`` counts only where nothing is done.
+            expected = model.request(
+                sequence, asked if order == "wrong" else [ask | {"status": 0} for ask in asked], order == "sync")
+            assert await bench.request(ctx, asked, sequence, order == "sync") == expected
+            sequence = model.expected
+            model.request(sequence, [read_magic])
+            answers, status, _ = await bench.request(ctx, [read_magic], sequence)
             assert status == HostStatus.OK and answers == [read_magic | {"data": INFO_MAGIC}]
 
     bench.run(main)
