@@ -1,6 +1,6 @@
 """What is Verilated for a live board: the core with registers at its ports."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -15,8 +15,9 @@ class StreamTop(wiring.Component):
     """A core at the frame-stream boundary, with nothing combinational between the harness and the core.
 
     Whatever depends on an input without a register between is evaluated twice a cycle by Verilator, once for each edge
-    of the clock; in the bare core that was half of the work. So received frames go through a register, and sent ones
-    are always taken. It also lets the harness set and look at all ports at once. Latency: one cycle more than the core.
+    of the clock; in the bare core that was half of the work. So received frames go through a register, sent ones are
+    always taken, and the reset, on which every next state depends, is a cycle late. It also lets the harness set and
+    look at all ports at once. Latency: one cycle more than the core.
 
     Parameters
     ----------
@@ -46,6 +47,15 @@ class StreamTop(wiring.Component):
         })
 
     def elaborate(self, platform):
+        inner, m = self._inner(), Module()
+        late_reset = Signal(reset_less=True, init=1)
+        m.domains.core = ClockDomain("core")
+        m.d.comb += [ClockSignal("core").eq(ClockSignal("sync")), ResetSignal("core").eq(late_reset)]
+        m.d.sync += late_reset.eq(ResetSignal("sync"))
+        m.submodules.inner = DomainRenamer("core")(inner)
+        return m
+
+    def _inner(self) -> Module:
         m = Module()
         m.submodules.core = core = self._core
         layout = frame_layout(self._config.data_width)
