@@ -25,6 +25,7 @@ from pydantic import (
 
 from .runtime.limits import parse_cpus, parse_size
 from .tables.rates import LEAST_RATE, LINE_RATE, Rates
+from .tables.windows import filter_share
 from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_seconds
 
 __all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN", "Bgp",
@@ -300,7 +301,7 @@ class Router(_Model):
         "routed", description="bridged: by learned MAC addresses; switched: by its filter rules alone")
     filters: list[FilterEntry] = Field(default_factory=list)
     filter_rules: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="room for rules; default: an equal share of the node's")
+        None, description="room for rules; default: an equal share of the node's, at most what line rate allows")
     policers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="its own and one for each rule that polices; default: an equal share of the node's")
     mac_rows: Annotated[int, Field(ge=4)] | None = Field(
@@ -320,6 +321,8 @@ class Router(_Model):
     def share(self, config: CoreConfig) -> dict[str, int]:
         """Rows of each of a board's tables that it gets: what it asks for, or an equal share of them."""
         shares = {name: getattr(self, name) for name in ("fib_words", "adjacencies", "filter_rules", "policers")}
+        if self.filter_rules is None:
+            shares["filter_rules"] = filter_share(config)
         shares = {name: getattr(config, name) // config.routers if value is None else value
                   for name, value in shares.items()}
         macs = config.mac_rows // config.routers
