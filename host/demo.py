@@ -239,6 +239,7 @@ def _alive(pid: int) -> bool:
 
 
 def _ip(host: HostSpec) -> IPv4Address:
+    assert host.address is not None     # in the demo all hosts have one
     return IPv4Interface(host.address).ip
 
 

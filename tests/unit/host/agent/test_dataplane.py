@@ -269,7 +269,7 @@ def test_routes_and_adjacencies_of_both_families_are_shown(board):
 
 def test_a_row_of_multicast_is_shown(board):
     board.set_all()
-    row = board.plane._tables["red-left"].window.adj_size - 1
+    row = board.plane._tables["red-left"].window.adj_size // 2
     bits = pack(ADJACENCY_MULTICAST, {"kind": AdjacencyKind.MULTICAST, "port": 3, "ports": 0b0101, "host": 1,
                                       "mtu": 1400})
     board.model.tables.write(Table.ADJACENCY, board.number("red-left"), row, bits)
