@@ -38,8 +38,8 @@ from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_
 
 __all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN",
            "AnyInterface", "Bgp", "Board", "Changes", "Endpoint", "FilterEntry", "Host", "Interface", "Limits", "Link",
-           "Match", "Ospf", "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork", "frame_cells",
-           "interface_port", "rates_of"]
+           "Match", "Ospf", "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
+           "frame_cells", "interface_port", "rates_of"]
 
 
 def _as_list(value: Any) -> Any:

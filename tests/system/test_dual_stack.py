@@ -1,4 +1,4 @@
-"""IPv6 beside IPv4 from a topology file to the hardware: OSPFv3 and static routes, two networks with the same addresses."""
+"""IPv6 beside IPv4 from a topology file to the hardware: OSPFv3, static routes, two networks with equal addresses."""
 
 import os
 import re
@@ -13,7 +13,8 @@ from .test_network import Site, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
-TOPOLOGY = (Path(__file__).parents[2] / "examples/dual-stack.yaml").read_text().replace("name: dual-stack", "name: NAME")
+EXAMPLE = Path(__file__).parents[2] / "examples/dual-stack.yaml"
+TOPOLOGY = EXAMPLE.read_text().replace("name: dual-stack", "name: NAME")
 PINGS = 30
 
 

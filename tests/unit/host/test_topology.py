@@ -204,10 +204,10 @@ def test_what_could_be_two_things_is_one_problem():
         "expected an IPv4 prefix without host bits, as in 192.0.2.0/24 or "
         "an IPv6 prefix without host bits, as in 2001:db8::/32"]
     assert change("192.168.1.10/24}", "192.168.1.10/24, gateway: [x]}")[:1] == [
-        "net.yaml:23: topology.networks.red.hosts.a.gateway[0]: found 'x'; "
+        "net.yaml:22: topology.networks.red.hosts.a.gateway[0]: found 'x'; "
         "expected an IPv4 address or an IPv6 address"]
     assert change("192.168.1.10/24}", "[10.0.0.1/8, 10.0.0.2/8, 10.0.0.3/8]}")[:1] == [
-        "net.yaml:23: topology.networks.red.hosts.a.address: found a list; expected at most 2 entries"]
+        "net.yaml:22: topology.networks.red.hosts.a.address: found a list; expected at most 2 entries"]
 
 
 DUAL = (EXAMPLES / "dual-stack.yaml").read_text()
