@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_interface, ip_network
 from itertools import permutations
 from pathlib import Path
 from statistics import median
@@ -239,6 +239,7 @@ def _alive(pid: int) -> bool:
 
 
 def _ip(host: HostSpec) -> IPv4Address:
+    assert host.address is not None     # in the demo all hosts have one
     return IPv4Interface(host.address).ip
 
 
@@ -266,8 +267,9 @@ def _converge(agents: dict[str, AgentClient], spec: NetworkSpec, progress: _Prog
 
 def _reaches(fib: list[dict[str, Any]], spec: NetworkSpec, name: str, node: str) -> bool:
     router = spec.nodes[node].routers[name]
-    connected = [IPv4Interface(address).network for port in router.ports for address in port.addresses]
-    routes = {IPv4Network(row["prefix"]): row["kind"] for row in fib}
+    connected = [ip_interface(address).network for port in router.ports for address in port.addresses]
+    routes = {network: row["kind"] for row in fib
+              if isinstance(network := ip_network(row["prefix"]), IPv4Network)}
     for host in spec.hosts.values():
         address = _ip(host)
         if host.network != router.network or any(address in network for network in connected):

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -269,6 +269,25 @@ def _links(route: IPRoute) -> dict[str, dict[str, Any]]:
                                 "up": bool(row["flags"] & 1), "mac": row.get("address")} for row in rows}
 
 
+def _ipv6(name: str, *, enable: bool) -> bool:
+    """Turn IPv6 of an interface of this namespace on or off. On: with what is said to it, and nothing by itself."""
+    top = Path("/proc/sys/net/ipv6/conf", name)
+    if not top.exists():
+        if enable:
+            raise FileNotFoundError("this machine's kernel has no IPv6")
+        return False
+    values = {"disable_ipv6": str(int(not enable))}
+    if enable:
+        # Nothing else in the network has a host's addresses: to look for duplicates would only take time.
+        values = {"accept_ra": "0", "autoconf": "0", "accept_dad": "0", "router_solicitations": "0"} | values
+    changed = False
+    for key, value in values.items():
+        if (top / key).read_text().strip() != value:
+            (top / key).write_text(value)
+            changed = True
+    return changed
+
+
 def _settle_host(route: IPRoute, host: HostSpec) -> bool:
     """Addresses, routes and neighbours as they should be. Neighbours are permanent: members of other networks on the
     segment have the same addresses, and would answer for them."""
@@ -279,29 +298,47 @@ def _settle_host(route: IPRoute, host: HostSpec) -> bool:
             route.link("set", index=links[name]["index"], state="up")
             changed = True
     index = links["eth0"]["index"]
-    address = IPv4Interface(host.address)
-    have = {(row.get("address"), row["prefixlen"]) for row in route.get_addr(family=socket.AF_INET, index=index)}
-    wanted = (str(address.ip), address.network.prefixlen)
-    for old in have - {wanted}:
-        route.addr("del", index=index, address=old[0], prefixlen=old[1])
+    changed |= in_namespace(namespace_path(host.namespace), lambda: _ipv6("eth0", enable=host.address6 is not None))
+    changed |= _settle_family(route, index, socket.AF_INET, host.address, host.gateway, host.neighbours)
+    if host.address6 is not None:
+        changed |= _settle_family(route, index, socket.AF_INET6, host.address6, host.gateway6, host.neighbours)
+    return changed
+
+
+def _settle_family(route: IPRoute, index: int, family: int, address: str | None, gateway: str | None,
+                   neighbours: dict[str, str]) -> bool:
+    """The part of :func:`_settle_host` that is of one family."""
+    changed = False
+    ipv6 = family == socket.AF_INET6
+    wanted = set()
+    if address is not None:
+        interface = ip_interface(address)
+        wanted.add((str(interface.ip), interface.network.prefixlen))
+    rows = route.get_addr(family=family, index=index)
+    have = {(row.get("address"), row["prefixlen"]) for row in rows
+            if not (ipv6 and ip_address(row.get("address")).is_link_local)}
+    for old in have - wanted:
+        route.addr("del", index=index, family=family, address=old[0], prefixlen=old[1])
         changed = True
-    if wanted not in have:
-        route.addr("add", index=index, address=wanted[0], prefixlen=wanted[1])
+    for new in wanted - have:
+        route.addr("add", index=index, family=family, address=new[0], prefixlen=new[1])
         changed = True
-    rows = route.get_neighbours(family=socket.AF_INET, ifindex=index)
-    neighbours = {row.get("dst"): row.get("lladdr") for row in rows if row["state"] & _NUD_PERMANENT}
-    for gone in set(neighbours) - set(host.neighbours):
-        route.neigh("del", ifindex=index, dst=gone)
+    rows = route.get_neighbours(family=family, ifindex=index)
+    have_neighbours = {row.get("dst"): row.get("lladdr") for row in rows if row["state"] & _NUD_PERMANENT}
+    wanted_neighbours = {destination: mac for destination, mac in neighbours.items()
+                         if (ip_address(destination).version == 6) == ipv6}
+    for gone in set(have_neighbours) - set(wanted_neighbours):
+        route.neigh("del", ifindex=index, family=family, dst=gone)
         changed = True
-    for destination, mac in host.neighbours.items():
-        if neighbours.get(destination) != mac:
-            route.neigh("replace", ifindex=index, dst=destination, lladdr=mac, state=_NUD_PERMANENT)
+    for destination, mac in wanted_neighbours.items():
+        if have_neighbours.get(destination) != mac:
+            route.neigh("replace", ifindex=index, family=family, dst=destination, lladdr=mac, state=_NUD_PERMANENT)
             changed = True
-    gateways = [row.get("gateway") for row in route.get_default_routes(family=socket.AF_INET)]
-    if host.gateway and gateways != [host.gateway]:
-        route.route("replace", dst="default", gateway=host.gateway, oif=index)
+    gateways = [row.get("gateway") for row in route.get_default_routes(family=family)]
+    if gateway and gateways != [gateway]:
+        route.route("replace", family=family, dst="default", gateway=gateway, oif=index)
         changed = True
-    elif not host.gateway and gateways:
-        route.route("del", dst="default")
+    elif not gateway and gateways:
+        route.route("del", family=family, dst="default")
         changed = True
     return changed

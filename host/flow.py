@@ -65,6 +65,8 @@ def run_flows(flows: list[Flow], *, seconds: float, rate: float, length: int) ->
         selector = stack.enter_context(selectors.DefaultSelector())
         senders = []
         for flow in flows:
+            if flow.sink.address is None:
+                raise ValueError(f"{flow.sink.name} has no IPv4 address, which these datagrams need")
             address = str(IPv4Interface(flow.sink.address).ip)
             receiver = stack.enter_context(in_namespace(namespace_path(flow.sink.namespace), _udp))
             receiver.bind((address, _PORT))

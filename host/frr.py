@@ -1,11 +1,15 @@
 """FRR configuration of a virtual router, from its entry in the topology file."""
 
 import re
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 from .topology import Bgp, Ospf, Router
 
 __all__ = ["daemons", "render"]
+
+#: First words of commands, by version of IP; OSPFv2 and OSPFv3 (RFC 5340).
+_FAMILY = {4: "ip", 6: "ipv6"}
+_OSPF = {4: "ip ospf", 6: "ipv6 ospf6"}
 
 #: First words of configuration that a daemon owns.
 _DAEMONS = {
@@ -24,18 +28,24 @@ def render(hostname: str, router: Router) -> str:
     blocks = [["frr version 10.0", "frr defaults traditional", f"hostname {hostname}",
                "service integrated-vtysh-config"]]
     # A bridge has no addresses, and no protocol that needs one.
-    router_id = next((address.ip for interface in router.interfaces.values() for address in interface.addresses),
-                     IPv4Address(0))
+    addresses = [address for interface in router.interfaces.values() for address in interface.addresses]
+    router_id = next((address.ip for address in addresses if isinstance(address, IPv4Interface)), IPv4Address(0))
+    versions = sorted({address.version for address in addresses})
     for name, interface in router.interfaces.items():
-        lines = [f"interface {name}", *(f" ip address {address}" for address in interface.addresses)]
+        lines = [f"interface {name}"]
+        lines += [f" {_FAMILY[address.version]} address {address}" for address in interface.addresses]
         if router.ospf is not None:
-            lines += _ospf_interface(router.ospf, name, list(router.interfaces))
+            for version in versions:
+                lines += _ospf_interface(router.ospf, _OSPF[version], name, list(router.interfaces))
         blocks.append([*lines, "exit"])
     if router.static:
-        blocks.append([f"ip route {route.prefix} {route.via if route.via != 'blackhole' else 'Null0'}"
-                       for route in router.static])
+        blocks.append([f"{_FAMILY[route.prefix.version]} route {route.prefix} "
+                       f"{route.via if route.via != 'blackhole' else 'Null0'}" for route in router.static])
     if router.ospf is not None:
-        blocks.append(["router ospf", f" ospf router-id {router.ospf.router_id or router_id}", "exit"])
+        chosen = router.ospf.router_id or router_id
+        for version in versions:
+            daemon = _OSPF[version].split()[1]
+            blocks.append([f"router {daemon}", f" {daemon} router-id {chosen}", "exit"])
     if router.bgp is not None:
         blocks.append(_bgp(router.bgp, router_id))
     text = "\n!\n".join("\n".join(block) for block in blocks) + "\n!\n"
@@ -48,14 +58,14 @@ def daemons(config: str) -> list[str]:
     return ["zebra", "staticd", *extra]
 
 
-def _ospf_interface(ospf: Ospf, name: str, all_names: list[str]) -> list[str]:
+def _ospf_interface(ospf: Ospf, prefix: str, name: str, all_names: list[str]) -> list[str]:
     active = ospf.interfaces or [other for other in all_names if other not in ospf.passive]
     if name in ospf.passive:
-        return [f" ip ospf area {ospf.area}", " ip ospf passive"]
+        return [f" {prefix} area {ospf.area}", f" {prefix} passive"]
     if name not in active:
         return []
-    return [f" ip ospf area {ospf.area}", f" ip ospf network {ospf.network}", f" ip ospf hello-interval {ospf.hello}",
-            f" ip ospf dead-interval {ospf.dead}"]
+    return [f" {prefix} area {ospf.area}", f" {prefix} network {ospf.network}",
+            f" {prefix} hello-interval {ospf.hello}", f" {prefix} dead-interval {ospf.dead}"]
 
 
 def _bgp(bgp: Bgp, router_id: IPv4Address) -> list[str]:

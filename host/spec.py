@@ -96,10 +96,12 @@ class HostSpec(BaseModel):
     outer: str                  # other end of its veth, in the fabric
     bridge: str
     mac: str
-    address: str
+    address: str | None         # IPv4
     gateway: str | None
+    address6: str | None = None
+    gateway6: str | None = None
     mtu: int
-    neighbours: dict[str, str]  # IPv4 address -> MAC address of the network's members in its subnet
+    neighbours: dict[str, str]  # address of either family -> MAC address of the network's members in its subnet
 
 
 class NetworkSpec(BaseModel):
@@ -138,11 +140,11 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
                 members.setdefault((wires[network][where], network), []).append((where[0], mac, interface.addresses))
     for full, network, host in topology.hosts():
         members.setdefault((wires[network][host.attach, 0], network), []).append(
-            (full, allocation.hosts[full].mac, [host.address]))
+            (full, allocation.hosts[full].mac, host.address))
 
     for full, network, node, router in topology.routers():
         place = allocation.routers[full]
-        board = topology.nodes[node].config()
+        core = topology.nodes[node].config()
         limits = router.limits or topology.defaults.limits
         config = frr.render(full, router)
         ports = []
@@ -157,7 +159,7 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
                 guard=not interface.open and not router.owns_segments,
                 peers=sorted(mac for where, mac, _ in others if where != endpoint and not router.owns_segments),
                 vlan=interface.vlan or 0, rate=_port_rate(interface), weight=interface.rate.weight))
-        reserved, limit = router.quota(board)
+        reserved, limit = router.quota(core)
         spec.nodes[node].routers[full] = RouterSpec(
             name=full, network=network, number=place.number,
             image=router.image or topology.defaults.image,
@@ -167,23 +169,25 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
             mode=router.mode, multicast=router.multicast, mirror=router.mirror,
             rules=[rule_spec(entry) for entry in router.filters],
             rate=None if router.rate is None else RateSpec(rate=router.rate.inbound, burst=router.rate.burst),
-            punt_rate=RateSpec(rate=router.punt_bits(board)), reserved_cells=reserved, limit_cells=limit)
+            punt_rate=RateSpec(rate=router.punt_bits(core)), reserved_cells=reserved, limit_cells=limit)
 
     for full, network, host in topology.hosts():
         segment = segment_of[host.attach]
         neighbours: dict[str, str] = {}
-        routers: list[str] = []
+        routers: dict[int, str] = {}        # by version of IP
         for member, mac, addresses in members[wires[network][host.attach, 0], network]:
             for address in addresses:
-                if member != full and address.ip in host.address.network:
+                if member != full and any(address.ip in mine.network for mine in host.address):
                     neighbours[str(address.ip)] = mac
                     if ":" in member:
-                        routers.append(str(address.ip))
-        gateway = str(host.gateway) if host.gateway else routers[0] if routers else None
+                        routers.setdefault(address.version, str(address.ip))
+        own = {version: str(address) if (address := host.of(version)) else None for version in (4, 6)}
+        gateways = {version: str(gateway) if (gateway := host.gateway_of(version)) else routers.get(version)
+                    for version in (4, 6)}
         spec.hosts[full] = HostSpec(
             name=full, network=network, namespace=allocation.hosts[full].namespace, outer=interface_name(f"h.{full}"),
-            bridge=spec.segments[segment].bridge, mac=allocation.hosts[full].mac, address=str(host.address),
-            gateway=gateway, mtu=host.mtu, neighbours=neighbours)
+            bridge=spec.segments[segment].bridge, mac=allocation.hosts[full].mac, address=own[4],
+            gateway=gateways[4], address6=own[6], gateway6=gateways[6], mtu=host.mtu, neighbours=neighbours)
     return spec
 
 

@@ -7,7 +7,15 @@ another is written as a YAML alias (``blue: *red``), or merges it and changes a 
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+)
 from typing import Annotated, Any, Literal
 
 from polyrouter.hdl.config import CoreConfig
@@ -25,27 +33,46 @@ from pydantic import (
 
 from .runtime.limits import parse_cpus, parse_size
 from .tables.rates import LEAST_RATE, LINE_RATE, Rates
+from .tables.windows import filter_share
 from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_seconds
 
-__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN", "Bgp",
-           "Board", "Changes", "Endpoint", "FilterEntry", "Host", "Interface", "Limits", "Link", "Match", "Ospf",
-           "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork", "frame_cells",
-           "interface_port", "rates_of"]
+__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN",
+           "AnyInterface", "Bgp", "Board", "Changes", "Endpoint", "FilterEntry", "Host", "Interface", "Limits", "Link",
+           "Match", "Ospf", "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
+           "frame_cells", "interface_port", "rates_of"]
 
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _with_length(value: Any) -> Any:
-    # Without a length it would be taken as one of 32 bits, which is hardly ever meant.
-    if not isinstance(value, IPv4Interface) and "/" not in str(value):
-        raise ValueError("an IPv4 address with its prefix length, as in 192.0.2.1/24")
-    return value
+#: An address of either family with its prefix length.
+AnyInterface = IPv4Interface | IPv6Interface
 
 
-def _host_address(value: IPv4Interface) -> IPv4Interface:
+def _interface(value: Any) -> AnyInterface:
+    if isinstance(value, AnyInterface):
+        return value
+    try:
+        # Without a length it would be taken as one of all bits, which is hardly ever meant.
+        if not isinstance(value, str) or "/" not in value or "%" in value:
+            raise ValueError
+        return ip_interface(value)
+    except ValueError:
+        raise ValueError("an IPv4 or IPv6 address with its prefix length, as in 192.0.2.1/24 or 2001:db8::1/64"
+                         ) from None
+
+
+def _host_address(value: AnyInterface) -> AnyInterface:
     length = value.network.prefixlen
+    if isinstance(value, IPv6Interface):
+        if (value.is_unspecified or value.is_loopback or value.is_multicast or value.is_link_local
+                or value.ipv4_mapped is not None):
+            raise ValueError("an address that an interface can have, not one of ::, ::1, ff00::/8, fe80::/10 (each "
+                             "interface has one of those by itself) or ::ffff:0:0/96")
+        if length < 127 and value.ip == value.network.network_address:
+            raise ValueError("an address that is not the subnet's anycast address of routers")     # RFC 4291, 2.6.1
+        return value
     if value.ip.packed[0] in (0, 127) or value.is_multicast or value.is_reserved:
         raise ValueError("an address that an interface can have, not one of 0/8, 127/8, 224/4 or 240/4")
     if length < 31 and value.ip in (value.network.network_address, value.network.broadcast_address):
@@ -67,11 +94,14 @@ Memory = Annotated[int, BeforeValidator(parse_size), Field(ge=16 << 20),
                    WithJsonSchema({"type": ["integer", "string"]})]
 Cpus = Annotated[float, BeforeValidator(parse_cpus), Field(ge=0.01, le=1024),
                  WithJsonSchema({"type": ["number", "string"]})]
-HostAddress = Annotated[IPv4Interface, BeforeValidator(_with_length), AfterValidator(_host_address),
+HostAddress = Annotated[AnyInterface, BeforeValidator(_interface), AfterValidator(_host_address),
                         WithJsonSchema({"type": "string"})]
 ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 Addresses = Annotated[list[HostAddress], BeforeValidator(_as_list), Field(min_length=1),
                       WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
+Gateways = Annotated[list[Annotated[IPv4Address | IPv6Address, WithJsonSchema({"type": "string"})]],
+                     BeforeValidator(_as_list), Field(min_length=1, max_length=2),
+                     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
 Mtu = Annotated[int, Field(ge=576, le=9000)]
 _NUMBER_OR_NAME = WithJsonSchema({"type": ["integer", "string"]})
 Rate = Annotated[int, BeforeValidator(parse_rate), Field(ge=LEAST_RATE, le=LINE_RATE), _NUMBER_OR_NAME]
@@ -168,13 +198,16 @@ class Interface(_Model):
     rate: InterfaceRate = Field(default_factory=InterfaceRate)
 
     @property
-    def addresses(self) -> list[IPv4Interface]:
+    def addresses(self) -> list[AnyInterface]:
         """Its addresses, none if it is a bridge's."""
         return self.address or []
 
 
 class Ospf(_Model):
-    """OSPFv2 in area 0: point-to-point on ``interfaces``, ``passive`` ones are only announced."""
+    """OSPFv2 in area 0: point-to-point on ``interfaces``, ``passive`` ones are only announced.
+
+    If the router has IPv6 addresses, OSPFv3 does the same for those.
+    """
 
     interfaces: list[EthName] = Field(default_factory=list, description="default: all that are not passive")
     passive: list[EthName] = Field(default_factory=list)
@@ -202,8 +235,8 @@ class Bgp(_Model):
 
 
 class StaticRoute(_Model):
-    prefix: IPv4Network
-    via: IPv4Address | Literal["blackhole"]
+    prefix: IPv4Network | IPv6Network
+    via: IPv4Address | IPv6Address | Literal["blackhole"]
 
 
 class Match(_Hyphened):
@@ -300,7 +333,7 @@ class Router(_Model):
         "routed", description="bridged: by learned MAC addresses; switched: by its filter rules alone")
     filters: list[FilterEntry] = Field(default_factory=list)
     filter_rules: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="room for rules; default: an equal share of the node's")
+        None, description="room for rules; default: an equal share of the node's, at most what line rate allows")
     policers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="its own and one for each rule that polices; default: an equal share of the node's")
     mac_rows: Annotated[int, Field(ge=4)] | None = Field(
@@ -320,6 +353,8 @@ class Router(_Model):
     def share(self, config: CoreConfig) -> dict[str, int]:
         """Rows of each of a board's tables that it gets: what it asks for, or an equal share of them."""
         shares = {name: getattr(self, name) for name in ("fib_words", "adjacencies", "filter_rules", "policers")}
+        if self.filter_rules is None:
+            shares["filter_rules"] = filter_share(config)
         shares = {name: getattr(config, name) // config.routers if value is None else value
                   for name, value in shares.items()}
         macs = config.mac_rows // config.routers
@@ -344,9 +379,17 @@ class Host(_Model):
     """A host in a network namespace, with ``eth0`` on the segment of a node's port."""
 
     attach: Endpoint
-    address: HostAddress
-    gateway: IPv4Address | None = Field(None, description="default: the network's router on that segment and subnet")
+    address: Annotated[Addresses, Field(max_length=2, description="one, or one of each of IPv4 and IPv6")]
+    gateway: Gateways | None = Field(None, description="default: the network's router on that segment and subnet")
     mtu: Mtu = 1500
+
+    def of(self, version: int) -> AnyInterface | None:
+        """Its address of IPv4 or IPv6."""
+        return next((address for address in self.address if address.version == version), None)
+
+    def gateway_of(self, version: int) -> IPv4Address | IPv6Address | None:
+        """The gateway that was asked for."""
+        return next((gateway for gateway in self.gateway or [] if gateway.version == version), None)
 
 
 class VirtualNetwork(_Model):

@@ -1,10 +1,10 @@
 """What the models of a topology file can't say of it."""
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from polyrouter.hdl.config import ConfigError, CoreConfig
 
-from .topology import Host, Router, Topology, interface_port
+from .topology import AnyInterface, Host, Router, Topology, interface_port
 from .topology_document import Document, Location, Problem, path_of
 from .topology_policy import check_node, check_router
 
@@ -12,6 +12,8 @@ __all__ = ["Checker"]
 
 #: Ethernet header and FCS; an 802.1Q tag.
 _FRAME_BYTES, _TAG_BYTES = 18, 4
+#: RFC 8200, section 5.
+_LEAST_IPV6_MTU = 1280
 
 
 class Checker:
@@ -100,11 +102,16 @@ class Checker:
                         what = f"{longest} on a VLAN" if interface.vlan else f"{longest}"
                         self.add((*where, "interfaces", eth, "mtu"), str(interface.mtu),
                                  f"at most {what}, or core.max_frame of {node} to be larger")
+                    self._ipv6_mtu(interface.mtu, interface.addresses, (*where, "interfaces", eth))
                 self._subnets(router, where)
                 self._protocols(router, where)
 
+    def _ipv6_mtu(self, mtu: int, addresses: list[AnyInterface], where: Location) -> None:
+        if mtu < _LEAST_IPV6_MTU and any(address.version == 6 for address in addresses):
+            self.add((*where, "mtu"), str(mtu), f"at least {_LEAST_IPV6_MTU}, or no IPv6 address")
+
     def _subnets(self, router: Router, where: Location) -> None:
-        seen: list[tuple[IPv4Network, str]] = []
+        seen: list[tuple[IPv4Network | IPv6Network, str]] = []
         for name, interface in router.interfaces.items():
             for address in interface.addresses:
                 for network, other in seen:
@@ -116,6 +123,7 @@ class Checker:
 
     def _protocols(self, router: Router, where: Location) -> None:
         connected = [address.network for interface in router.interfaces.values() for address in interface.addresses]
+        self._router_ids(router, where)
         if router.ospf is not None:
             for key in ("interfaces", "passive"):
                 for position, name in enumerate(getattr(router.ospf, key)):
@@ -129,16 +137,36 @@ class Checker:
             self.add((*where, "bgp", "hold"), f"{router.bgp.hold}",
                      f"at least three times keepalive, which is {router.bgp.keepalive}")
         for index, route in enumerate(router.static):
-            if isinstance(route.via, IPv4Address) and not any(route.via in network for network in connected):
+            if isinstance(route.via, IPv4Address | IPv6Address) and route.via.version != route.prefix.version:
+                self.add((*where, "static", index, "via"), str(route.via),
+                         f"an IPv{route.prefix.version} address, as the prefix is")
+            elif route.via != "blackhole" and not any(route.via in network for network in connected):
                 self.add((*where, "static", index, "via"), str(route.via), "an address in a subnet of an interface")
+
+    def _router_ids(self, router: Router, where: Location) -> None:
+        """A router's id is its first IPv4 address, if the file does not say another (RFC 2328, RFC 4271)."""
+        if any(address.version == 4 for interface in router.interfaces.values() for address in interface.addresses):
+            return
+        for key in ("ospf", "bgp"):
+            protocol = getattr(router, key)
+            if protocol is not None and protocol.router_id is None and not router.owns_segments:
+                self.add((*where, key), "no key 'router_id' in a router without an IPv4 address", "it to be there")
 
     def _hosts(self) -> None:
         for network_name, network in self.topology.networks.items():
             for name, host in network.hosts.items():
                 where: Location = ("topology", "networks", network_name, "hosts", name)
                 self._endpoint(host.attach, (*where, "attach"))
-                if host.gateway is not None and host.gateway not in host.address.network:
-                    self.add((*where, "gateway"), str(host.gateway), f"an address in {host.address.network}")
+                self._ipv6_mtu(host.mtu, host.address, where)
+                for key in ("address", "gateway"):
+                    versions = [entry.version for entry in getattr(host, key) or []]
+                    if len(versions) > len(set(versions)):
+                        self.add((*where, key), f"two IPv{versions[0]} {key}es".replace("gatewayes", "gateways"),
+                                 "one of each of IPv4 and IPv6")
+                for gateway in host.gateway or []:
+                    if not any(gateway in address.network for address in host.address):
+                        subnets = " or ".join(str(address.network) for address in host.address)
+                        self.add((*where, "gateway"), str(gateway), f"an address in {subnets}")
 
     def _members(self) -> None:
         """Addresses of a network: each there once, each subnet on one segment."""
@@ -148,7 +176,7 @@ class Checker:
                        for name, router in network.routers.items() if router.owns_segments
                        for eth, interface in router.interfaces.items()}
             # (address, place, location) of each interface of a router
-            interfaces: list[tuple[IPv4Interface, tuple[str, int], Location]] = []
+            interfaces: list[tuple[AnyInterface, tuple[str, int], Location]] = []
             for name, router in network.routers.items():
                 for eth, interface in router.interfaces.items():
                     endpoint = f"{router.node or name}:p{interface_port(eth)}"
@@ -164,18 +192,20 @@ class Checker:
                 here = [address for address, segment, _ in interfaces if segment == wires[host.attach, 0]]
                 if here or wires[host.attach, 0] not in bridged:
                     self._host_on_segment(host, network_name, where, here)
-                if host.address.ip in taken:
-                    self.add((*where, "address"), f"{host.address}, which is the address of "
-                             f"{path_of(taken[host.address.ip][3:])} too", "an address of its own")
-                taken.setdefault(host.address.ip, where)
+                for address in host.address:
+                    if address.ip in taken:
+                        self.add((*where, "address"), f"{address}, which is the address of "
+                                 f"{path_of(taken[address.ip][3:])} too", "an address of its own")
+                    taken.setdefault(address.ip, where)
             for name, host in network.hosts.items():
-                if (host.gateway is not None and host.gateway in host.address.network
-                        and (host.gateway not in taken or host.gateway == host.address.ip)):
-                    self.add(("topology", "networks", network_name, "hosts", name, "gateway"), str(host.gateway),
-                             f"an address of one of the routers of {network_name}")
+                for gateway in host.gateway or []:
+                    if (any(gateway in address.network for address in host.address)
+                            and (gateway not in taken or gateway in [address.ip for address in host.address])):
+                        self.add(("topology", "networks", network_name, "hosts", name, "gateway"), str(gateway),
+                                 f"an address of one of the routers of {network_name}")
 
-    def _against_others(self, address: IPv4Interface, segment: tuple[str, int], where: Location,
-                        others: list[tuple[IPv4Interface, tuple[str, int], Location]]) -> None:
+    def _against_others(self, address: AnyInterface, segment: tuple[str, int], where: Location,
+                        others: list[tuple[AnyInterface, tuple[str, int], Location]]) -> None:
         for other, other_segment, other_where in others:
             if other_where[4] == where[4] or not other.network.overlaps(address.network):
                 continue        # what one router has is compared where its interfaces are looked at
@@ -191,12 +221,16 @@ class Checker:
                 continue
             return
 
-    def _host_on_segment(self, host: Host, network: str, where: Location, here: list[IPv4Interface]) -> None:
+    def _host_on_segment(self, host: Host, network: str, where: Location, here: list[AnyInterface]) -> None:
         if not here:
             self.add((*where, "attach"), repr(host.attach), f"a port on whose segment there is a router of {network}")
-        elif host.address.network not in {address.network for address in here}:
-            subnets = ", ".join(str(subnet) for subnet in dict.fromkeys(address.network for address in here))
-            self.add((*where, "address"), str(host.address), f"an address in the segment's subnet, {subnets}")
+            return
+        subnets = list(dict.fromkeys(address.network for address in here))
+        for address in host.address:
+            if address.network not in subnets:
+                same = [str(subnet) for subnet in subnets if subnet.version == address.version]
+                self.add((*where, "address"), str(address), f"an address in the segment's subnet, {', '.join(same)}"
+                         if same else f"no IPv{address.version} address, as the routers on the segment have none")
 
     def _names(self) -> None:
         seen: dict[str, str] = {}

@@ -101,14 +101,16 @@ def _translate(document: Document, error: Any) -> Problem:
         expected = f"at least {context['min_length']} entry"
     elif kind in ("greater_than_equal", "less_than_equal") and where[-1:] and where[-1] in _RATE_KEYS:
         expected = f"{format_rate(LEAST_RATE)} to {format_rate(LINE_RATE)} bit/s"
-    elif kind.startswith("ip_v4_interface"):
-        expected = "an IPv4 address with its prefix length, as in 192.0.2.1/24"
     elif kind.startswith("ip_v4_network"):
         expected = "an IPv4 prefix without host bits, as in 192.0.2.0/24"
     elif kind.startswith("ip_v6_network"):
         expected = "an IPv6 prefix without host bits, as in 2001:db8::/32"
     elif kind.startswith("ip_v4_address"):
         expected = "an IPv4 address"
+    elif kind.startswith("ip_v6_address"):
+        expected = "an IPv6 address"
+    elif kind == "too_long":
+        expected = f"at most {context['max_length']} entries"
     elif kind == "greater_than_equal" and where[-1:] == ("memory",):
         expected = f"at least {format_size(context['ge'])}"
     elif kind in ("int_type", "int_parsing", "int_from_float"):

@@ -7,7 +7,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import FILTER_KEY, SHAPER_ROW
 
 from .tables.rates import RateError, Rates
-from .tables.windows import LEAST_MAC_ROWS
+from .tables.windows import LEAST_MAC_ROWS, most_filter_rules
 from .topology import Changes, FilterEntry, Router, Send, frame_cells, interface_port, rates_of
 from .topology_document import Location
 from .topology_values import ETHERTYPES, PROTOCOLS
@@ -79,7 +79,14 @@ def _mode(router: Router, config: CoreConfig) -> list[Found]:
 def _filters(router: Router, config: CoreConfig) -> list[Found]:
     found: list[Found] = []
     room = router.share(config)
-    if len(router.filters) > room["filter_rules"]:
+    most = most_filter_rules(config)
+    allowed = (f"at most {most}, which line rate on {config.ports} ports allows with core.filter_banks "
+               f"{config.filter_banks}, or that to be more")
+    if room["filter_rules"] > most:
+        found.append((("filter_rules",), f"{room['filter_rules']} filter_rules", allowed))
+    elif len(router.filters) > most:
+        found.append((("filters",), f"{len(router.filters)} rules", allowed))
+    elif len(router.filters) > room["filter_rules"]:
         found.append((("filters",), f"{len(router.filters)} rules",
                       f"at most {room['filter_rules']}, or filter_rules of the router to be larger"))
     policed = sum(entry.police is not None for entry in router.filters)

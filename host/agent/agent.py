@@ -39,6 +39,9 @@ _SYSCTLS = {
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv4.conf.all.arp_ignore": "1",
     "net.ipv4.conf.all.arp_announce": "2",
+}
+#: A bridge has no addresses; what the kernel would send for link-local ones would only be noise on its segments.
+_NO_IPV6 = {
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
 }
@@ -253,7 +256,8 @@ class Agent:
 
     @staticmethod
     def _needs_new_container(old: RouterSpec, new: RouterSpec) -> bool:
-        return old.image != new.image or old.daemons != new.daemons
+        return (old.image != new.image or old.daemons != new.daemons
+                or (old.mode == "routed") != (new.mode == "routed"))
 
     def _new_container(self, router: RouterSpec) -> None:
         assert self.plane is not None and self._fabric is not None
@@ -264,7 +268,8 @@ class Agent:
             self._fabric.remove_link(port.outer)
         self.runtime.create(ContainerSpec(
             id=id, config=router.frr, daemons=frozenset(router.daemons), image=router.image,
-            limits=self._limits(router), hostname=router.name, sysctls=_SYSCTLS))
+            limits=self._limits(router), hostname=router.name,
+            sysctls=_SYSCTLS if router.mode == "routed" else _SYSCTLS | _NO_IPV6))
         self._ensure_ports(router, [])
         self.runtime.start(id)
 

@@ -4,12 +4,13 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import astuple
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
+    ADJACENCY_ECMP,
+    ADJACENCY_MULTICAST,
     ADJACENCY_ROW,
     CONTEXT_ROW,
     MAC_AGES,
@@ -36,8 +37,9 @@ from ..mirror.mirror import RouteMirror
 from ..relay import Relay
 from ..spec import NodeSpec, RouterSpec
 from ..store import AgentStore
-from ..tables.adopt import ImageFault, read_fib
+from ..tables.adopt import ImageFault, read_fibs
 from ..tables.policy import ROUTER_POLICER
+from ..tables.prefix import Prefix
 from ..tables.rates import Rates
 from ..tables.router import RouterTables
 from ..tables.vmac import VmacTable, choose_seeds
@@ -394,21 +396,22 @@ class DataPlane:
         return found
 
     def fib(self, name: str) -> list[dict[str, Any]]:
-        """Routes of a router, read from the board."""
+        """Routes of a router, read from the board: all of IPv4, then all of IPv6."""
         tables = self._of(name)
         router = tables.router
         try:
-            fib = read_fib(tables.window.fib_size, lambda rows: self.driver.read_rows(
+            fibs = read_fibs(tables.window.fib_size, lambda rows: self.driver.read_rows(
                 (Table.FIB, router, row) for row in rows))
         except ImageFault:
             # The tables changed while they were read.
             return tables.describe_routes()     # type: ignore[return-value]
-        routes = sorted(fib.routes())
-        rows = sorted({row for _, _, row in routes})
+        routes = sorted((Prefix(bool(ipv6), address, length), row) for ipv6, fib in enumerate(fibs)
+                        for address, length, row in fib.routes())
+        rows = sorted({row for _, row in routes})
         contents = self.driver.read_rows((Table.ADJACENCY, router, row) for row in rows)
         adjacencies = dict(zip(rows, contents, strict=True))
-        return [{"prefix": f"{IPv4Address(address)}/{length}", "adjacency": row} | self._adjacency(adjacencies[row])
-                for address, length, row in routes]
+        return [{"prefix": str(prefix), "adjacency": row} | self._adjacency(adjacencies[row])
+                for prefix, row in routes]
 
     def adjacency(self, name: str) -> list[dict[str, Any]]:
         """Adjacencies of a router, read from the board."""
@@ -502,14 +505,28 @@ class DataPlane:
                     self._tables[name].set_capturing(False)
 
     def _adjacency(self, bits: int) -> dict[str, Any]:
+        """A row for people. ``members``: [first row, how many] of ECMP; ``port`` of multicast is the only one that
+        its frames may come in at, and ``ports`` are those that they leave by."""
         fields = unpack(ADJACENCY_ROW, bits)
+        found: dict[str, Any] = {"kind": str(fields["kind"]), "port": None, "mac": None, "mtu": None, "members": None,
+                                 "ports": None}
         try:
             kind = AdjacencyKind(fields["kind"])
         except ValueError:
-            return {"kind": str(fields["kind"]), "port": None, "mac": None, "mtu": None}
-        forward = kind is AdjacencyKind.FORWARD
-        return {"kind": kind.name.lower(), "port": self.port_name(fields["port"]) if forward else None,
-                "mac": format_mac(fields["mac"]) if forward else None, "mtu": fields["mtu"] if forward else None}
+            return found
+        found["kind"] = kind.name.lower()
+        if kind is AdjacencyKind.FORWARD:
+            found |= {"port": self.port_name(fields["port"]), "mac": format_mac(fields["mac"]), "mtu": fields["mtu"]}
+        elif kind is AdjacencyKind.ECMP:
+            fields = unpack(ADJACENCY_ECMP, bits)
+            found["members"] = [fields["first"], fields["count"]]
+        elif kind is AdjacencyKind.MULTICAST:
+            fields = unpack(ADJACENCY_MULTICAST, bits)
+            ports = [port for port in range(self.config.ports) if fields["ports"] >> port & 1]
+            ports += [self.config.host_port] * fields["host"]
+            found |= {"port": self.port_name(fields["port"]), "mtu": fields["mtu"],
+                      "ports": [self.port_name(port) for port in ports]}
+        return found
 
     def _of(self, name: str) -> RouterTables:
         if name not in self._tables:

@@ -24,7 +24,8 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
             nodes.append(node)
             routers += [{"node": name} | row for row in rows]
     hosts = [{"name": host.name, "network": host.network, "address": host.address, "gateway": host.gateway,
-              "namespace": host.namespace} for host in spec.hosts.values()]
+              "address6": host.address6, "gateway6": host.gateway6, "namespace": host.namespace}
+             for host in spec.hosts.values()]
     if as_json:
         print_json({"network": found.name, "nodes": nodes, "routers": routers, "hosts": hosts})
         return

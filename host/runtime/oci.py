@@ -55,11 +55,22 @@ _PER_INTERFACE = {
     "ignore_routes_with_linkdown": "0",
 }
 
+_PER_INTERFACE_IPV6 = {
+    "disable_ipv6": "0",
+    "accept_ra": "0",
+    "autoconf": "0",
+    "accept_redirects": "0",
+    "accept_dad": "0",
+}
+
 #: Set in every container. The neighbour table's garbage collector can't be set per namespace (gc_thresh*).
 SYSCTLS: Mapping[str, str] = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
     "net.ipv6.conf.default.forwarding": "1",
+    # Addresses follow from the topology file, and no two members of a network have the same: nothing to look for.
+    **{f"net.ipv6.conf.{scope}.{key}": value for scope in ("all", "default")
+       for key, value in _PER_INTERFACE_IPV6.items()},
     # By addresses and ports, as the hardware's flow hash does, and not to a neighbour known to be gone.
     "net.ipv4.fib_multipath_hash_policy": "1",
     "net.ipv4.fib_multipath_use_neigh": "1",

@@ -4,14 +4,44 @@ from dataclasses import astuple, dataclass
 
 from polyrouter.hdl.config import CoreConfig
 
-__all__ = ["LEAST_FIB_WORDS", "LEAST_MAC_ROWS", "Window", "WindowAllocator", "WindowPool", "WindowsFull"]
+from .fib import IPV6_ROOT_ROW, ROOTS
+from .rates import LINE_RATE
+
+__all__ = ["LEAST_FIB_WORDS", "LEAST_MAC_ROWS", "Window", "WindowAllocator", "WindowPool", "WindowsFull",
+           "filter_alignment", "filter_share", "most_filter_rules"]
 
 #: Rows that a window may have at most, from the width of a FIB result.
 _LARGEST = 1 << 18
-#: A root for each of IPv4 and IPv6.
-LEAST_FIB_WORDS = 2
+#: The root words of IPv4 and of IPv6.
+LEAST_FIB_WORDS = IPV6_ROOT_ROW + ROOTS
 #: An address may be in any of so many rows.
 LEAST_MAC_ROWS = 4
+#: Bits that the shortest frame takes on the line, with preamble and the gap between frames (IEEE 802.3, clause 4.4.2).
+_SHORTEST_BITS = (64 + 8 + 12) * 8
+
+
+def most_filter_rules(config: CoreConfig) -> int:
+    """Rules that one router may have if shortest frames at line rate on all ports are to pass.
+
+    A frame takes a cycle for each ``filter_banks`` rules of its router, and on each port a shortest frame comes every
+    672 ns.
+    """
+    return config.filter_banks * int(config.clock_hz * _SHORTEST_BITS // (LINE_RATE * config.ports))
+
+
+def filter_alignment(config: CoreConfig, rules: int) -> int:
+    """What the first row of a window of so many rules must be a multiple of.
+
+    The scan takes a cycle for each place of ``filter_banks`` rows that the window touches. One that begins within a
+    place may touch one more; a window near the limit has no cycle left for that.
+    """
+    return config.filter_banks if rules + config.filter_banks - 1 > most_filter_rules(config) else 1
+
+
+def filter_share(config: CoreConfig) -> int:
+    """Rules that a router gets that does not say how many: an equal share, but not more than line rate allows."""
+    share = min(config.filter_rules // config.routers, most_filter_rules(config))
+    return share - share % filter_alignment(config, share)
 
 
 class WindowsFull(Exception):
@@ -61,8 +91,8 @@ class WindowAllocator:
         """Rows that nobody has."""
         return self.total - sum(size for _, size in self._taken.values())
 
-    def allocate(self, router: int, size: int) -> int:
-        """Give a router a window; returns its base.
+    def allocate(self, router: int, size: int, alignment: int = 1) -> int:
+        """Give a router a window; returns its base, a multiple of ``alignment``.
 
         Raises
         ------
@@ -76,9 +106,10 @@ class WindowAllocator:
             return 0
         gaps = self._gaps()
         for base, room in gaps:
-            if room >= size:
-                self._taken[router] = (base, size)
-                return base
+            skipped = -base % alignment
+            if room >= skipped + size:
+                self._taken[router] = (base + skipped, size)
+                return base + skipped
         largest = max((room for _, room in gaps), default=0)
         raise WindowsFull(f"router {router} asks for {size} {self.what}, and of {self.total} there are {self.free} left"
                           + (f", at most {largest} in a row" if largest < self.free else "")
@@ -139,12 +170,13 @@ class WindowPool:
 
     def allocate(self, router: int, fib_words: int | None = None, adjacencies: int | None = None, *,
                  filter_rules: int | None = None, policers: int | None = None, mac_rows: int = 0) -> Window:
-        """Give a router its windows; an equal share of each table unless told otherwise, but no MAC rows.
+        """Give a router its windows; an equal share of each table unless told otherwise, but no MAC rows, and no more
+        filter rules than line rate allows.
 
         Raises
         ------
         WindowsFull
-            If there is no room; nothing is taken then.
+            If there is no room, or line rate does not allow so many rules; nothing is taken then.
         """
         config = self.config
         if not 0 <= router < config.routers:
@@ -156,7 +188,12 @@ class WindowPool:
                               "ask for more, or build a core with more FIB words or fewer routers")
         if mac_rows and (mac_rows < LEAST_MAC_ROWS or mac_rows & mac_rows - 1):
             raise ValueError(f"MAC rows of a router must be a power of two, at least {LEAST_MAC_ROWS}, not {mac_rows}")
-        sizes = [fib_size, adj_size, config.filter_rules // config.routers if filter_rules is None else filter_rules,
+        most = most_filter_rules(config)
+        if filter_rules is not None and filter_rules > most:
+            raise WindowsFull(f"router {router} asks for {filter_rules} filter rules, and with filter_banks "
+                              f"{config.filter_banks} line rate on {config.ports} ports allows {most} at most: ask for "
+                              "less, or build a core with more filter_banks")
+        sizes = [fib_size, adj_size, filter_share(config) if filter_rules is None else filter_rules,
                  config.policers // config.routers if policers is None else policers, mac_rows]
         return self._take(router, [(table, None, size) for table, size in zip(self._tables, sizes, strict=True)])
 
@@ -187,7 +224,8 @@ class WindowPool:
         try:
             for table, base, size in wanted:
                 if base is None:
-                    base = table.allocate(router, size)
+                    alignment = filter_alignment(self.config, size) if table is self.filters else 1
+                    base = table.allocate(router, size, alignment)
                 else:
                     table.reserve(router, base, size)
                 taken.append(table)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from polyrouter.host.allocate import allocate
+from polyrouter.host.spec import network_spec
 from polyrouter.host.topology import TopologyFile
 from polyrouter.host.topology_document import TopologyError
 from polyrouter.host.topology_file import load, parse
@@ -162,7 +164,24 @@ RED = "topology.networks.red"
     ("192.168.1.10/24", "192.168.1.10/24, gateway: 192.168.1.99", f"23: {RED}.hosts.a.gateway: found 192.168.1.99; "
      "expected an address of one of the routers of red"),
     ("10.0.0.1/30", "10.0.0.1", f"16: {RED}.routers.left.interfaces.eth0.address: found '10.0.0.1'; "
-     "expected an IPv4 address with its prefix length, as in 192.0.2.1/24"),
+     "expected an IPv4 or IPv6 address with its prefix length, as in 192.0.2.1/24 or 2001:db8::1/64"),
+    ("10.0.0.1/30", "2001:db8::1", f"16: {RED}.routers.left.interfaces.eth0.address: found '2001:db8::1'; "
+     "expected an IPv4 or IPv6 address with its prefix length, as in 192.0.2.1/24 or 2001:db8::1/64"),
+    ("10.0.0.1/30", "'fe80::1%eth0/64'", f"16: {RED}.routers.left.interfaces.eth0.address: found 'fe80::1%eth0/64'; "
+     "expected an IPv4 or IPv6 address with its prefix length, as in 192.0.2.1/24 or 2001:db8::1/64"),
+    ("10.0.0.1/30", "fe80::1/64", f"16: {RED}.routers.left.interfaces.eth0.address: found 'fe80::1/64'; "
+     "expected an address that an interface can have, not one of ::, ::1, ff00::/8, fe80::/10 (each interface has one "
+     "of those by itself) or ::ffff:0:0/96"),
+    ("10.0.0.1/30", "'2001:db8::/64'", f"16: {RED}.routers.left.interfaces.eth0.address: found '2001:db8::/64'; "
+     "expected an address that is not the subnet's anycast address of routers"),
+    ("10.0.0.1/30", "2001:db8::1/64, mtu: 1279", f"16: {RED}.routers.left.interfaces.eth0.mtu: found 1279; "
+     "expected at least 1280, or no IPv6 address"),
+    ("192.168.1.10/24", "[192.168.1.10/24, 2001:db8::a/64]", f"23: {RED}.hosts.a.address: found 2001:db8::a/64; "
+     "expected no IPv6 address, as the routers on the segment have none"),
+    ("192.168.1.10/24", "[192.168.1.10/24, 192.168.1.11/24]", f"23: {RED}.hosts.a.address: found two IPv4 addresses; "
+     "expected one of each of IPv4 and IPv6"),
+    ("192.168.1.10/24", "192.168.1.10/24, gateway: 2001:db8::1", f"23: {RED}.hosts.a.gateway: found 2001:db8::1; "
+     "expected an address in 192.168.1.0/24"),
     ("10.0.0.1/30", "224.0.0.1/24", f"16: {RED}.routers.left.interfaces.eth0.address: found '224.0.0.1/24'; "
      "expected an address that an interface can have, not one of 0/8, 127/8, 224/4 or 240/4"),
     ("10.0.0.1/30", "10.0.0.1/30, mtu: 9000", f"16: {RED}.routers.left.interfaces.eth0.mtu: found 9000; "
@@ -178,7 +197,73 @@ def test_a_part_that_does_not_fit_the_others(old, new, message):
 def test_what_could_be_two_things_is_one_problem():
     assert change("          ospf: {passive: [eth1]}", "          static: [{prefix: 10.9.0.0/16, via: x}]")[:1] == [
         "net.yaml:17: topology.networks.red.routers.left.static[0].via: found 'x'; "
-        "expected an IPv4 address or 'blackhole'"]
+        "expected an IPv4 address or an IPv6 address or 'blackhole'"]
+    wrong = "          static: [{prefix: 2001:db8::1/32, via: 10.0.0.2}]"
+    assert change("          ospf: {passive: [eth1]}", wrong)[:1] == [
+        "net.yaml:17: topology.networks.red.routers.left.static[0].prefix: found '2001:db8::1/32'; "
+        "expected an IPv4 prefix without host bits, as in 192.0.2.0/24 or "
+        "an IPv6 prefix without host bits, as in 2001:db8::/32"]
+    assert change("192.168.1.10/24}", "192.168.1.10/24, gateway: [x]}")[:1] == [
+        "net.yaml:22: topology.networks.red.hosts.a.gateway[0]: found 'x'; "
+        "expected an IPv4 address or an IPv6 address"]
+    assert change("192.168.1.10/24}", "[10.0.0.1/8, 10.0.0.2/8, 10.0.0.3/8]}")[:1] == [
+        "net.yaml:22: topology.networks.red.hosts.a.address: found a list; expected at most 2 entries"]
+
+
+DUAL = (EXAMPLES / "dual-stack.yaml").read_text()
+
+
+@pytest.mark.parametrize("old,new,expected", [
+    ("via: 2001:db8:0:1::2}", "via: 10.0.0.2}",
+     "static[1].via: found 10.0.0.2; expected an IPv6 address, as the prefix is"),
+    ("via: 2001:db8:0:1::2}", "via: 2001:db8:9::1}",
+     "static[1].via: found 2001:db8:9::1; expected an address in a subnet of an interface"),
+])
+def test_static_routes_of_ipv6(old, new, expected):
+    assert [problem.rpartition("routers.left.")[2] for problem in problems(DUAL.replace(old, new))] == [expected]
+
+
+def test_addresses_of_ipv6_are_compared_like_those_of_ipv4():
+    found = problems(DUAL.replace("2001:db8:0:1::2/64", "2001:db8:0:1::1/64"))
+    assert "eth0.address: found 2001:db8:0:1::1/64, which is the address of routers.left.interfaces.eth0 too" in (
+        found[0])
+    found = problems(DUAL.replace("2001:db8:0:1::2/64", "2001:db8:a::2/64", 1))
+    assert "which overlaps 2001:db8:a::/64 of routers.left.interfaces.eth1 on another segment" in found[0]
+    found = problems(DUAL.replace("2001:db8:a::10/64", "2001:db8:c::10/64"))
+    assert "hosts.a.address: found 2001:db8:c::10/64; expected an address in the segment's subnet, 2001:db8:a::/64" in (
+        found[0])
+    found = problems(DUAL.replace("gateway: [192.168.2.1, 2001:db8:b::1]", "gateway: 2001:db8:b::77"))
+    assert "hosts.b.gateway: found 2001:db8:b::77; expected an address of one of the routers of red" in found[0]
+
+
+def test_a_router_without_ipv4_needs_an_id():
+    only6 = GOOD.replace("    green:\n      <<: *red\n      hosts: {}\n", "").replace("    blue: *red\n", "")
+    only6 = only6.replace("10.0.0.1/30", "2001:db8:1::1/64").replace("192.168.1.1/24", "2001:db8:2::1/64")
+    only6 = only6.replace("10.0.0.2/30", "2001:db8:1::2/64").replace("192.168.1.10/24", "2001:db8:2::a/64")
+    assert problems(only6) == ["net.yaml:17: topology.networks.red.routers.left.ospf: found no key 'router_id' in a "
+                               "router without an IPv4 address; expected it to be there"]
+    file = parse(only6.replace("passive: [eth1]", "passive: [eth1], router_id: 1.2.3.4"))
+    spec = network_spec(file, allocate(file, None))
+    left, host = spec.nodes["left"].routers["red-left"], spec.hosts["red-a"]
+    assert "router ospf6\n ospf6 router-id 1.2.3.4\n" in left.frr and "router ospf\n" not in left.frr
+    assert left.daemons == ["zebra", "staticd", "ospf6d"]
+    assert (host.address, host.gateway, host.address6, host.gateway6) == (
+        None, None, "2001:db8:2::a/64", "2001:db8:2::1")
+
+
+def test_dual_stack_to_the_last_address():
+    file = load(EXAMPLES / "dual-stack.yaml")
+    spec = network_spec(file, allocate(file, None))
+    red, blue = (spec.nodes["left"].routers[f"{network}-left"] for network in ("red", "blue"))
+    assert red.ports[0].addresses == ["10.0.0.1/30", "2001:db8:0:1::1/64"]
+    assert " ip address 10.0.0.1/30\n ipv6 address 2001:db8:0:1::1/64\n ip ospf area 0\n" in red.frr
+    assert " ipv6 ospf6 area 0\n ipv6 ospf6 passive\nexit" in red.frr
+    assert "router ospf6\n ospf6 router-id 10.0.0.1\nexit" in red.frr
+    assert "ip route 192.168.2.0/24 10.0.0.2\nipv6 route 2001:db8:b::/64 2001:db8:0:1::2\n" in blue.frr
+    host = spec.hosts["red-a"]
+    assert (host.address6, host.gateway6) == ("2001:db8:a::10/64", "2001:db8:a::1")
+    assert host.neighbours == {"192.168.1.1": red.ports[1].mac, "2001:db8:a::1": red.ports[1].mac}
+    assert spec.hosts["blue-a"].neighbours["2001:db8:a::1"] == blue.ports[1].mac != red.ports[1].mac
 
 
 def test_missing_file(tmp_path):

@@ -76,8 +76,10 @@ FIRST = "{match: {protocol: tcp, dst-port: 23}, action: drop}"
      "by the node's routers; expected at most 64000, or core.buffer_bytes to be larger"),
     ("buffer: {}", "filter_rules: 1", f"15: {RED}.filters: found 2 rules; "
      "expected at most 1, or filter_rules of the router to be larger"),
-    ("buffer: {}", "filter_rules: 65", "4: topology.nodes.left: found 65 filter_rules asked for by the node's routers; "
-     "expected at most 64, or core.filter_rules to be larger"),
+    ("buffer: {}", "policers: 17", "4: topology.nodes.left: found 17 policers asked for by the node's routers; "
+     "expected at most 16, or core.policers to be larger"),
+    ("buffer: {}", "filter_rules: 29", f"14: {RED}.filter_rules: found 29 filter_rules; "
+     "expected at most 28, which line rate on 3 ports allows with core.filter_banks 1, or that to be more"),
     ("action: permit", "action: permit, police: 1M}\n            - {action: punt, police: 1M",
      f"15: {RED}.filters: found 3 policers (the router's own, and one for each rule that polices); "
      "expected at most 2, or policers of the router to be larger"),

@@ -6,7 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import MAC_AGES, Reason, Register, Role, Table
+from polyrouter.hdl.layouts import (
+    ADJACENCY_MULTICAST,
+    MAC_AGES,
+    AdjacencyKind,
+    Reason,
+    Register,
+    Role,
+    Table,
+    pack,
+)
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
 from polyrouter.host.agent import dataplane
@@ -16,6 +25,8 @@ from polyrouter.host.agent.metrics import metrics
 from polyrouter.host.allocate import Allocation, allocate
 from polyrouter.host.spec import NetworkSpec, NodeSpec, network_spec
 from polyrouter.host.store import AgentStore
+from polyrouter.host.tables.adjacency import glean, group, next_hop
+from polyrouter.host.tables.prefix import Prefix
 from polyrouter.host.topology_file import parse
 from polyrouter.sim.golden import GoldenModel, Output
 from polyrouter.sim.packets import ethernet, ipv4, segment, with_tag
@@ -222,6 +233,49 @@ def test_cells_are_never_shared_out_twice(board):
     assert reserved_on_the_board(board.model) == CORE.cells
     board.set_all()
     assert reserved_on_the_board(board.model) == CORE.cells
+
+
+def test_routes_and_adjacencies_of_both_families_are_shown(board):
+    board.set_all()
+    tables = board.plane._tables["red-left"]
+    first, second = next_hop(0, 0x0A000002), next_hop(1, 0x20010DB8 << 96 | 9, True)
+    tables.set_neighbour(0, first.address, 0x02AA00000001)
+    tables.set_neighbour(1, second.address, 0x02AA00000002, True)
+    routes = {"198.51.100.0/24": first, "198.51.101.0/24": glean(1), "2001:db8:1::/48": second,
+              "2001:db8:2::/48": group({first: 3, second: 1})}
+    for text, target in routes.items():
+        tables.set_route(Prefix.parse(text), target)
+    tables.commit()
+    shown = board.plane.fib("red-left")
+    fib = {row["prefix"]: row for row in shown}
+    assert fib.keys() >= routes.keys()
+    assert [row["prefix"] for row in shown] == [str(prefix) for prefix in tables.prefixes()]
+    nothing: dict[str, object] = {"port": None, "mac": None, "mtu": None, "members": None, "ports": None}
+
+    def named(text: str) -> dict[str, object]:
+        return {key: fib[text][key] for key in ("kind", *nothing)}
+
+    assert named("198.51.100.0/24") == nothing | {
+        "kind": "forward", "port": "p0", "mac": "02:aa:00:00:00:01", "mtu": 1500}
+    assert named("198.51.101.0/24") == nothing | {"kind": "unresolved"}
+    assert named("2001:db8:1::/48") == nothing | {
+        "kind": "forward", "port": "p1", "mac": "02:aa:00:00:00:02", "mtu": 1500}
+    start, count = fib["2001:db8:2::/48"]["members"]
+    assert count == 4 and named("2001:db8:2::/48") == nothing | {"kind": "ecmp", "members": [start, 4]}
+    rows = {row["row"]: row for row in board.plane.adjacency("red-left")}
+    assert sorted(rows[start + k]["mac"][-1] for k in range(4)) == ["1", "1", "1", "2"]
+    assert rows[fib["198.51.100.0/24"]["adjacency"]]["routes"]
+
+
+def test_a_row_of_multicast_is_shown(board):
+    board.set_all()
+    row = board.plane._tables["red-left"].window.adj_size // 2
+    bits = pack(ADJACENCY_MULTICAST, {"kind": AdjacencyKind.MULTICAST, "port": 3, "ports": 0b0101, "host": 1,
+                                      "mtu": 1400})
+    board.model.tables.write(Table.ADJACENCY, board.number("red-left"), row, bits)
+    shown = next(entry for entry in board.plane.adjacency("red-left") if entry["row"] == row)
+    assert shown == {"row": row, "kind": "multicast", "port": "p3", "mac": None, "mtu": 1400, "members": None,
+                     "ports": ["p0", "p2", "host"], "routes": None}
 
 
 def test_an_agent_that_restarts_has_the_same_windows(board):
