@@ -261,3 +261,19 @@ def test_a_specification_of_an_older_agent_is_read():
             del port[name]
     assert RouterSpec.model_validate(saved).mode == "routed"
     assert RouterSpec.model_validate(red(TEXT).model_dump()) == red(TEXT)
+
+
+def test_rules_are_at_most_what_line_rate_allows():
+    rule = "            - {match: {src: 10.0.0.0/8}, action: permit}\n"
+    large = TEXT.replace("core: {max", "core: {filter_rules: 2048, max")
+    [router] = [router for *_, router in parse(large).topology.routers()]
+    config = parse(large).topology.nodes["left"].config()
+    assert router.share(config)["filter_rules"] == 28 < 2048 // config.routers
+    parse(large + 26 * rule)
+    assert problems(large + 27 * rule) == [
+        f"net.yaml:15: {RED}.filters: found 29 rules; expected at most 28, which line rate on 3 ports allows with "
+        "core.filter_banks 1, or that to be more"]
+    more = large.replace("filter_rules: 2048", "filter_rules: 2048, filter_banks: 2")
+    parse(more + 27 * rule)
+    assert len(problems(more.replace("buffer: {}", "filter_rules: 57"))) == 1
+    parse(more.replace("buffer: {}", "filter_rules: 56"))
