@@ -73,7 +73,7 @@ def context_harness() -> Module:
             Assert(one.busy & other.busy), *same(one.meta, pair.record), *same(other.meta, pair.record),
             Assert(one.exists == other.exists),
             Assert(~one.exists | (one.meta.router < CONFIG.routers)),
-            Assume(one.rows.data == other.rows.data),
+            Assume(~one.exists | (one.rows.data == other.rows.data)),
         ]
     with m.If(given):
         m.d.comb += [
