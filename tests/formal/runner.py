@@ -53,7 +53,7 @@ memory_map
 async2sync
 chformal -lower
 chformal -cover -remove
-opt_clean
+opt
 sat -verify -prove-asserts -set-assumes {mode} -maxsteps {depth} -timeout {timeout} -dump_vcd trace.vcd top
 """
 
