@@ -1,6 +1,6 @@
 """Adjacency look-up: what to do with a frame that has a route."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +10,8 @@ from .records import META, FibOutcome, TableSignature
 from .table import TableMemory, table_addr_bits
 
 __all__ = ["AdjacencyLookup"]
+
+_STATES = ("ACCEPT", "READ", "ROW", "EMIT", "PICK", "WINDOW")
 
 
 class AdjacencyLookup(wiring.Component):
@@ -44,8 +46,17 @@ class AdjacencyLookup(wiring.Component):
             "o": Out(stream.Signature(META)),
             "table": In(TableSignature(table_addr_bits(config.adjacencies), ADJACENCY_ROW.size)),
         })
-        # An attribute for the sake of proofs.
+        # Attributes for the sake of proofs: what is known of the record under way, and which state it is in.
         self.rows = TableMemory(config.adjacencies, ADJACENCY_ROW.size)
+        self.meta = Signal(META)
+        self.row = Signal(ADJACENCY_ROW)
+        self.final = Signal()                   # a row of kind ECMP is not followed
+        self.below_size, self.fault = Signal(), Signal()
+        group = data.View(ADJACENCY_ECMP, self.row.as_value())
+        self.product = Signal(ECMP_HASH_BITS + len(group.count))
+        self.member = Signal(len(group.first) + 1)      # first + count, without wrapping
+        self.index = Signal(max(len(self.meta.adj_base), len(self.member)) + 1)
+        self.states = Signal(len(_STATES))      # one bit each
 
     def elaborate(self, platform):
         m = Module()
@@ -53,14 +64,9 @@ class AdjacencyLookup(wiring.Component):
         wiring.connect(m, wiring.flipped(self.table), rows.table)
 
         arrival = self.i.payload
-        meta = Signal(META)
-        row = Signal(ADJACENCY_ROW)
+        meta, row, final, below_size, fault = self.meta, self.row, self.final, self.below_size, self.fault
+        product, member, index = self.product, self.member, self.index
         group = data.View(ADJACENCY_ECMP, row.as_value())
-        final = Signal()                        # a row of kind ECMP is not followed
-        below_size, fault = Signal(), Signal()
-        product = Signal(ECMP_HASH_BITS + len(group.count))
-        member = Signal(len(group.first) + 1)   # first + count, without wrapping
-        index = Signal(max(len(meta.adj_base), len(member)) + 1)
         # ``row`` is what the record needs, but for a group that is to be followed.
         settled, is_group, allowed = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -89,7 +95,8 @@ class AdjacencyLookup(wiring.Component):
                 with m.If(arrival.fib == FibOutcome.HIT):
                     m.next = "READ"
 
-        with m.FSM():
+        with m.FSM() as fsm:
+            m.d.comb += self.states.eq(Cat(fsm.ongoing(state) for state in _STATES))
             with m.State("ACCEPT"):
                 accept()
             with m.State("READ"):

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Array, Assert, Cat, Cover, Module, Signal
 from polyrouter.hdl.control import ControlEngine
-from polyrouter.hdl.layouts import CONTEXT_ROW, QUEUE_STATS, REASONS, HitStat
+from polyrouter.hdl.layouts import CONTEXT_ROW, QUEUE_STATS, REASONS, HitStat, Table
 from polyrouter.hdl.table import port_index_bits
 
 from .runner import AnyConst, AnySeq, cover, prove
@@ -73,6 +73,9 @@ def harness() -> Module:
                 Assert(table.addr >= op.router * block),
                 Assert(table.addr < (op.router + 1) * block),
             ]
+    # The context row is read for its windows, or for itself.
+    asks = [op.table == table for table in (Table.CONTEXT, *(Table[name.upper()] for name, *_ in WINDOWS))]
+    m.d.comb += Assert(~dut.context.stb | Cat(asks).any())
     # One at a time.
     stb = Cat(table.stb for table in tables)
     m.d.comb += Assert((stb & (stb - 1)) == 0)

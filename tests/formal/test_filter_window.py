@@ -198,7 +198,7 @@ def isolation_harness() -> Module:
 
 
 def test_an_outcome_depends_on_the_request_and_its_window(tmp_path):
-    prove(isolation_harness(), tmp_path, depth=3, free_memories=True)
+    prove(isolation_harness(), tmp_path, depth=3, free_memories=True, solver="z3")
 
 
 def test_a_watched_request_can_hit(tmp_path):

@@ -127,6 +127,7 @@ class Bench:
                 **{name: getattr(frame, name) for name in (
                     "router", "port", "copies", "reason", "host", "host_reason", "traffic_class", "host_class",
                     "group", "tagged", "tci", "keep_tag", "own_source")},
+                "host_tci": frame.tci if frame.tagged else 0,
             })
             ctx.set(i.valid, 1)
             while not (await ctx.tick().sample(i.ready))[2]:
