@@ -1,8 +1,8 @@
 """The stage where records wait for what the engines find: FIB, filter, MAC table and flow hash, side by side."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from . import fib_ring, filter
 from .flowhash import FLOW
@@ -22,6 +22,9 @@ ENGINES = {
     "mac": (MAC_SEARCH, MAC_FOUND),
     "hash": (FLOW, ECMP_HASH_BITS),
 }
+
+#: Those that mostly wait for another.
+_QUICK = ("filter", "mac", "hash")
 
 #: Where the outcomes go in the record.
 _FOUND = {
@@ -65,14 +68,39 @@ def _walks(record):
     }
 
 
+class Outcomes(wiring.Component):
+    """FIFO of outcomes, in distributed RAM. Latency 1 cycle, one a cycle.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload of both streams.
+    depth : int
+        Outcomes that it holds.
+    """
+
+    def __init__(self, shape, depth: int) -> None:
+        self._depth = depth
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = fifo.SyncFIFO(width=len(Value.cast(self.i.payload)), depth=self._depth)
+        m.d.comb += [
+            queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
+            Value.cast(self.o.payload).eq(queue.r_data), self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
+        ]
+        return m
+
+
 class Lookup(wiring.Component):
     """Asks the engines about each record, and sets what they found; records keep their order.
 
     A record goes to all engines at once, and waits in a FIFO until all of them have answered. Where there is nothing to
     find, the request has ``walk`` = 0, so that each engine has one outcome for each record.
 
-    Latency: one cycle and that of the slowest engine, but at least 3 cycles. Throughput: that of the slowest engine, at
-    best a record every cycle.
+    Latency: one cycle and that of the FIB, or two and that of the slowest other engine, but at least 3 cycles.
+    Throughput: that of the slowest engine, at best a record every cycle.
 
     What only the engines need does not leave the stage: the ``fib_*``, root and ``filter_*`` window fields are zero in
     ``o``, and of the IP addresses only the upper :data:`ADDRESS_BITS_KEPT` bits are there.
@@ -134,9 +162,15 @@ class Lookup(wiring.Component):
         ]
         self._ask(m, record, seed, walks)
 
-        # Together again.
+        # Together again. The quick engines' outcomes wait in here, so that none of them, though it holds few records
+        # itself, keeps the slowest one from having as many as it can.
         settled, taken = Signal(), Signal()
         answers = {name: getattr(self, f"{name}_o") for name in ENGINES}
+        for name in _QUICK:
+            shape = answers[name].payload.shape()
+            m.submodules[f"{name}_outcomes"] = waiting = Outcomes(shape, depth=_RECORDS)
+            connect(m, flipped(answers[name]), waiting.i)
+            answers[name] = waiting.o
         m.d.comb += [
             settled.eq(records.r_rdy & Cat(answer.valid for answer in answers.values()).all()),
             self.o.valid.eq(settled),
@@ -144,10 +178,10 @@ class Lookup(wiring.Component):
             records.r_en.eq(taken),
             *(answer.ready.eq(taken) for answer in answers.values()),
         ]
-        waiting, out = data.View(_KEPT, records.r_data), self.o.payload
+        kept, out = data.View(_KEPT, records.r_data), self.o.payload
         m.d.comb += [
-            *(out[name].eq(waiting[name]) for name, _ in _KEPT if name not in _ADDRESSES),
-            *(out[name][-ADDRESS_BITS_KEPT:].eq(waiting[name]) for name in _ADDRESSES),
+            *(out[name].eq(kept[name]) for name, _ in _KEPT if name not in _ADDRESSES),
+            *(out[name][-ADDRESS_BITS_KEPT:].eq(kept[name]) for name in _ADDRESSES),
             *(out[name].eq(answers[engine].payload[source])
               for engine, found in _FOUND.items() for name, source in found.items()),
             out.flow_hash.eq(answers["hash"].payload),
