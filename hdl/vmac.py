@@ -64,7 +64,13 @@ class VmacLookup(wiring.Component):
         # Attributes for the sake of proofs: the record under way, what the memories deliver, and what is made of it.
         self.step = Signal(range(_LAST + 1))
         self.meta = Signal(META)
-        self.slots = [Signal(VMAC_ROW, name=f"slot_{k}") for k in range(_WAYS * _HASHES)]
+        count = range(_WAYS * _HASHES)
+        self.slots = [Signal(VMAC_ROW, name=f"slot_{k}") for k in count]
+        self.rows = [Signal(VMAC_ROW, name=f"row_{k}") for k in count]
+        self.wanted = Signal(VMAC_KEY_BITS)     # what ``rows`` are compared with
+        self.compared = [Signal(_COMPARED, name=f"compared_{k}") for k in count]
+        self.own, self.peer = Signal(), Signal()
+        self.own_router, self.peer_router = Signal(_ROUTER_BITS), Signal(_ROUTER_BITS)
         self.result = Signal(META)
 
     def elaborate(self, platform):
@@ -137,7 +143,7 @@ class VmacLookup(wiring.Component):
                 m.d.comb += self.table.r_data.eq(second.data)
 
         # Comparison: registered slots, then groups of bits, then all of them. The key is that of the step before last.
-        wanted = Signal(VMAC_KEY_BITS)
+        wanted = self.wanted
         with m.Switch(step):
             with m.Case(2):
                 m.d.sync += wanted.eq(_key(meta, Role.OWN))
@@ -147,9 +153,7 @@ class VmacLookup(wiring.Component):
                 m.d.sync += wanted.eq(_key(meta, Role.SEGMENT))
         hit = Signal()
         router = Signal(_ROUTER_BITS)
-        for k, slot in enumerate(self.slots):
-            row = Signal(VMAC_ROW, name=f"row_{k}")
-            compared = Signal(_COMPARED, name=f"compared_{k}")
+        for slot, row, compared in zip(self.slots, self.rows, self.compared, strict=True):
             m.d.sync += row.eq(slot)
             with m.If(step != last):
                 m.d.sync += [
@@ -161,8 +165,7 @@ class VmacLookup(wiring.Component):
             with m.If(compared.equal.all() & compared.usable):
                 m.d.comb += [hit.eq(1), router.eq(compared.router)]
 
-        own, peer = Signal(), Signal()
-        own_router, peer_router = Signal(_ROUTER_BITS), Signal(_ROUTER_BITS)
+        own, peer, own_router, peer_router = self.own, self.peer, self.own_router, self.peer_router
         with m.If(step == 4):
             m.d.sync += [own.eq(hit & ~meta.injected & ~meta.group), own_router.eq(router)]
         with m.If(step == 5):

@@ -202,6 +202,7 @@ def test_random_traffic(shape, load):
     config = bench.config
     host = config.host_port
     rng = random.Random(f"{shape} {load}")
+    # Wide ports are slower, or they would drain the buffer faster than it fills.
     chance = 0.9 if load == "light" else min(0.25, 16 / config.data_width)
     bench.ready = [lambda: rng.random() < chance] * config.all_ports
     bench.event_ready = lambda: rng.random() < 0.7
