@@ -110,16 +110,15 @@ def test_entry_for_a_port_that_is_not_the_bridges_floods(port, expected):
 
 def test_nothing_is_learned_from_group_addresses_dropped_frames_or_without_learn():
     rules = [FilterRule({"smac": A}, {"smac": EVERYONE}, {"action": FilterAction.DROP, "mirror": 1}),
-             FilterRule({"smac": B}, {"smac": EVERYONE}, {"police": 1}),
-             FilterRule({"smac": C}, {"smac": EVERYONE}, {"action": FilterAction.SEND, "ports": 0})]
-    router = setup(filter_size=3, policer_size=1)
+             FilterRule({"smac": B}, {"smac": EVERYONE}, {"police": 1})]
+    router = setup(filter_size=2, policer_size=1)
     router.rules, router.policers = rules, [pack(POLICER_ROW, {"burst": 0, "limit": 0})]
     model = make(router)
     load(model, router.writes(CONFIG))
     model.tables.write(Table.POLICER, 0, 0, pack(POLICER_ROW, {"limit": 1}))
-    for source in A, B, C, A | 1 << 40, 0x0E:
+    for source in A, B, A | 1 << 40, 0x0E:
         model.receive(1, ethernet(EVERYONE, source, 0x88CC, bytes(46)))
-    assert not any(find(model.tables, model.tables.context(0), mac) is not None for mac in (A, B, C, A | 1 << 40, 0x0E))
+    assert not any(find(model.tables, model.tables.context(0), mac) is not None for mac in (A, B, A | 1 << 40, 0x0E))
     update(model, router, policer_size=0)
     model.receive(1, ethernet(EVERYONE, 0x0F | 1 << 40, 0x88CC, bytes(46)))
     assert find(model.tables, model.tables.context(0), 0x0F | 1 << 40) is None
