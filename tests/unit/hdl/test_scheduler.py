@@ -62,7 +62,9 @@ def test_order_of_service_is_that_of_the_reference(seed):
     config = CoreConfig(ports=1, routers=5, queue_frames=64)
     dut = Scheduler(config)
     quanta = [rng.choice([0, 1518, 3000, 9000, 65535]) for _ in range(6)]
-    frames = [(rng.randrange(6), rng.getrandbits(1), rng.choice([14, 60, 500, 1514, rng.randrange(60, 1515)]), number)
+    half = config.max_frame // 2 - 4        # two of them, with FCS, are what the least quantum just covers
+    sizes = [14, 60, 500, half, 1514]
+    frames = [(rng.randrange(6), rng.getrandbits(1), rng.choice([*sizes, rng.randrange(60, 1515)]), number)
               for number in range(150)]
     out = []
 
