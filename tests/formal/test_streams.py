@@ -173,7 +173,7 @@ def test_lookup_stage(tmp_path):
     m.submodules.dut = dut = Lookup(CoreConfig())
     rules(m, [(dut.i, dut.i_seed), *((getattr(dut, f"{name}_o"),) for name in ENGINES)],
           [(dut.o,), *((getattr(dut, f"{name}_i"),) for name in ENGINES)])
-    prove(m, tmp_path, depth=3)
+    prove(m, tmp_path, depth=3, solver="z3")
 
 
 def test_mac_table(tmp_path):
@@ -204,7 +204,7 @@ def test_pairing(tmp_path):
     inputs = [dut.i, dut.passed, *dut.fate, *dut.body]
     outputs = [dut.police, dut.hit, dut.learn, dut.event]
     rules(m, [(stream,) for stream in inputs], [(stream,) for stream in (*outputs, dut.o)])
-    prove(m, tmp_path, depth=8, induction=False, free_memories=True)
+    prove(m, tmp_path, depth=8, induction=False, free_memories=True, solver="z3")
 
 
 @pytest.mark.parametrize("width", [32, 64])
