@@ -13,5 +13,5 @@ def pytest_collection_modifyitems(items):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         shape = parameters.get("shape")
         width = shape.get("data_width") if isinstance(shape, dict) else parameters.get("width")
-        if width in NIGHTLY_WIDTHS:
+        if width in NIGHTLY_WIDTHS and not item.get_closest_marker("every_width"):
             item.add_marker(pytest.mark.slow)

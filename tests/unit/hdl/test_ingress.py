@@ -165,6 +165,7 @@ def test_one_idle_cycle_behind_frames_that_are_not(width):
     assert result.taken == [frame * (beats + 1) + beat + 1 for frame in range(20) for beat in range(beats)]
 
 
+@pytest.mark.every_width
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("start, needed", [
     ("0800", 38), ("81000007" "0800", 42), ("86dd", 58), ("81000007" "86dd", 62), ("0806", 18), ("81000007" "0806", 18),
