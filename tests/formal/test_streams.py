@@ -168,12 +168,13 @@ def test_look_up(tmp_path, stage):
 
 
 def test_lookup_stage(tmp_path):
-    """Requests hold until each engine has taken them, and records until they are taken."""
+    """Requests hold until each engine has taken them. Records come out of FIFOs, joined: all are there, or none."""
     m = Module()
     m.submodules.dut = dut = Lookup(CoreConfig())
     rules(m, [(dut.i, dut.i_seed), *((getattr(dut, f"{name}_o"),) for name in ENGINES)],
-          [(dut.o,), *((getattr(dut, f"{name}_i"),) for name in ENGINES)])
-    prove(m, tmp_path, depth=3, solver="z3")
+          [(getattr(dut, f"{name}_i"),) for name in ENGINES])
+    drive(m, dut.o.ready)
+    prove(m, tmp_path, depth=3, free_memories=True)
 
 
 def test_mac_table(tmp_path):
