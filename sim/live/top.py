@@ -2,7 +2,7 @@
 
 from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, connect
 
 from ...hdl.config import CoreConfig
 from ...hdl.slice import RegisterSlice
@@ -62,7 +62,12 @@ class StreamTop(wiring.Component):
         for name, outer, inner in (*((f"rx{port}", self.rx[port], core.rx[port]) for port in range(len(self.rx))),
                                    ("host_rx", self.host_rx, core.host_rx)):
             m.submodules[name] = register = RegisterSlice(layout)
-            connect(m, flipped(outer), register.i)
+            # The core's reset ends a cycle after the harness's: what came in that cycle would be lost.
+            m.d.comb += [
+                register.i.payload.eq(outer.payload),
+                register.i.valid.eq(outer.valid & ~ResetSignal("sync")),
+                outer.ready.eq(register.i.ready & ~ResetSignal("sync")),
+            ]
             connect(m, register.o, inner)
         for outer, inner in (*zip(self.tx, core.tx, strict=True), (self.host_tx, core.host_tx)):
             m.d.comb += [
