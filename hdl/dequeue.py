@@ -20,7 +20,7 @@ __all__ = ["Dequeuer"]
 _FIFO_BEATS = 8
 #: Beats of a frame that are not read yet when the next one is asked for: covers the time in which it is chosen, if no
 #: other port wants one.
-_AHEAD_BEATS = 6
+_AHEAD_BEATS = 8
 
 
 class Dequeuer(wiring.Component):
