@@ -18,8 +18,8 @@ __all__ = ["Dequeuer"]
 #: Beats that wait behind each port: covers the latency of the loop through the memory, so one port alone gets a beat
 #: every cycle.
 _FIFO_BEATS = 8
-#: Beats of a frame that are not read yet when the next one is asked for: covers the time in which it is chosen, if no
-#: other port wants one.
+#: Beats of a frame that are not read yet when the next one is asked for, behind a port that is not slower than the
+#: memory: covers the time in which it is chosen, if no other port wants one. Elsewhere a full FIFO covers it.
 _AHEAD_BEATS = 8
 
 
@@ -167,7 +167,10 @@ class Dequeuer(wiring.Component):
                 ]
                 with m.If(last):
                     m.d.sync += active.eq(0)
-            m.d.comb += [self.i[q].ready.eq(~active | (granted & last)), self.want[q].eq(~active | ending)]
+            m.d.comb += [
+                self.i[q].ready.eq(~active | (granted & last)),
+                self.want[q].eq(~active | (ending & (credit != 0))),
+            ]
             with m.If(self.i[q].valid & self.i[q].ready):
                 m.d.sync += [
                     active.eq(1),

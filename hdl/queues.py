@@ -91,6 +91,7 @@ def state_layout(config: CoreConfig) -> data.StructLayout:
             "head": descriptor,
             "tail": descriptor,
             "charge": CHARGE_BITS,  # of the head frame
+            "alone": 1,             # when the last frame was sent, no other router waited
             "deficit": 1 + SHAPER_ROW["quantum"].width,
         }), len(TrafficClass)),
         "depth": range(config.queue_frames + 1),

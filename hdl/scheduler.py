@@ -67,7 +67,8 @@ class Scheduler(wiring.Component):
     cycles after it was accepted. A port's next frame is there 6 cycles after it was wanted, plus other ports' work.
 
     Deficits are in byte times of the line. While others wait, a turn ends as soon as what is left is no more than a
-    quantum: a router that had the port to itself hands over after its next frame, and has the rest in its next turn.
+    quantum; and a router that had the port to itself, and is owed no more than that, hands over before its next frame.
+    It has the rest in its next turn.
 
     A router whose bucket is below zero loses its turn and its deficit, and comes back to the end of the list at the
     refill that brings the bucket to zero.
@@ -337,12 +338,15 @@ class Scheduler(wiring.Component):
                         new_this.head.eq(free.cell),
                         new_this.charge.eq(charge),
                         new_this.deficit.eq(0),
+                        new_this.alone.eq(0),
                         new_this.listed.eq(~broke),
                         lists.append.eq(Mux(accept & ~broke, 1 << traffic_class, 0)),
                     ]
 
         # Dequeue. In ``fetch`` the sums are begun, in ``fetched`` they are finished, while the memories deliver.
-        fresh, emptied, parked, alone = Signal(), Signal(), Signal(), Signal()
+        fresh, emptied, parked = Signal(), Signal(), Signal()
+        alone = Signal()                    # no other router waits
+        yields = Signal()
         quantum = Signal(range(max((1 << len(shaper.quantum)) - 1, least_quantum(config)) + 1))
         granted = Signal.like(quantum)      # of it, in this turn
         rest = Signal(signed(len(this.deficit) + 1))
@@ -367,6 +371,7 @@ class Scheduler(wiring.Component):
                 credit.eq(rest + granted - LINE_BYTES),
                 over.eq(rest + granted - 2 * LINE_BYTES),
                 alone.eq(lists.alone),
+                yields.eq(this.alone & ~lists.alone & (this.deficit <= quantum)),
                 parked.eq(shaper.limit & (next_tokens < 0)),
             ]
             with m.If(is_sweep):
@@ -375,6 +380,8 @@ class Scheduler(wiring.Component):
             m.d.comb += [lists.serve.eq(1), write_en["state"].eq(1)]
             with m.If(broke):
                 m.d.comb += [lists.turn.eq(Turn.POP), new_this.listed.eq(0), new_this.deficit.eq(0)]
+            with m.Elif(yields):
+                m.d.comb += [lists.turn.eq(Turn.ROTATE), new_this.alone.eq(0)]
             with m.Else():
                 m.d.comb += [
                     free.free.eq(1),
@@ -382,6 +389,7 @@ class Scheduler(wiring.Component):
                     new_this.head.eq(link.next),
                     new_this.charge.eq(link.charge),
                     new_this.deficit.eq(credit),
+                    new_this.alone.eq(alone),
                     write_en["tokens"].eq(shaper.limit),
                     new_tokens.eq(next_tokens),
                 ]
@@ -400,7 +408,7 @@ class Scheduler(wiring.Component):
         # To the ports.
         dequeued = Signal()
         m.d.comb += [
-            dequeued.eq(execute & is_dequeue & ~broke),
+            dequeued.eq(execute & is_dequeue & ~broke & ~yields),
             self.loaded.eq(dequeued | (execute & is_copy & accept & direct)),
         ]
         for q in ports:

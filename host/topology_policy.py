@@ -8,8 +8,9 @@ from polyrouter.hdl.layouts import FILTER_KEY, SHAPER_ROW
 from polyrouter.hdl.queues import least_quantum
 
 from .tables.rates import RateError, Rates
+from .tables.shares import frame_cells
 from .tables.windows import LEAST_MAC_ROWS, most_filter_rules
-from .topology import Changes, FilterEntry, Router, Send, frame_cells, interface_port, rates_of
+from .topology import Changes, FilterEntry, Router, Send, interface_port, rates_of
 from .topology_document import Location
 from .topology_values import ETHERTYPES, PROTOCOLS
 
