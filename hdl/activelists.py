@@ -50,6 +50,8 @@ class ActiveLists(wiring.Component):
         A bit for each class, for each port: the list is not empty.
     head : array of arrays of Signal, out
         First router of each list, as a row.
+    alone : Signal, out
+        The first router of the port's list of ``serve_class`` is its only one.
     fresh : array of Signal, out
         The first router's turn has only just begun: it has not got its quantum.
     """
@@ -65,6 +67,7 @@ class ActiveLists(wiring.Component):
             "serve": In(1),
             "serve_class": In(1),
             "turn": In(Turn),
+            "alone": Out(1),
             "peek": In(1),
             "peek_class": In(1),
             "filled": Out(_CLASSES).array(ports),
@@ -96,6 +99,8 @@ class ActiveLists(wiring.Component):
                 write.addr.eq(tail),
                 write.data.eq(self.row),
             ]
+            with m.If(self.serve_class == c):
+                m.d.comb += self.alone.eq(alone)
             with m.If(serve):
                 m.d.comb += write.data.eq(head)
             for q in ports:

@@ -183,6 +183,7 @@ class FrameBuffer(wiring.Component):
             replicator.done.eq(scheduler.done[1]),
             replicator.refused.eq(scheduler.refused),
         ]
+        m.d.comb += scheduler.want.eq(dequeuer.want)
         for q in range(config.all_ports):
             connect(m, scheduler.o[q], dequeuer.i[q])
         for p in range(config.ports):

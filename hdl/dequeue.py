@@ -18,6 +18,9 @@ __all__ = ["Dequeuer"]
 #: Beats that wait behind each port: covers the latency of the loop through the memory, so one port alone gets a beat
 #: every cycle.
 _FIFO_BEATS = 8
+#: Beats of a frame that are not read yet when the next one is asked for, behind a port that is not slower than the
+#: memory: covers the time in which it is chosen, if no other port wants one. Elsewhere a full FIFO covers it.
+_AHEAD_BEATS = 8
 
 
 class Dequeuer(wiring.Component):
@@ -25,7 +28,8 @@ class Dequeuer(wiring.Component):
 
     One beat a cycle in all. A port that can take a beat is served within ``ports + 1`` cycles, whatever the others do,
     and while others pause it gets their share. A frame's first beat comes three cycles after its descriptor was
-    accepted; the next frame of a queue follows without a gap if its descriptor is there.
+    accepted; the next frame of a queue follows without a gap if its descriptor is there. It is asked for as late as
+    that allows, so that what comes to a queue meanwhile can still be chosen.
 
     Parameters
     ----------
@@ -36,6 +40,8 @@ class Dequeuer(wiring.Component):
     ----------
     i : array of streams of descriptors
         First frame of each queue.
+    want : Signal, out
+        A bit for each port: it needs its next frame soon.
     o : array of streams of egress_layout
         Data ports.
     o_host : stream of punted_layout
@@ -56,6 +62,7 @@ class Dequeuer(wiring.Component):
         cell_bits = table_addr_bits(config.cells)
         super().__init__({
             "i": In(stream.Signature(descriptor_layout(config))).array(config.all_ports),
+            "want": Out(config.all_ports),
             "o": Out(stream.Signature(egress_layout(config.data_width))).array(config.ports),
             "o_host": Out(stream.Signature(punted_layout(config.data_width))),
             "data_en": Out(1),
@@ -123,6 +130,7 @@ class Dequeuer(wiring.Component):
         for q in range(config.all_ports):
             state = Signal(layout, name=f"state_{q}")
             active = Signal(name=f"active_{q}")
+            ending = Signal(name=f"ending_{q}")         # few beats are left
             follower = Signal.like(self.link_data, name=f"follower_{q}")
             credit = Signal(range(_FIFO_BEATS + 1), init=_FIFO_BEATS, name=f"credit_{q}")
             granted = Signal(name=f"granted_{q}")
@@ -153,10 +161,16 @@ class Dequeuer(wiring.Component):
                     m.d.sync += behind.eq(~last)
             with m.If(granted):
                 m.d.comb += [chosen.eq(state), chosen.cell.eq(cell)]
-                m.d.sync += state.left.eq(state.left - beat_bytes)
+                m.d.sync += [
+                    state.left.eq(state.left - beat_bytes),
+                    ending.eq(state.left <= (_AHEAD_BEATS + 1) * beat_bytes),
+                ]
                 with m.If(last):
                     m.d.sync += active.eq(0)
-            m.d.comb += self.i[q].ready.eq(~active | (granted & last))
+            m.d.comb += [
+                self.i[q].ready.eq(~active | (granted & last)),
+                self.want[q].eq(~active | (ending & (credit != 0))),
+            ]
             with m.If(self.i[q].valid & self.i[q].ready):
                 m.d.sync += [
                     active.eq(1),
@@ -164,6 +178,7 @@ class Dequeuer(wiring.Component):
                     state.cell.eq(self.i[q].payload.cell),
                     state.left.eq(self.i[q].payload.length),
                     state.position.eq(0),
+                    ending.eq(self.i[q].payload.length <= _AHEAD_BEATS * beat_bytes),
                 ]
 
             port = self.o_host if q == host else self.o[q]

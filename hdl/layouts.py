@@ -436,7 +436,7 @@ SHAPER_ROW = data.StructLayout({
     "rate": 32,             # bytes a refill, times 2**RATE_FRACTION
     "burst": 18,            # size of the bucket, in bytes
     "limit": 1,             # the row shapes
-    "quantum": 16,          # bytes a round of deficit round robin; less than the longest frame counts as that
+    "quantum": 16,          # byte times a round of deficit round robin; at least those of the longest frame count
 })
 #: A router's share of the frame buffer.
 QUOTA_ROW = data.StructLayout({

@@ -6,18 +6,19 @@ from amaranth.utils import bits_for
 
 from .config import CoreConfig
 from .layouts import RATE_FRACTION, SHAPER_ROW, TrafficClass
+from .mac.gmii import FCS_BYTES, LINE_OVERHEAD
 from .records import PORT_BITS, ROUTER_BITS
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
 
 __all__ = [
-    "CHARGE_BITS", "COUNT_BITS", "FCS_BYTES", "TOKENS", "cell_count_bits", "copy_layout", "descriptor_layout",
-    "queue_row_bits", "queue_rows", "shaper_rows", "state_layout",
+    "CHARGE_BITS", "COUNT_BITS", "LINE_BYTES", "TOKENS", "cell_count_bits", "copy_layout", "descriptor_layout",
+    "least_quantum", "queue_row_bits", "queue_rows", "shaper_rows", "state_layout",
 ]
 
-#: Bytes that a frame is charged with besides its length: those of its FCS.
-FCS_BYTES = 4
-#: Bits of what a frame is charged with.
+#: Byte times of a line that a frame takes besides its charge: those of preamble and gap.
+LINE_BYTES = LINE_OVERHEAD - FCS_BYTES
+#: Bits of a frame's charge, which is its length with FCS.
 CHARGE_BITS = LENGTH_BITS + 1
 #: Bits of a count of frames: at 1 Gb/s of the shortest frames it takes six years to wrap.
 COUNT_BITS = 48
@@ -38,6 +39,11 @@ def shaper_rows(config: CoreConfig) -> int:
 def queue_row_bits(config: CoreConfig) -> int:
     """Bits of such a row's number."""
     return table_addr_bits(queue_rows(config))
+
+
+def least_quantum(config: CoreConfig) -> int:
+    """Least quantum of deficit round robin, in byte times: what the longest frame takes of a line."""
+    return config.max_frame + LINE_BYTES
 
 
 def cell_count_bits(config: CoreConfig) -> int:
@@ -85,6 +91,7 @@ def state_layout(config: CoreConfig) -> data.StructLayout:
             "head": descriptor,
             "tail": descriptor,
             "charge": CHARGE_BITS,  # of the head frame
+            "alone": 1,             # when the last frame was sent, no other router waited
             "deficit": 1 + SHAPER_ROW["quantum"].width,
         }), len(TrafficClass)),
         "depth": range(config.queue_frames + 1),

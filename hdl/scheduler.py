@@ -10,13 +10,15 @@ from .activelists import ActiveLists, Turn
 from .cells import CellAllocator
 from .config import CoreConfig
 from .layouts import SHAPER_ROW, Reason, TrafficClass
+from .mac.gmii import FCS_BYTES
 from .queues import (
     CHARGE_BITS,
     COUNT_BITS,
-    FCS_BYTES,
+    LINE_BYTES,
     TOKENS,
     copy_layout,
     descriptor_layout,
+    least_quantum,
     queue_row_bits,
     queue_rows,
     shaper_rows,
@@ -62,8 +64,11 @@ class Scheduler(wiring.Component):
     state is read in the first cycle, and written in the last one, in which the next work's state is already read.
 
     A copy that finds its queue and all lists of its port empty is handed to the port at once: it is in ``o`` three
-    cycles after it was accepted. A port's next frame is there 6 cycles after the one before was accepted, plus other
-    ports' work.
+    cycles after it was accepted. A port's next frame is there 6 cycles after it was wanted, plus other ports' work.
+
+    Deficits are in byte times of the line. While others wait, a turn ends as soon as what is left is no more than a
+    quantum; and a router that had the port to itself, and is owed no more than that, hands over before its next frame.
+    It has the rest in its next turn.
 
     A router whose bucket is below zero loses its turn and its deficit, and comes back to the end of the list at the
     refill that brings the bucket to zero.
@@ -81,6 +86,8 @@ class Scheduler(wiring.Component):
         Two cycles after a copy of this source was accepted, or later: it is in its queue, or was refused.
     hold : Signal, in
         Hand no more frames to ports than one that is on its way.
+    want : Signal, in
+        A bit for each port: choose its next frame. Before that, what comes later can still be sent earlier.
     o : array of streams of descriptors
         The next frame of each port.
     loaded : Signal, out
@@ -105,6 +112,7 @@ class Scheduler(wiring.Component):
             "done": Out(SOURCES),
             "refused": Out(1),
             "hold": In(1),
+            "want": In(config.all_ports),
             "o": Out(stream.Signature(descriptor)).array(config.all_ports),
             "loaded": Out(1),
             "event": Out(EVENT),
@@ -145,7 +153,8 @@ class Scheduler(wiring.Component):
         next_go = Signal()
         coming = Signal(config.all_ports)           # a frame is being fetched for the port
         m.d.comb += [
-            ask.requests.eq(Cat(lists.filled[q].any() & ~self.o[q].valid & ~coming[q] & ~self.hold for q in ports)),
+            ask.requests.eq(Cat(
+                lists.filled[q].any() & ~self.o[q].valid & ~coming[q] & self.want[q] & ~self.hold for q in ports)),
             ask.advance.eq(~next_valid | next_go),
         ]
         grant_filled = Array(lists.filled)[ask.grant]
@@ -292,10 +301,10 @@ class Scheduler(wiring.Component):
         # Enqueue.
         accept, direct, store = Signal(), Signal(), Signal()
         filled_here = Array(lists.filled)[port]
-        valid_here = Array(self.o[q].valid for q in ports)[port]
+        taking_here = Array(self.want[q] & ~self.o[q].valid for q in ports)[port]
         m.d.comb += [
             accept.eq(~copy.refused & (state.depth != config.queue_frames) & (direct | (free.available != 0))),
-            direct.eq(~filled_here.any() & ~valid_here & ~self.hold & ~this.filled & ~broke),
+            direct.eq(~filled_here.any() & taking_here & ~self.hold & ~this.filled & ~broke),
             store.eq(execute & is_copy & accept & ~direct),
             descriptors_write.en.eq(store),
             links_write.en.eq(store & this.filled),
@@ -329,21 +338,28 @@ class Scheduler(wiring.Component):
                         new_this.head.eq(free.cell),
                         new_this.charge.eq(charge),
                         new_this.deficit.eq(0),
+                        new_this.alone.eq(0),
                         new_this.listed.eq(~broke),
                         lists.append.eq(Mux(accept & ~broke, 1 << traffic_class, 0)),
                     ]
 
         # Dequeue. In ``fetch`` the sums are begun, in ``fetched`` they are finished, while the memories deliver.
         fresh, emptied, parked = Signal(), Signal(), Signal()
-        quantum = Signal.like(new_shaper.quantum)
+        alone = Signal()                    # no other router waits
+        yields = Signal()
+        quantum = Signal(range(max((1 << len(shaper.quantum)) - 1, least_quantum(config)) + 1))
+        granted = Signal.like(quantum)      # of it, in this turn
         rest = Signal(signed(len(this.deficit) + 1))
         credit = Signal.like(rest)
+        over = Signal.like(rest)            # the same, less what is charged for the next frame's preamble and gap
         next_tokens = Signal(TOKENS)
         with m.If(load):
             m.d.sync += fresh.eq(Array(lists.fresh)[port].bit_select(traffic_class, 1))
+        own_quantum = Mux(shaper.quantum < least_quantum(config), least_quantum(config), shaper.quantum)
         with m.If(fetch):
             m.d.sync += [
-                quantum.eq(Mux(fresh, Mux(shaper.quantum < config.max_frame, config.max_frame, shaper.quantum), 0)),
+                quantum.eq(own_quantum),
+                granted.eq(Mux(fresh, own_quantum, 0)),
                 rest.eq(this.deficit - this.charge),
                 emptied.eq(this.head == this.tail),
                 next_tokens.eq(charged(tokens, this.charge)),
@@ -352,7 +368,10 @@ class Scheduler(wiring.Component):
             m.d.sync += [
                 found.eq(descriptors_read.data),
                 link.eq(links_read.data),
-                credit.eq(rest + quantum),
+                credit.eq(rest + granted - LINE_BYTES),
+                over.eq(rest + granted - 2 * LINE_BYTES),
+                alone.eq(lists.alone),
+                yields.eq(this.alone & ~lists.alone & (this.deficit <= quantum)),
                 parked.eq(shaper.limit & (next_tokens < 0)),
             ]
             with m.If(is_sweep):
@@ -361,6 +380,8 @@ class Scheduler(wiring.Component):
             m.d.comb += [lists.serve.eq(1), write_en["state"].eq(1)]
             with m.If(broke):
                 m.d.comb += [lists.turn.eq(Turn.POP), new_this.listed.eq(0), new_this.deficit.eq(0)]
+            with m.Elif(yields):
+                m.d.comb += [lists.turn.eq(Turn.ROTATE), new_this.alone.eq(0)]
             with m.Else():
                 m.d.comb += [
                     free.free.eq(1),
@@ -368,6 +389,7 @@ class Scheduler(wiring.Component):
                     new_this.head.eq(link.next),
                     new_this.charge.eq(link.charge),
                     new_this.deficit.eq(credit),
+                    new_this.alone.eq(alone),
                     write_en["tokens"].eq(shaper.limit),
                     new_tokens.eq(next_tokens),
                 ]
@@ -378,7 +400,7 @@ class Scheduler(wiring.Component):
                         new_this.listed.eq(0),
                         new_this.deficit.eq(0),
                     ]
-                with m.Elif(credit >= link.charge):
+                with m.Elif((over >= link.charge) & (alone | (credit > quantum))):
                     m.d.comb += lists.turn.eq(Turn.STAY)
                 with m.Else():
                     m.d.comb += lists.turn.eq(Turn.ROTATE)
@@ -386,7 +408,7 @@ class Scheduler(wiring.Component):
         # To the ports.
         dequeued = Signal()
         m.d.comb += [
-            dequeued.eq(execute & is_dequeue & ~broke),
+            dequeued.eq(execute & is_dequeue & ~broke & ~yields),
             self.loaded.eq(dequeued | (execute & is_copy & accept & direct)),
         ]
         for q in ports:

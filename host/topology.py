@@ -33,13 +33,14 @@ from pydantic import (
 
 from .runtime.limits import parse_cpus, parse_size
 from .tables.rates import LEAST_RATE, LINE_RATE, Rates
+from .tables.shares import reserved_cells
 from .tables.windows import filter_share
 from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_seconds
 
 __all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN",
            "AnyInterface", "Bgp", "Board", "Changes", "Endpoint", "FilterEntry", "Host", "Interface", "Limits", "Link",
            "Match", "Ospf", "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
-           "frame_cells", "interface_port", "rates_of"]
+           "interface_port", "rates_of"]
 
 
 def _as_list(value: Any) -> Any:
@@ -364,10 +365,7 @@ class Router(_Model):
     def quota(self, config: CoreConfig) -> tuple[int, int | None]:
         """Cells of a board's buffer that are reserved for it, and the most that it may have."""
         reserved, limit = self.buffer.reserved, self.buffer.limit
-        share = config.cells // 2 // config.routers
-        if share < frame_cells(config):
-            share = 0
-        return (share if reserved is None else -(-reserved // config.cell_bytes),
+        return (reserved_cells(config) if reserved is None else -(-reserved // config.cell_bytes),
                 None if limit is None else limit // config.cell_bytes)
 
     def punt_bits(self, config: CoreConfig) -> int:
@@ -466,11 +464,6 @@ class TopologyFile(_Model):
 
     name: Annotated[str, StringConstraints(pattern=NETWORK_NAME_PATTERN)]
     topology: Topology
-
-
-def frame_cells(config: CoreConfig) -> int:
-    """Cells that the longest frame takes."""
-    return -(-config.max_frame // config.cell_bytes)
 
 
 def rates_of(config: CoreConfig) -> Rates:

@@ -5,10 +5,12 @@ from ipaddress import IPv6Network
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import FILTER_KEY, SHAPER_ROW
+from polyrouter.hdl.queues import least_quantum
 
 from .tables.rates import RateError, Rates
+from .tables.shares import frame_cells
 from .tables.windows import LEAST_MAC_ROWS, most_filter_rules
-from .topology import Changes, FilterEntry, Router, Send, frame_cells, interface_port, rates_of
+from .topology import Changes, FilterEntry, Router, Send, interface_port, rates_of
 from .topology_document import Location
 from .topology_values import ETHERTYPES, PROTOCOLS
 
@@ -161,7 +163,7 @@ def _rates(router: Router, config: CoreConfig) -> list[Found]:
     for index, entry in enumerate(router.filters):
         if entry.police is not None:
             attempt(("filters", index, "police"), False, entry.police.rate, entry.police.burst)
-    most = ((1 << _QUANTUM_BITS) - 1) // config.max_frame
+    most = ((1 << _QUANTUM_BITS) - 1) // least_quantum(config)
     for eth, interface in router.interfaces.items():
         attempt(("interfaces", eth, "rate", "out"), True, interface.rate.out, interface.rate.burst)
         if interface.rate.weight > most:

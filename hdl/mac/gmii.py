@@ -3,7 +3,10 @@
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["FCS_BYTES", "GAP_BYTES", "GmiiSignature", "LEAST_FRAME", "LINE_RATE", "PREAMBLE", "PREAMBLE_BYTES", "SFD"]
+__all__ = [
+    "FCS_BYTES", "GAP_BYTES", "GmiiSignature", "LEAST_FRAME", "LINE_OVERHEAD", "LINE_RATE", "PREAMBLE",
+    "PREAMBLE_BYTES", "SFD",
+]
 
 #: 4.4.2: shortest frame with FCS, and the gap between two frames, in bytes.
 LEAST_FRAME = 64
@@ -14,6 +17,8 @@ PREAMBLE_BYTES = 7
 SFD = 0xD5
 #: 3.2.9.
 FCS_BYTES = 4
+#: Byte times that a frame takes besides its length without FCS: preamble and start frame delimiter, FCS, and gap.
+LINE_OVERHEAD = PREAMBLE_BYTES + 1 + FCS_BYTES + GAP_BYTES
 #: Bits a second.
 LINE_RATE = 1e9
 

@@ -18,6 +18,9 @@ __all__ = ["GmiiTransmitter", "start_level"]
 
 #: Both clocks may be 100 ppm off (35.5.2.3), to which some is added.
 CLOCK_TOLERANCE = 500e-6
+#: Beats of the FIFO besides those of the start level, for what is under way between the clocks. No more: what waits
+#: here nothing can overtake.
+_FIFO_BEATS = 5
 
 
 def start_level(config: CoreConfig, max_frame: int) -> int:
@@ -71,8 +74,8 @@ class GmiiTransmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.fifo = fifo = AsyncFIFO(width=self._layout.size, depth=self._start_level + 16, w_domain="sync",
-                                             r_domain="tx")
+        m.submodules.fifo = fifo = AsyncFIFO(
+            width=self._layout.size, depth=self._start_level + _FIFO_BEATS, w_domain="sync", r_domain="tx")
         m.d.comb += [self.i.ready.eq(fifo.w_rdy), fifo.w_en.eq(self.i.valid), fifo.w_data.eq(self.i.payload)]
         head = View(self._layout, fifo.r_data)
         whole = self._whole_frame(m, fifo, head)

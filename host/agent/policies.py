@@ -2,6 +2,7 @@
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import FilterAction, Role, RouterMode, TrafficClass
+from polyrouter.hdl.queues import least_quantum
 
 from ..spec import RateSpec, RouterSpec, RuleSpec
 from ..tables.policy import Bucket, FilterRule, Policy, Quota, Shaper
@@ -60,8 +61,8 @@ def group_of(router: RouterSpec) -> list[int]:
 
 
 def _quantum(weight: int, config: CoreConfig) -> int:
-    # The least one, which is that of a row of zeros, is the longest frame.
-    return 0 if weight == 1 else weight * config.max_frame
+    # The least one is that of a row of zeros.
+    return 0 if weight == 1 else weight * least_quantum(config)
 
 
 def _bucket(rate: RateSpec | None, rates: Rates, *, shaper: bool = False) -> Bucket | None:

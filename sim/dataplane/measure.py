@@ -202,8 +202,12 @@ class Isolation:
     wrong: int
 
 
-def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreConfig | None = None) -> Isolation:
-    """100 Mb/s of frames of 64 and 1518 bytes of one router, alone, and with line rate of another on all ports."""
+def isolation(cycles: int, prefixes: Prefixes, progress: Progress, *, flood_longest: bool = False,
+              config: CoreConfig | None = None) -> Isolation:
+    """100 Mb/s of frames of 64 and 1518 bytes of one router, alone, and with line rate of another on all ports.
+
+    The flood is of the shortest frames, or of the longest ones.
+    """
     rng = Random(_SEED)
     config = config or router_config(8)
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
@@ -230,7 +234,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreC
                 frame = waiting.pop()
             else:
                 address, hop = rng.choice(flood_pool)
-                frame = routed(flooder, port, address, [hop])
+                frame = routed(flooder, port, address, [hop], length=longest if flood_longest else SHORTEST)
             flood.append(frame)
             now += line_bytes(len(frame.frame))
     flood += reversed(waiting)

@@ -5,8 +5,20 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ...hdl.config import CoreConfig
-from ...hdl.layouts import CONTEXT_ROW, MAX_OPS, PORT_ROW, AdjacencyKind, Opcode, Role, Table, pack
+from ...hdl.layouts import (
+    CONTEXT_ROW,
+    MAX_OPS,
+    PORT_ROW,
+    QUOTA_ROW,
+    AdjacencyKind,
+    Opcode,
+    Register,
+    Role,
+    Table,
+    pack,
+)
 from ...host.tables.fib import ROOT_ROW, Fence, FibCompiler, FibFull, FibWrite
+from ...host.tables.shares import reserved_cells
 from ..host_frames import HostFrame, Op
 from ..tablegen import RowWrite, VmacTable, adjacency_row
 
@@ -117,6 +129,7 @@ class BenchRouter:
         mtu = self.config.max_frame - 18
         return [
             RowWrite(Table.CONTEXT, self.number, 0, pack(CONTEXT_ROW, context)),
+            RowWrite(Table.QUOTA, self.number, 0, pack(QUOTA_ROW, {"reserved": reserved_cells(self.config)})),
             *(RowWrite(Table.PORT, self.number, port, pack(PORT_ROW, {"mac": self.own(port)}))
               for port in range(self.config.ports)),
             *(RowWrite(Table.ADJACENCY, self.number, row, adjacency_row(AdjacencyKind.FORWARD, hop.port, hop.mac, mtu))
@@ -180,7 +193,9 @@ def table_writes(routers: Sequence[BenchRouter], rng: Random) -> list[RowWrite]:
     for router in routers:
         for port in range(config.ports):
             vmac.insert(router.own(port), port, Role.OWN, router.number)
-    return [*(write for router in routers for write in router.writes()), *vmac.writes()]
+    shared = config.cells - sum(reserved_cells(config) for _ in routers)
+    return [RowWrite(Table.REGISTER, 0, Register.SHARED_CELLS, shared),
+            *(write for router in routers for write in router.writes()), *vmac.writes()]
 
 
 class Requests:

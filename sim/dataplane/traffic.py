@@ -21,7 +21,7 @@ _SOURCE_IPV6 = 0x20010DB8 << 96 | 1
 
 def line_bytes(length: int) -> int:
     """What a frame of ``length`` bytes without FCS takes of the line, with all that is around it: cycles of a GMII."""
-    return gmii.PREAMBLE_BYTES + 1 + length + gmii.FCS_BYTES + gmii.GAP_BYTES
+    return length + gmii.LINE_OVERHEAD
 
 
 def packet_frame(destination_mac: int, source_mac: int, destination: int, length: int, *, is_ipv6: bool,

@@ -279,6 +279,7 @@ def queues() -> Module:
     m.d.comb += [
         dut.o[0].ready.eq(AnySeq(1)),
         dut.hold.eq(AnySeq(1)),
+        dut.want.eq(AnySeq(len(dut.want))),
         dut.event_room.eq(AnySeq(1)),
         Assert(~dut.o[1].valid),
         # One at a time; its mark is known until it is done.

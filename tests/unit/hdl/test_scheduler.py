@@ -6,7 +6,8 @@ from collections import defaultdict, deque
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import SHAPER_ROW, Reason, pack
-from polyrouter.hdl.queues import FCS_BYTES
+from polyrouter.hdl.mac.gmii import LINE_OVERHEAD
+from polyrouter.hdl.queues import least_quantum
 from polyrouter.hdl.scheduler import Scheduler
 
 from .bench import access, simulate
@@ -21,7 +22,7 @@ def reference(frames, quanta):
             if c == class_:
                 if router not in queues:
                     active.append(router)
-                queues[router].append((length + FCS_BYTES, number))
+                queues[router].append((length + LINE_OVERHEAD, number))
         while active:
             router = active.popleft()
             deficit[router] += quanta[router]
@@ -30,6 +31,9 @@ def reference(frames, quanta):
                 charge, number = queue.popleft()
                 deficit[router] -= charge
                 order.append(number)
+                # Others do not wait longer than for the part of a turn that is more than a quantum.
+                if active and deficit[router] <= quanta[router]:
+                    break
             if queue:
                 active.append(router)
     return order
@@ -69,6 +73,7 @@ def test_order_of_service_is_that_of_the_reference(seed):
 
     async def main(ctx):
         ctx.set(dut.event_room, 1)
+        ctx.set(dut.want, -1)
         for router in range(5):
             await access(ctx, dut.table, router * config.all_ports, pack(SHAPER_ROW, {"quantum": quanta[router]}))
         quanta[5] = 0
@@ -86,7 +91,7 @@ def test_order_of_service_is_that_of_the_reference(seed):
         assert ctx.get(dut.idle) and not ctx.get(dut.o[0].valid)
 
     simulate(dut, [main])
-    assert out == [200, *reference(frames, [max(q, config.max_frame) for q in quanta])]
+    assert out == [200, *reference(frames, [max(q, least_quantum(config)) for q in quanta])]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -103,6 +108,7 @@ def test_nothing_is_lost_and_buckets_are_kept(seed):
 
     async def copies(ctx):
         ctx.set(dut.event_room, 1)
+        ctx.set(dut.want, -1)
         for number in range(total):
             router, port, class_ = rng.randrange(4), rng.randrange(3), rng.getrandbits(1)
             full = len(waiting[router, port, 0]) + len(waiting[router, port, 1])
@@ -167,6 +173,7 @@ def test_hold_stops_handing_out():
 
     async def main(ctx):
         ctx.set(dut.event_room, 1)
+        ctx.set(dut.want, -1)
         ctx.set(dut.hold, 1)
         for number in range(3):
             assert await offer(ctx, dut, 0, copy_fields(config, number, 1, 0, 0, 60))
@@ -177,3 +184,82 @@ def test_hold_stops_handing_out():
         assert ctx.get(dut.o[0].valid)
 
     simulate(dut, [main])
+
+
+def test_no_frame_is_chosen_before_it_is_wanted():
+    config = CoreConfig(ports=1, routers=2)
+    dut = Scheduler(config)
+
+    async def main(ctx):
+        ctx.set(dut.event_room, 1)
+        for number, class_ in enumerate((0, 0, 1)):
+            assert await offer(ctx, dut, 0, copy_fields(config, number, 1, 0, class_, 60))
+        await ctx.tick().repeat(50)
+        assert not ctx.get(dut.o[0].valid)
+        ctx.set(dut.want, -1)
+        await ctx.tick().repeat(10)
+        # So the one that came last, of the better class, is the first.
+        assert ctx.get(dut.o[0].valid) and ctx.get(dut.o[0].payload.tci) == 2
+
+    simulate(dut, [main])
+
+
+async def serve(ctx, dut, line):
+    """Take the next frame of port 0, if there is one before long; router and charge, or None."""
+    ctx.set(dut.want, 1)
+    ctx.set(dut.o[0].ready, 1)
+    for _ in range(30):
+        *_, valid, p = await ctx.tick().sample(dut.o[0].valid, dut.o[0].payload)
+        if valid:
+            ctx.set(dut.want, 0)
+            ctx.set(dut.o[0].ready, 0)
+            line.append((p.router, p.length + LINE_OVERHEAD))
+            return p
+    return None
+
+
+@pytest.mark.parametrize("length", [60, 1514])
+def test_a_router_that_begins_is_before_another_that_had_the_port_to_itself(length):
+    config = CoreConfig(ports=1, routers=2, queue_frames=128)
+    dut = Scheduler(config)
+    line = []
+
+    async def main(ctx):
+        ctx.set(dut.event_room, 1)
+        for number in range(100):
+            assert await offer(ctx, dut, 0, copy_fields(config, number, 0, 0, 0, length))
+        for number in range(80):
+            await serve(ctx, dut, line)
+            # It has its share of what was sent since it came last.
+            if number % 25 == 3:
+                assert await offer(ctx, dut, 0, copy_fields(config, 100 + number, 1, 0, 0, length))
+                assert (await serve(ctx, dut, line)).router == 1
+
+    simulate(dut, [main])
+    assert sum(router for router, _ in line) == 4
+
+
+@pytest.mark.parametrize("length", [60, 700, 1514])
+def test_a_router_that_begins_again_and_again_gets_no_more_than_its_share(length):
+    """Router 1 has its next frame there when the one before was sent, so that it is new in the round each time."""
+    config = CoreConfig(ports=1, routers=2, queue_frames=64)
+    dut = Scheduler(config)
+    line = []
+
+    async def main(ctx):
+        ctx.set(dut.event_room, 1)
+        ctx.set(dut.want, 0)
+        waiting = [0, 0]
+        for number in range(600):
+            while waiting[0] < 40:
+                assert await offer(ctx, dut, 0, copy_fields(config, number, 0, 0, 0, length))
+                waiting[0] += 1
+            while waiting[1] < 1:
+                assert await offer(ctx, dut, 0, copy_fields(config, number, 1, 0, 0, 1514))
+                waiting[1] += 1
+            waiting[(await serve(ctx, dut, line)).router] -= 1
+
+    simulate(dut, [main])
+    share = [sum(charge for router, charge in line if router == which) for which in range(2)]
+    # Within two turns of either; and the line is never idle, as every frame was there when it was asked for.
+    assert abs(share[0] - share[1]) <= 2 * least_quantum(config), share

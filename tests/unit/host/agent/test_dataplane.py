@@ -17,6 +17,7 @@ from polyrouter.hdl.layouts import (
     pack,
 )
 from polyrouter.hdl.policers import policer_cycles
+from polyrouter.hdl.queues import least_quantum
 from polyrouter.hdl.shapers import shaper_cycles
 from polyrouter.host.agent import dataplane
 from polyrouter.host.agent.dataplane import DataPlane, parse_mac
@@ -192,7 +193,7 @@ def test_rates_are_in_the_board(board):
     for what, wanted in (("in", 100e6), ("rule 1", 10e6), ("out p0", 50e6), ("out host", 1e6)):
         assert abs(rates["red-left", what]["bits"] / wanted - 1) < 0.01, what
     assert rates["red-left", "in"]["burst"] == 65536
-    assert rates["red-left", "out p0"]["quantum"] == 2 * CORE.max_frame
+    assert rates["red-left", "out p0"]["quantum"] == 2 * least_quantum(CORE)
     assert ("red-left", "out p1") not in rates
     assert abs(rates["lan-bridge", "out host"]["bits"] / 100e6 - 1) < 0.01
     tables = board.model.tables
