@@ -433,7 +433,7 @@ POLICER_ROW = data.StructLayout({
 })
 #: A token bucket that delays, and the router's weight. A row of zeros is not shaped, and has the least weight.
 SHAPER_ROW = data.StructLayout({
-    "rate": 32,             # bytes a refill, times 2**RATE_FRACTION
+    "rate": 34,             # bytes a refill, times 2**RATE_FRACTION
     "burst": 18,            # size of the bucket, in bytes
     "limit": 1,             # the row shapes
     "quantum": 16,          # byte times a round of deficit round robin; at least those of the longest frame count

@@ -352,7 +352,7 @@ class Scheduler(wiring.Component):
         rest = Signal(signed(len(this.deficit) + 1))
         credit = Signal.like(rest)
         over = Signal.like(rest)            # the same, less what is charged for the next frame's preamble and gap
-        next_tokens = Signal(TOKENS)
+        next_tokens = Signal(signed(TOKENS.width + 1))      # a refill may go beyond the largest bucket
         with m.If(load):
             m.d.sync += fresh.eq(Array(lists.fresh)[port].bit_select(traffic_class, 1))
         own_quantum = Mux(shaper.quantum < least_quantum(config), least_quantum(config), shaper.quantum)

@@ -9,6 +9,7 @@ from polyrouter.hdl.layouts import SHAPER_ROW, Reason, pack
 from polyrouter.hdl.mac.gmii import LINE_OVERHEAD
 from polyrouter.hdl.queues import least_quantum
 from polyrouter.hdl.scheduler import Scheduler
+from polyrouter.hdl.shapers import shaper_cycles
 
 from .bench import access, simulate
 
@@ -263,3 +264,24 @@ def test_a_router_that_begins_again_and_again_gets_no_more_than_its_share(length
     share = [sum(charge for router, charge in line if router == which) for which in range(2)]
     # Within two turns of either; and the line is never idle, as every frame was there when it was asked for.
     assert abs(share[0] - share[1]) <= 2 * least_quantum(config), share
+
+
+@pytest.mark.parametrize("rate", [1, 1 << 16, (1 << SHAPER_ROW["rate"].width) - 1])
+def test_the_largest_bucket_stays_full(rate):
+    config = CoreConfig(ports=1, routers=1)
+    dut = Scheduler(config)
+
+    async def main(ctx):
+        ctx.set(dut.event_room, 1)
+        ctx.set(dut.want, -1)
+        burst = (1 << SHAPER_ROW["burst"].width) - 1
+        await access(ctx, dut.table, 0, pack(SHAPER_ROW, {"limit": 1, "rate": rate, "burst": burst}))
+        for number in range(5):
+            await ctx.tick().repeat(3 * shaper_cycles(config))
+            assert await offer(ctx, dut, 0, copy_fields(config, number, 0, 0, 0, 60))
+            assert ctx.get(dut.o[0].valid)
+            ctx.set(dut.o[0].ready, 1)
+            await ctx.tick()
+            ctx.set(dut.o[0].ready, 0)
+
+    simulate(dut, [main])
