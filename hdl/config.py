@@ -3,12 +3,15 @@
 from dataclasses import asdict, dataclass, field, fields
 from math import log2
 
-__all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_STANDARD", "MAX_FRAME_JUMBO"]
+__all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_JUMBO", "MAX_FRAME_STANDARD",
+           "MAX_FRAME_TAGGED"]
 
 #: Bytes of the header that punted and injected frames and register accesses carry on the host port.
 HOST_HEADER_BYTES = 32
 #: Longest frame with FCS, IEEE 802.3 clause 3.2.7 (no tag).
 MAX_FRAME_STANDARD = 1518
+#: The same with a tag of 802.1Q.
+MAX_FRAME_TAGGED = MAX_FRAME_STANDARD + 4
 #: Longest frame with FCS of the jumbo setting.
 MAX_FRAME_JUMBO = 9018
 
@@ -50,7 +53,7 @@ class CoreConfig:
         Buffer at each port that holds a frame until it is whole; at least two of the longest frames.
         0 picks the smallest power of two that does.
     max_frame : int
-        Longest frame accepted, in bytes with FCS: 1518 to 9018.
+        Longest frame accepted, in bytes with tag and FCS: 1518 to 9018.
     filter_rules : int
         Rules of the filter table, shared by all routers, 0 to 2048.
     filter_banks : int
@@ -78,7 +81,7 @@ class CoreConfig:
     cell_bytes: int = 64
     queue_frames: int = 64
     ingress_bytes: int = 0
-    max_frame: int = MAX_FRAME_STANDARD
+    max_frame: int = MAX_FRAME_TAGGED
     filter_rules: int = 64
     filter_banks: int = 1
     policers: int = 0

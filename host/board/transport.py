@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import Protocol, TypeVar
 
-from ...hdl.config import HOST_HEADER_BYTES, MAX_FRAME_STANDARD
+from ...hdl.config import HOST_HEADER_BYTES, MAX_FRAME_TAGGED
 from ...hdl.layouts import HOST_ETHERTYPE
 from ..netns import in_namespace
 
@@ -21,7 +21,7 @@ __all__ = ["FrameTransport", "TransportError", "open_packet_socket"]
 RECEIVE_BUFFER = 16 << 20
 SEND_BUFFER = 4 << 20
 #: What an interface must carry, without Ethernet header, for a punted frame of the standard length.
-LEAST_MTU = MAX_FRAME_STANDARD - 4 + HOST_HEADER_BYTES - 14
+LEAST_MTU = MAX_FRAME_TAGGED - 4 + HOST_HEADER_BYTES - 14
 
 # linux/if_packet.h, bits/ioctls.h: not in the socket module.
 _PACKET_IGNORE_OUTGOING = 23

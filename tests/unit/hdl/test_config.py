@@ -29,10 +29,10 @@ def test_defaults():
     ({"adjacencies": 3}, "adjacencies must be 4 to 262144, not 3"),
     ({"cell_bytes": 48}, "cell_bytes must be a power of two, 32 to 512, not 48"),
     ({"buffer_bytes": 10001}, "buffer_bytes must be a multiple of cell_bytes (64), not 10001"),
-    ({"buffer_bytes": 2048}, "buffer_bytes must be at least two frames of max_frame (3036) and at most 16777216, "
+    ({"buffer_bytes": 2048}, "buffer_bytes must be at least two frames of max_frame (3044) and at most 16777216, "
                              "not 2048"),
     ({"queue_frames": 3}, "queue_frames must be a power of two, 4 to 1024, not 3"),
-    ({"ingress_bytes": 2048}, "ingress_bytes must be a power of two, 3100 to 1048576, not 2048"),
+    ({"ingress_bytes": 2048}, "ingress_bytes must be a power of two, 3108 to 1048576, not 2048"),
     ({"max_frame": 1500}, "max_frame must be 1518 to 9018, not 1500"),
     ({"filter_rules": 2049}, "filter_rules must be 0 to 2048, not 2049"),
     ({"filter_banks": 3}, "filter_banks must be a power of two, 1 to 8, not 3"),

@@ -125,7 +125,7 @@ def test_limits_to_the_byte(width, max_frame):
     assert events == [Reason.DROP_LENGTH] * 4
 
 
-@pytest.mark.parametrize("length, passes", [(13, False), (14, True), (1546, True), (1547, False), (4200, False)])
+@pytest.mark.parametrize("length, passes", [(13, False), (14, True), (1550, True), (1551, False), (4200, False)])
 def test_host_port_allows_for_its_header_and_has_one_reason(length, passes):
     config = CoreConfig()
     frames = [(bytes([7]) * 60, RxError.PHY), (bytes([1]) * length, RxError.NONE), (bytes([2]) * 60, RxError.FCS)]

@@ -185,7 +185,7 @@ RED = "topology.networks.red"
     ("10.0.0.1/30", "224.0.0.1/24", f"16: {RED}.routers.left.interfaces.eth0.address: found '224.0.0.1/24'; "
      "expected an address that an interface can have, not one of 0/8, 127/8, 224/4 or 240/4"),
     ("10.0.0.1/30", "10.0.0.1/30, mtu: 9000", f"16: {RED}.routers.left.interfaces.eth0.mtu: found 9000; "
-     "expected at most 1500, or core.max_frame of left to be larger"),
+     "expected at most 1504, or core.max_frame of left to be larger"),
     ("64M", "1M", "4: topology.defaults.limits.memory: found '1M'; expected at least 16M"),
 ])
 def test_a_part_that_does_not_fit_the_others(old, new, message):

@@ -181,9 +181,9 @@ def test_address_of_a_router_that_does_not_exist_matches_nothing():
 
 @pytest.mark.parametrize(("length", "error", "reason"), [
     (60, RxError.FCS, Reason.DROP_FCS), (60, RxError.PHY, Reason.DROP_FCS), (60, RxError.LENGTH, Reason.DROP_LENGTH),
-    (13, RxError.NONE, Reason.DROP_LENGTH), (1515, RxError.NONE, Reason.DROP_LENGTH),
+    (13, RxError.NONE, Reason.DROP_LENGTH), (1519, RxError.NONE, Reason.DROP_LENGTH),
     (5, RxError.FCS, Reason.DROP_FCS), (14, RxError.NONE, Reason.DROP_NO_ROUTER),
-    (1514, RxError.NONE, Reason.DROP_NO_ROUTER),
+    (1518, RxError.NONE, Reason.DROP_NO_ROUTER),
 ])
 def test_port_checks(model, length, error, reason):
     assert model.receive(0, bytes(length), error) == []
@@ -216,8 +216,8 @@ def test_malformed_from_host(model, change):
 
 
 def test_host_frame_limits(model):
-    inject = HostFrame.inject(0, 0, bytes(1514), source=HOST).to_bytes()
-    assert plain(model.host_receive(inject)) == [(0, bytes(1514), (0, CONFIG.host_port, Reason.INJECTED))]
+    inject = HostFrame.inject(0, 0, bytes(1518), source=HOST).to_bytes()
+    assert plain(model.host_receive(inject)) == [(0, bytes(1518), (0, CONFIG.host_port, Reason.INJECTED))]
     assert model.host_receive(inject + b"\0") == model.host_receive(inject[:31]) == []
     assert model.host_receive(inject, RxError.FCS) == []
     assert model.counters[CONFIG.no_router, CONFIG.host_port, Reason.DROP_HOST] == 3

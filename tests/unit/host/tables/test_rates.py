@@ -36,7 +36,7 @@ def test_what_the_board_cannot_do_is_refused():
         large.shaper(4_000_000_000)
     assert large.shaper(1_000_000_000)
     small = rates_of(CoreConfig())
-    with pytest.raises(RateError, match="a burst of 100 bytes at 10M bit/s; this board can do 1521 to 262143 bytes"):
+    with pytest.raises(RateError, match="a burst of 100 bytes at 10M bit/s; this board can do 1525 to 262143 bytes"):
         small.policer(10_000_000, 100)
     with pytest.raises(RateError, match="a burst of 262144 bytes"):
         small.shaper(10_000_000, 262_144)
