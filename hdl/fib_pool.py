@@ -14,8 +14,8 @@ __all__ = ["FibPool", "PoolReadSignature"]
 #: Words up to which one ECP5 block RAM is deep enough at its natural width.
 _SHALLOW = 2048
 #: Bits of the memories side by side that make up a deeper pool. At 8 bits, without a use for the ninth, the block RAM's
-#: narrow and deep shapes (up to 16384 x 1) cost as many blocks as wide and shallow ones, and yosys takes those that need
-#: no multiplexer behind them: an eighth more block RAM, but nothing between it and the reader.
+#: narrow and deep shapes (up to 16384 x 1) cost as many blocks as wide and shallow ones, and yosys takes those that
+#: need no multiplexer behind them: an eighth more block RAM, but nothing between it and the reader.
 _SLICE_BITS = 8
 
 
