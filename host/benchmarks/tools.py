@@ -48,7 +48,7 @@ def run_tool(title: str, command: Sequence[str], directory: Path, line: Callable
                           stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         for text in process.stdout:
-            last = [*last[-_LAST_LINES:], text]
+            last = [*last[1 - _LAST_LINES:], text]
             line(text)
     if process.returncode:
         raise BenchError(f"{title} failed:\n{''.join(last).rstrip()}")
