@@ -119,7 +119,7 @@ FAULTS = [
           "use_newer.eq(written.valid & (written.row == fetched.row)),", "use_newer.eq(0),",
           unit("policers"), "every_frame"),
     Fault("a counter's sum is short by a carry", "hdl/counters.py",
-          "read.data + 1))", "Cat(read.data[:8] + 1, read.data[9:])))", unit("counters")),
+          "value + 1))", "Cat(value[:8] + 1, value[9:])))", unit("counters")),
     Fault("an event is lost while a counter is accessed", "hdl/counters.py",
           "m.d.comb += [read.en.eq(1), take.eq(~start)]", "m.d.comb += [read.en.eq(1), take.eq(1)]",
           unit("counters")),
