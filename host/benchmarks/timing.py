@@ -5,6 +5,7 @@ has more room, and short wires; so the whole core is slower than its slowest par
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -22,7 +23,8 @@ from .parts import CORE, PARTS
 from .resources import YOSYS_PASS
 from .tools import find_tool, run_tool
 
-__all__ = ["ROUTERS", "SPEED", "CriticalPath", "critical_path", "run_timing_bench"]
+__all__ = ["ROUTERS", "SPEED", "CriticalPath", "critical_path", "run_timing_bench",
+           "slowest_ends"]
 
 #: Virtual routers of the cores.
 ROUTERS = (8, 32)
@@ -33,6 +35,8 @@ _HERTZ = 1e6
 #: What nextpnr says of its device: the 5G ones exist in speed grade 8 only.
 _DEVICES = {"45": "LFE5UM5G-45F", "85": "LFE5UM5G-85F"}
 _PACKAGE = "CABGA381"
+#: A cell inside of a stage. Yosys names some after the net that they drive, so this is true of most.
+_STAGE = re.compile(r"part\.(\w+)\.")
 
 
 class CriticalPath(NamedTuple):
@@ -66,6 +70,26 @@ def critical_path(report: dict[str, Any]) -> CriticalPath:
                         sum(step["delay"] for step in path) - in_wires, in_wires)
 
 
+def slowest_ends(report: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """The latest end of a path in each stage of the core, from a report with ``--detailed-timing-report``.
+
+    Returns
+    -------
+    dict[str, tuple[str, float]]
+        By the stage's name in :class:`.core.Core`: the pin, and when its value is there, in ns after the clock. The
+        latest stage comes first.
+    """
+    latest: dict[str, tuple[str, float]] = {}
+    for net in report["detailed_net_timings"]:
+        for end in net["endpoints"]:
+            at = max(end["delay"])
+            if not end["event"].startswith("posedge") or not net["event"].startswith("posedge"):
+                continue
+            if (found := _STAGE.match(end["cell"])) and at > latest.get(found[1], ("", 0.0))[1]:
+                latest[found[1]] = _pin(end), at
+    return dict(sorted(latest.items(), key=lambda entry: -entry[1][1]))
+
+
 def _pin(end: dict[str, Any]) -> str:
     return f"{end['cell']}.{end['port']}"
 
@@ -91,7 +115,7 @@ def _place(title: str, make: Callable[[], wiring.Component], device: str, speed:
     run_tool(f"placement of {title}", [
         nextpnr, f"--{family}-{device}k", "--speed", str(speed), "--package", _PACKAGE, "--seed", str(seed),
         "--json", "part.json", "--freq", f"{CoreConfig().clock_hz / _HERTZ:g}", "--timing-allow-fail",
-        "--lpf-allow-unconstrained", "--report", "report.json"], directory, steps)
+        "--lpf-allow-unconstrained", "--report", "report.json", "--detailed-timing-report"], directory, steps)
     return json.loads((directory / "report.json").read_text())
 
 
@@ -100,7 +124,8 @@ def run_timing_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), speed
                      progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """``bench``, ``machine``, and ``results``: rows of ``name``, ``value``, ``unit`` and the path's ends and nets.
 
-    The bar is the clock that a core has by default.
+    The bar is the clock that a core has by default. Behind a whole core come its stages, each with its own slowest path,
+    which may begin in another.
 
     Parameters
     ----------
@@ -140,6 +165,9 @@ def run_timing_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), speed
                 directory.mkdir(parents=True, exist_ok=True)
                 report = _place(title, partial(PARTS[name], config), device, speed, seed, directory, tell)
             rows += _rows(title, critical_path(report), config, speed)
+            if name == CORE:
+                rows += [{"name": f"{title}[{stage}]", "value": round(1000 / at, 1), "unit": "MHz", "bar": None,
+                          "ok": True, "to": pin} for stage, (pin, at) in slowest_ends(report).items()]
     return {"bench": "timing", "machine": f"nextpnr, {' and '.join(_DEVICES.values())}, speed grade {speed}",
             "results": rows, **{row["name"]: row["value"] for row in rows}}
 

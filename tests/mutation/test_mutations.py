@@ -42,7 +42,7 @@ FAULTS = [
           "m.d.comb += [enable.eq(1), crc.valid.eq(length != least - 1)]",
           "tests/unit/hdl/mac/test_tx.py"),
     Fault("frames may be one beat too long", "hdl/ingress.py",
-          "excess.eq(beats == longest_beats),", "excess.eq(beats == longest_beats + 1),", unit("ingress"), "limits"),
+          "places = ((excess, longest_beats),", "places = ((excess, longest_beats + 1),", unit("ingress"), "limits"),
     Fault("a dropped frame's beats stay in the buffer", "hdl/framestore.py",
           "head.eq(Mux(self.keep, head + 1, start)),", "head.eq(head + 1),", unit("ingress"), "passes_good"),
     Fault("a header of IPv6 is given before its layer-4 ports are there, if there is a tag", "hdl/capture.py",
