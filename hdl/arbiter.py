@@ -1,6 +1,9 @@
 """Takes one header at a time from the ports, in turn."""
 
-from amaranth.hdl import Cat, Module, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -24,7 +27,10 @@ class HeaderArbiter(wiring.Component):
     """Round-robin arbiter over the headers of the data ports and of the host's injected frames.
 
     At most ``VERDICTS`` headers of a port are on their way at once; a port that has as many is passed over until a
-    verdict of it was paired. A header a cycle, latency 1 cycle.
+    verdict of it was paired.
+
+    Latency 2 cycles: in the first one a port is chosen, in the second its header, which is many bits, is moved. A
+    header a cycle, if they are not all of one port: of that, one every other cycle.
 
     Parameters
     ----------
@@ -62,32 +68,37 @@ class HeaderArbiter(wiring.Component):
         m.submodules.turn = turn = RoundRobin(len(sources))
         connect(m, register.o, flipped(self.o))
 
-        may = Signal(len(sources))
-        tag = register.i.payload.tag
+        asks = Signal(len(sources))
+        chosen = Signal(len(sources))       # one bit at most; holds until its header is taken
+        taken = Signal(len(sources))
+        free = Signal()
         m.d.comb += [
-            turn.requests.eq(Cat(source.valid for source in sources) & may),
-            turn.advance.eq(register.i.ready),
-            register.i.valid.eq(turn.valid),
-            tag.port.eq(turn.grant),
+            free.eq(~chosen.any() | register.i.ready),
+            turn.requests.eq(asks & ~chosen),
+            turn.advance.eq(free),
+            register.i.valid.eq(chosen.any()),
+            taken.eq(Mux(register.i.ready, chosen, 0)),
         ]
+        with m.If(free):
+            m.d.sync += chosen.eq(Mux(turn.valid, 1 << turn.grant, 0))
+        headers: list[data.View] = []
         for index, source in enumerate(sources):
             underway = Signal(range(VERDICTS + 1), name=f"underway_{index}")
-            taken = Signal(name=f"taken_{index}")
             m.d.comb += [
-                may[index].eq(underway != VERDICTS),
-                taken.eq(source.valid & source.ready),
+                asks[index].eq(source.valid & (underway != VERDICTS)),
+                source.ready.eq(taken[index]),
             ]
-            m.d.sync += underway.eq(underway + taken - self.released[index])
-            with m.If(turn.grant == index):
-                m.d.comb += [
-                    register.i.payload.data.eq(source.payload.data),
-                    register.i.payload.length.eq(source.payload.length),
-                    source.ready.eq(register.i.ready & may[index]),
-                ]
-        with m.If(turn.grant == self.config.host_port):
+            m.d.sync += underway.eq(underway + taken[index] - self.released[index])
+            header = Signal(TAGGED_HEADER, name=f"header_{index}")
             m.d.comb += [
-                tag.injected.eq(1),
-                tag.router.eq(self.inject_router),
-                tag.egress.eq(self.inject_port),
-            ]
+                header.data.eq(source.payload.data), header.length.eq(source.payload.length), header.tag.port.eq(index)]
+            headers.append(header)
+        m.d.comb += [
+            headers[-1].tag.injected.eq(1),
+            headers[-1].tag.router.eq(self.inject_router),
+            headers[-1].tag.egress.eq(self.inject_port),
+            # Not by number: so the choice needs no decoder for each bit of the header.
+            register.i.payload.eq(reduce(or_, (
+                Mux(chosen[index], header.as_value(), 0) for index, header in enumerate(headers)))),
+        ]
         return m

@@ -187,6 +187,7 @@ class ControlEngine(wiring.Component):
         base = Signal(max(CONTEXT_ROW[name].width for name, _ in _WINDOWS.values()))
         size = Signal(max(CONTEXT_ROW[name].width for _, name in _WINDOWS.values()))
         addr = Signal(max(len(base), *(len(port.addr) for port in ports.values())) + 1)
+        ports_before = Signal(len(op.router) + config.all_ports.bit_length())   # those of routers with lower numbers
         window_row = Signal(32)             # row in the window, in the unit of its size
         windowed = Signal()
         writing = Signal()
@@ -266,7 +267,12 @@ class ControlEngine(wiring.Component):
 
             with m.State("CHECK"):
                 checked = self._check(m, op)
-                m.d.sync += [status.eq(checked), older.eq(lookups_now)]
+                # By adders: a multiplier and what comes behind it in ADDRESS take too long, together.
+                m.d.sync += [
+                    status.eq(checked), older.eq(lookups_now),
+                    ports_before.eq(sum(op.router << bit for bit in range(config.all_ports.bit_length())
+                                        if config.all_ports & 1 << bit)),
+                ]
                 with m.If(checked != OpStatus.OK):
                     m.next = "ANSWER"
                 with m.Elif(op.opcode == Opcode.FENCE):
@@ -296,11 +302,11 @@ class ControlEngine(wiring.Component):
                     with m.Case(Table.PORT):
                         m.d.sync += addr.eq(op.router << port_index_bits(config) | op.row[:8])
                     with m.Case(Table.COUNTER):
-                        m.d.sync += addr.eq(op.router * (config.all_ports * REASONS) + op.row[:9])
+                        m.d.sync += addr.eq(ports_before * REASONS + op.row[:9])
                     with m.Case(Table.QUEUE):
-                        m.d.sync += addr.eq(op.router * (config.all_ports * QUEUE_STATS) + op.row[:7])
+                        m.d.sync += addr.eq(ports_before * QUEUE_STATS + op.row[:7])
                     with m.Case(Table.SHAPER):
-                        m.d.sync += addr.eq(op.router * config.all_ports + op.row[:4])
+                        m.d.sync += addr.eq(ports_before + op.row[:4])
                     with m.Case(Table.QUOTA):
                         m.d.sync += addr.eq(op.router)
                 m.next = "ALLOW"

@@ -23,9 +23,9 @@ def counter_rows(config: CoreConfig) -> int:
 class Counters(wiring.Component):
     """64-bit counters in one block RAM; every event adds one to one of them.
 
-    Events are taken in turn from the inputs into a FIFO, and counted one in three cycles: read, add, write. An access
-    to the table takes its turn between two events, so it never falls into such a sequence and nothing is lost; it is
-    acknowledged after at most six cycles.
+    Events are taken in turn from the inputs into a FIFO, and counted one in four cycles: read, register, add, write. An
+    access to the table takes its turn between two events, so it never falls into such a sequence and nothing is lost;
+    it is acknowledged after at most eight cycles.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Counters(wiring.Component):
         read, write = mem.read_port(), mem.write_port()
         table = self.table
         addr = Signal.like(row)
-        total = Signal(64)
+        value, total = Signal(64), Signal(64)
         access = Signal()       # this turn is the table's
         served = Signal()       # the turn before was
         start = Signal()
@@ -98,9 +98,13 @@ class Counters(wiring.Component):
             with m.State("READ"), m.If(start | waiting):
                 m.d.comb += [read.en.eq(1), take.eq(~start)]
                 m.d.sync += [addr.eq(read.addr), access.eq(start), served.eq(start)]
+                m.next = "REGISTER"
+            # Block RAM is slow to deliver, and more so if it is many blocks: its output goes straight to a register.
+            with m.State("REGISTER"):
+                m.d.sync += value.eq(read.data)
                 m.next = "ADD"
             with m.State("ADD"):
-                m.d.sync += total.eq(Mux(access, Mux(table.write, table.w_data, read.data), read.data + 1))
+                m.d.sync += total.eq(Mux(access, Mux(table.write, table.w_data, value), value + 1))
                 m.next = "WRITE"
             with m.State("WRITE"):
                 m.d.comb += write.en.eq(~access | table.write)

@@ -18,8 +18,9 @@ _FRONT = 4
 class FrameStore(wiring.Component):
     """Ring of beats with a write pointer that can be moved back to where the frame began.
 
-    Takes and gives one beat a cycle, without a gap between frames or inside of one. The first beat comes out three
-    cycles after the last one went in, if the store was empty.
+    Takes and gives one beat a cycle, without a gap between frames or inside of one. The first beat comes out four
+    cycles after the last one went in, if the store was empty: what is decided of a frame goes to the pointers at once,
+    and to the memories, which are a long way off, a cycle later.
 
     Parameters
     ----------
@@ -67,14 +68,22 @@ class FrameStore(wiring.Component):
         head = Signal(addr_bits + 1)        # next beat to be written
         start = Signal(addr_bits + 1)       # first beat of the frame that is being received
         tail = Signal(addr_bits + 1)        # next beat to be read
+        written = Signal(addr_bits + 1)     # ``start``, as far as the memory has it
+        kept = Signal()                     # the cycle before was one with ``keep``, and ``length``
+        length = Signal(LENGTH_BITS)
         m.d.comb += [
             self.room.eq((head ^ tail) != depth),
-            self.room_length.eq(lengths.w_rdy),
+            self.room_length.eq((lengths.level != lengths.depth) & ~((lengths.level == lengths.depth - 1) & kept)),
+            lengths.w_data.eq(length),
+            lengths.w_en.eq(kept),
+        ]
+        m.d.sync += [
             w_port.addr.eq(head),
             w_port.data.eq(self.data << 1 | self.last),
             w_port.en.eq(self.write),
-            lengths.w_data.eq(self.length),
-            lengths.w_en.eq(self.keep),
+            length.eq(self.length),
+            kept.eq(self.keep),
+            written.eq(start),
         ]
         with m.If(self.keep | self.discard):
             m.d.sync += [
@@ -84,7 +93,7 @@ class FrameStore(wiring.Component):
         with m.Elif(self.write):
             m.d.sync += head.eq(head + 1)
 
-        # Only whole frames lie between tail and start. The small FIFO keeps the block RAMs' access times out of all
+        # Only whole frames lie between tail and written. The small FIFO keeps the block RAMs' access times out of all
         # paths behind it, and ``o.ready`` out of those before it.
         m.submodules.front = front = SyncFIFO(width=layout.size, depth=_FRONT)
         item = Signal(layout)
@@ -95,7 +104,7 @@ class FrameStore(wiring.Component):
         m.d.comb += [
             # There is room for every beat that was read, so it only waits for its frame's length.
             moves.eq(loaded & lengths.r_rdy),
-            read.eq((tail != start) & (~loaded | moves) & (front.level + loaded < _FRONT)),
+            read.eq((tail != written) & (~loaded | moves) & (front.level + loaded < _FRONT)),
             r_port.addr.eq(tail),
             r_port.en.eq(read),
             item.data.eq(r_port.data[1:]),

@@ -18,7 +18,7 @@ class HeaderTap(wiring.Component):
     """Stores good frames, and gives the header of each before.
 
     The header is offered in the cycle after the beat that completes it, the fate (always good) in the cycle after the
-    last beat, the body's first beat three cycles after the last one. One beat a cycle; a frame waits until the previous
+    last beat, the body's first beat four cycles after the last one. One beat a cycle; a frame waits until the previous
     one's header was taken, and while there is no room for it.
 
     Parameters

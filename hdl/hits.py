@@ -6,14 +6,11 @@ from amaranth.lib.wiring import In
 
 from .config import CoreConfig
 from .layouts import ROWS, HitStat, Table
-from .records import META, TableSignature
+from .records import HIT, TableSignature
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
 
-__all__ = ["HIT", "HitCounters", "hit_rows"]
-
-#: A frame of ``length`` bytes matched a rule.
-HIT = data.StructLayout({"rule": META["rule"].width, "length": LENGTH_BITS})
+__all__ = ["HitCounters", "hit_rows"]
 
 _EVENTS = 8
 

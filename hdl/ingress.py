@@ -30,7 +30,7 @@ class Ingress(wiring.Component):
 
     The header is offered in the cycle after the beat that completes it (:class:`.capture.HeaderCapture`), the fate in
     the cycle after the last beat; a frame that is known to be bad before its header is complete has neither. Takes and
-    gives one beat a cycle. The body's first beat comes out three cycles after the last one went in, if the buffer was
+    gives one beat a cycle. The body's first beat comes out four cycles after the last one went in, if the buffer was
     empty; then the others, without a gap inside of a frame.
 
     Parameters
@@ -86,7 +86,15 @@ class Ingress(wiring.Component):
 
         beat = self.i.payload
         fire = Signal()
-        excess = Signal()
+        # Where in the frame this beat is, in the form in which it is needed.
+        excess = Signal(init=longest_beats == 0)
+        at_full = Signal(init=full_beats == 0)
+        at_least = Signal(init=least_beats == 0)
+        below_least = Signal(init=least_beats > 0)
+        places = ((excess, longest_beats), (at_full, full_beats), (at_least, least_beats))
+        following = Signal.like(beats)      # ``beats`` of the next one
+        m.d.comb += following.eq(beats + ~excess)
+
         fits = Signal()
         room_fate = Signal(init=1)
         short = Signal()
@@ -98,11 +106,10 @@ class Ingress(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(events.w_rdy),
             fire.eq(self.i.valid & self.i.ready),
-            excess.eq(beats == longest_beats),
             fits.eq(~lost & store.room & room_fate),
             # Limits are checked on beats and bytes of the last beat apart: adding them up first takes too long.
-            short.eq((beats < least_beats) | ((beats == least_beats) & (beat.empty > spare_lanes))),
-            long.eq(excess | ((beats == full_beats) & (beat.empty < beat_bytes - self.longest % beat_bytes))),
+            short.eq(below_least | (at_least & (beat.empty > spare_lanes))),
+            long.eq(excess | (at_full & (beat.empty < beat_bytes - self.longest % beat_bytes))),
             filled.eq(beat_bytes - beat.empty),
             length.eq(beats * beat_bytes + filled),
             store.data.eq(beat.data),
@@ -129,12 +136,14 @@ class Ingress(wiring.Component):
         ]
         with m.If(fire & beat.last):
             m.d.sync += [beats.eq(0), lost.eq(0)]
+            m.d.sync += [flag.eq(flag.init) for flag in (excess, at_full, at_least, below_least)]
         with m.Elif(fire):
-            m.d.sync += [beats.eq(beats + ~excess), lost.eq(~fits)]
+            m.d.sync += [beats.eq(following), lost.eq(~fits), below_least.eq(following < least_beats)]
+            m.d.sync += [flag.eq(following == place) for flag, place in places]
 
         if not self.host:
             m.submodules.capture = capture = HeaderCapture(self.config)
-            m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=FATES)
+            m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=FATES + 1)
             connect(m, capture.o, flipped(self.o_header))
             fate = Signal(FATE)
             m.d.comb += [
@@ -144,8 +153,6 @@ class Ingress(wiring.Component):
                 capture.last.eq(beat.last),
                 capture.filled.eq(filled),
                 capture.allow.eq(fits & (good | ~beat.last)),
-                # Only headers that were given have fates, and at most one has none yet: that of this frame.
-                room_fate.eq(fates.w_rdy),
                 fate.good.eq(good),
                 fate.length.eq(length),
                 fates.w_data.eq(fate),
@@ -154,4 +161,7 @@ class Ingress(wiring.Component):
                 self.o_fate.payload.eq(fates.r_data),
                 fates.r_en.eq(self.o_fate.ready),
             ]
+            # Only headers that were given have fates, and at most one has none yet: that of this frame. A cycle late,
+            # so there is room for one more, which may have come in that cycle.
+            m.d.sync += room_fate.eq(fates.level < FATES)
         return m

@@ -8,8 +8,8 @@ from .config import CoreConfig
 from .layouts import MAC_ROW
 from .mactable_age import MacAgeClock
 from .mactable_search import MAC_FOUND, MAC_SEARCH, MacSearch
-from .mactable_update import MAC_LEARN, MacUpdate
-from .records import TableSignature
+from .mactable_update import MacUpdate
+from .records import LEARN, TableSignature
 from .table import table_addr_bits
 
 __all__ = ["MacTable"]
@@ -35,7 +35,7 @@ class MacTable(wiring.Component):
     i : stream of MAC_SEARCH
     o : stream of MAC_FOUND
         In the order of ``i``.
-    learn : stream of MAC_LEARN
+    learn : stream of LEARN
     age_cycles
         Cycles after which rows that are not static get one step older; 0: never.
     table : TableSignature
@@ -47,7 +47,7 @@ class MacTable(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(MAC_SEARCH)),
             "o": Out(stream.Signature(MAC_FOUND)),
-            "learn": In(stream.Signature(MAC_LEARN)),
+            "learn": In(stream.Signature(LEARN)),
             "age_cycles": In(64),
             "table": In(TableSignature(table_addr_bits(config.mac_rows), MAC_ROW.size)),
         })

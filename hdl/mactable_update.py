@@ -1,24 +1,16 @@
 """Whatever changes the bridges' MAC table: learning, ageing, and the control engine."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import MAC_AGES, MAC_ROW
 from .mactable_window import PLACES, MacPlace, MacPortSignature, place_of, row_of
-from .records import META, TableSignature
+from .records import LEARN, TableSignature
 from .table import table_addr_bits
 
-__all__ = ["MAC_LEARN", "MacUpdate"]
-
-#: An address that was seen on a port, and the window of its router.
-MAC_LEARN = data.StructLayout({
-    "mac": META["smac"].width,
-    "port": META["port"].width,
-    "base": META["mac_base"].width,
-    "size": META["mac_size"].width,
-})
+__all__ = ["MacUpdate"]
 
 
 class MacUpdate(wiring.Component):
@@ -38,7 +30,7 @@ class MacUpdate(wiring.Component):
 
     Attributes
     ----------
-    learn : stream of MAC_LEARN
+    learn : stream of LEARN
     age : stream
         Rows that are to be made one step older.
     table : TableSignature
@@ -50,15 +42,15 @@ class MacUpdate(wiring.Component):
         self._config = config
         addr_bits = table_addr_bits(config.mac_rows)
         super().__init__({
-            "learn": In(stream.Signature(MAC_LEARN)),
+            "learn": In(stream.Signature(LEARN)),
             "age": In(stream.Signature(addr_bits)),
             "table": In(TableSignature(addr_bits, MAC_ROW.size)),
             "port": Out(MacPortSignature(config)),
         })
         # Attributes for the sake of proofs.
         self.busy = Signal()
-        self.mac = Signal(MAC_LEARN["mac"].width)
-        self.learn_port = Signal(MAC_LEARN["port"].width)
+        self.mac = Signal(LEARN["mac"].width)
+        self.learn_port = Signal(LEARN["port"].width)
         self.place = Signal(MacPlace)
         self.learning = Signal()                # the port is for the address that is to be learned
         self.step = Signal(range(PLACES + 3))

@@ -1,38 +1,18 @@
 """Brings each frame together with its verdict, and lets the verdict take effect."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .capture import FATE, VERDICTS
 from .config import CoreConfig
 from .layouts import Reason
-from .records import EVENT, VERDICT, paired_layout
+from .records import EVENT, HIT, LEARN, PASSED, POLICE, VERDICT, paired_layout
 from .roundrobin import RoundRobin
-from .stream import LENGTH_BITS, PacketSignature
+from .stream import PacketSignature
 
-__all__ = ["HIT", "LEARN", "PASSED", "POLICE", "Pairing"]
-
-#: A question to the policers: does the frame pass these rows?
-POLICE = data.StructLayout({
-    "router_en": 1,
-    "router_row": VERDICT["router_policer"].shape,
-    "rule_en": 1,
-    "rule_row": VERDICT["rule_policer"].shape,
-    "length": LENGTH_BITS,          # without FCS, as received
-})
-#: And their answer.
-PASSED = data.StructLayout({"passed": 1})
-#: A frame that a filter rule matched.
-HIT = data.StructLayout({"rule": VERDICT["rule"].shape, "length": LENGTH_BITS})
-#: A source address for a window of the MAC table.
-LEARN = data.StructLayout({
-    "mac": VERDICT["smac"].shape,
-    "port": VERDICT["port"].shape,
-    "base": VERDICT["mac_base"].shape,
-    "size": VERDICT["mac_size"].shape,
-})
+__all__ = ["Pairing"]
 
 
 class Pairing(wiring.Component):
@@ -47,7 +27,7 @@ class Pairing(wiring.Component):
     out by the streams ``hit``, ``learn`` and ``event``, all at once and before the frame's first beat; a frame of which
     no copy is left is then thrown away, while others are served.
 
-    The first beat is offered 3 cycles after a verdict for which the fate was there, or 4 cycles after a fate for which
+    The first beat is offered 3 cycles after a verdict for which the fate was there, or 5 cycles after a fate for which
     the verdict was there, if nothing else is going on; with policers, one cycle and the time of their answer more.
     The next frame is prepared while one is sent, until it only waits for ``o``: frames follow each other without a gap
     if they have at least 3 beats or, with policers, as many as their answer takes cycles, and 4.
@@ -112,9 +92,12 @@ class Pairing(wiring.Component):
         incoming = self.i.payload
         stored = Signal()           # the verdict at ``i`` goes into the store,
         passes = Signal()           # or straight into the registers
-        fetch = Signal()            # the verdict of port ``turn.grant`` is read
+        fetch = Signal()            # the verdict of port ``chosen`` is read
+        chosen = Signal(turn.grant.shape())
+        chosen_valid = Signal()
         full = Signal(count)
         can = Signal(count)
+        may_pass = Signal(count)
         tails = []
         heads = []
         for k in range(count):
@@ -128,8 +111,9 @@ class Pairing(wiring.Component):
             m.d.comb += [
                 full[k].eq(waiting == VERDICTS),
                 can[k].eq((waiting != 0) & self.fate[k].valid),
+                may_pass[k].eq((waiting == 0) & self.fate[k].valid),
                 enters.eq(stored & (incoming.port == k)),
-                served.eq(fetch & (turn.grant == k)),
+                served.eq(fetch & (chosen == k)),
                 self.fate[k].ready.eq(served | (passes & (incoming.port == k))),
             ]
             m.d.sync += [
@@ -144,23 +128,26 @@ class Pairing(wiring.Component):
             w_port.addr.eq(Cat(Array(heads)[incoming.port], incoming.port)),
             w_port.data.eq(incoming),
             w_port.en.eq(stored),
-            r_port.addr.eq(Cat(Array(tails)[turn.grant], turn.grant)),
+            r_port.addr.eq(Cat(Array(tails)[chosen], chosen)),
             r_port.en.eq(fetch),
         ]
 
-        # First cycle: choose. Second: the store is read. A verdict that finds nothing going on takes neither.
+        # First cycle: choose. Second: the store is read. Third: it delivers. A verdict that finds nothing going on
+        # takes none of them. It may pass those of other ports that are just being chosen, but only once: they are next
+        # then.
         fetched = Signal()
         fetched_fate = Signal(FATE)
         m.d.comb += [
             turn.requests.eq(can),
-            turn.advance.eq(fetch),
-            fetch.eq(turn.valid & ~fetched),
-            passes.eq(self.i.valid & ~turn.valid & ~fetched & ~loaded
-                      & Cat(source.valid for source in self.fate).bit_select(incoming.port, 1)),
+            turn.advance.eq(~chosen_valid),
+            fetch.eq(chosen_valid & ~fetched),
+            passes.eq(self.i.valid & ~chosen_valid & ~fetched & ~loaded & may_pass.bit_select(incoming.port, 1)),
         ]
         fates = Array(source.payload.as_value() for source in self.fate)
+        with m.If(~chosen_valid):
+            m.d.sync += [chosen_valid.eq(turn.valid), chosen.eq(turn.grant)]
         with m.If(fetch):
-            m.d.sync += [fetched.eq(1), fetched_fate.eq(fates[turn.grant])]
+            m.d.sync += [chosen_valid.eq(0), fetched.eq(1), fetched_fate.eq(fates[chosen])]
         # Taken in every cycle as long as there is none: the many bits don't wait for the decision.
         with m.If(leaves):
             m.d.sync += loaded.eq(0)

@@ -8,11 +8,11 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import POLICER_ROW, RATE_FRACTION
-from .records import VERDICT, TableSignature
+from .records import PASSED, POLICE, TableSignature
 from .stream import LENGTH_BITS
 from .table import TableMemory, table_addr_bits
 
-__all__ = ["REQUEST", "Policers", "policer_cycles"]
+__all__ = ["Policers", "policer_cycles"]
 
 #: Cycles from the refill of one row to that of the next.
 _REFILL_CYCLES = 16
@@ -22,15 +22,6 @@ _FCS_BYTES = 4
 _UNDER_WAY = 4
 
 _TOKEN_BITS = POLICER_ROW["burst"].width + RATE_FRACTION
-
-#: A frame, and the buckets that it must pass, if any.
-REQUEST = data.StructLayout({
-    "router_en": 1,
-    "router_row": VERDICT["router_policer"].width,
-    "rule_en": 1,           # charged only if the router's lets the frame pass
-    "rule_row": VERDICT["rule_policer"].width,
-    "length": LENGTH_BITS,
-})
 
 #: A row with the least tokens that one refill makes a full bucket, so that there is no adder ahead of the comparison.
 _STORED = data.StructLayout({"row": POLICER_ROW, "almost_full": _TOKEN_BITS})
@@ -59,9 +50,9 @@ class Policers(wiring.Component):
 
     Attributes
     ----------
-    i : stream of REQUEST
+    i : stream of POLICE
         Frames; rows are absolute and must be below ``policers``.
-    o : stream of {passed}
+    o : stream of PASSED
         For each of them, in order, whether it passes.
     table : TableSignature
         Rows of POLICER_ROW. A write fills the bucket.
@@ -70,8 +61,8 @@ class Policers(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self._rows = config.policers
         super().__init__({
-            "i": In(stream.Signature(REQUEST)),
-            "o": Out(stream.Signature(data.StructLayout({"passed": 1}))),
+            "i": In(stream.Signature(POLICE)),
+            "o": Out(stream.Signature(PASSED)),
             "table": In(TableSignature(table_addr_bits(config.policers), POLICER_ROW.size)),
         })
         #: Row ``sweep`` is refilled in its turn, a row is written.

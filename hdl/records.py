@@ -12,8 +12,9 @@ from amaranth.lib.wiring import In, Out
 from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
-__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "paired_layout", "queued_layout", "egress_layout",
-           "punted_layout", "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS", "ROUTER_BITS"]
+__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "HIT", "LEARN", "POLICE", "PASSED", "paired_layout",
+           "queued_layout", "egress_layout", "punted_layout", "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS",
+           "ROUTER_BITS"]
 
 #: A router number, the number for "none" included.
 ROUTER_BITS = 11
@@ -174,6 +175,25 @@ VERDICT = data.StructLayout({
 
 #: One increment of a counter.
 EVENT = data.StructLayout({"router": ROUTER_BITS, "port": PORT_BITS, "reason": 5})
+#: A frame of ``length`` bytes that a filter rule matched.
+HIT = data.StructLayout({"rule": VERDICT["rule"].shape, "length": LENGTH_BITS})
+#: A source address for a window of the MAC table.
+LEARN = data.StructLayout({
+    "mac": VERDICT["smac"].shape,
+    "port": VERDICT["port"].shape,
+    "base": VERDICT["mac_base"].shape,
+    "size": VERDICT["mac_size"].shape,
+})
+#: A question to the policers: does the frame pass these buckets, if any?
+POLICE = data.StructLayout({
+    "router_en": 1,
+    "router_row": VERDICT["router_policer"].shape,
+    "rule_en": 1,           # charged only if the router's lets the frame pass
+    "rule_row": VERDICT["rule_policer"].shape,
+    "length": LENGTH_BITS,  # without FCS, as received
+})
+#: And their answer.
+PASSED = data.StructLayout({"passed": 1})
 
 
 def paired_layout(width: int) -> data.StructLayout:

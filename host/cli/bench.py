@@ -20,6 +20,8 @@ BENCHES = {
                   "throughput, latency, isolation and changes under load of the data plane, cycle by cycle"),
     "resources": ("polyrouter.host.benchmarks.resources", "run_resources_bench",
                   "what the core takes of an FPGA, and each of its memories"),
+    "timing": ("polyrouter.host.benchmarks.timing", "run_timing_bench",
+               "the clock that each part of the core, and all of it, can have on an ECP5"),
 }
 
 
@@ -28,6 +30,9 @@ def bench(
     list_: Annotated[bool, typer.Option("--list", help="Name them all.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
     vrs: Annotated[list[int] | None, typer.Option("--vrs", help="Virtual routers of the core; repeatable.")] = None,
+    part: Annotated[list[str] | None, typer.Option("--part", help="Part of the core; repeatable.")] = None,
+    speed: Annotated[int | None, typer.Option("--speed", help="Speed grade of the FPGA.", min=6, max=8)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the placement.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure something on this machine; fails if a figure is not as good as it must be."""
@@ -41,7 +46,8 @@ def bench(
     with reporting(), progress(f"measuring {what}") as step:
         run = getattr(importlib.import_module(module), function)
         takes = inspect.signature(run).parameters
-        options: dict[str, Any] = {"quick": quick, "vrs": vrs or []}
+        options: dict[str, Any] = {"quick": quick, "vrs": vrs or [], "part": part or []}
+        options.update({key: value for key, value in (("speed", speed), ("seed", seed)) if value is not None})
         for option, value in options.items():
             if value and option not in takes:
                 raise fail(f"bench {name} takes no --{option}", USAGE)

@@ -98,7 +98,7 @@ def test_takes_turns_with_a_header_a_cycle():
     order = [tag["port"] for _, tag in out]
     assert sorted(order[:5]) == [0, 1, 2, 3, 4]
     assert order == order[:5] * 8
-    assert times == list(range(2, 2 + len(times)))      # offered in cycle 1
+    assert times == list(range(3, 3 + len(times)))      # offered in cycle 1
 
 
 def test_a_port_that_has_all_its_headers_underway_does_not_hold_up_the_others():

@@ -27,7 +27,7 @@ async def access(ctx, table, row, data=None):
     ctx.set(table.write, data is not None)
     ctx.set(table.addr, row)
     ctx.set(table.w_data, data or 0)
-    for _ in range(8):
+    for _ in range(9):
         *_, ack, value = await ctx.tick().sample(table.ack, table.r_data)
         if ack:
             ctx.set(table.stb, 0)
@@ -104,7 +104,7 @@ def test_write_among_events_loses_none():
     simulate(dut, [writer])
 
 
-def test_one_event_in_three_cycles():
+def test_one_event_in_four_cycles():
     config = CoreConfig(ports=1, routers=1)
     dut = Counters(config, 1)
     times = []
@@ -116,7 +116,7 @@ def test_one_event_in_three_cycles():
         assert await access(ctx, dut.table, 3) == 90
 
     simulate(dut, [testbench])
-    assert times[-1] - times[30] == 3 * 59
+    assert times[-1] - times[30] == 4 * 59
 
 
 def test_every_input_gets_its_turn():

@@ -3,6 +3,7 @@
 import random
 from itertools import pairwise
 
+import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.fib_pool import FibPool
 from polyrouter.hdl.fib_ring import RING
@@ -10,11 +11,15 @@ from polyrouter.hdl.fib_ring import RING
 from .bench import access, simulate
 
 WORDS, REST = 64, RING
+DEEP = 2100     # made of slices
 
 
-def test_readers_and_control_engine():
+@pytest.mark.parametrize("words", [WORDS, DEEP])
+def test_readers_and_control_engine(words):
     rng = random.Random(1)
-    dut = FibPool(CoreConfig(fib_words=WORDS), rest=REST)
+    dut = FibPool(CoreConfig(fib_words=words), rest=REST)
+    # The last ones of it: filling all of a deep pool would take long.
+    first_row = words - WORDS
     rows = [rng.getrandbits(72) for _ in range(WORDS)]
     before = {}             # of a row that is being written: its word until now
     done, misses, reads = [], [], [0, 0]
@@ -24,16 +29,16 @@ def test_readers_and_control_engine():
 
     async def control(ctx):
         for row, word in enumerate(rows):
-            await access(ctx, dut.table, row, word)
+            await access(ctx, dut.table, first_row + row, word)
         done.append("filled")
         for _ in range(300):
             row = rng.randrange(WORDS)
             if rng.random() < 0.5:
                 before[row], rows[row] = rows[row], rng.getrandbits(72)
-                await access(ctx, dut.table, row, rows[row])
+                await access(ctx, dut.table, first_row + row, rows[row])
                 before.clear()
             else:
-                assert await access(ctx, dut.table, row) == rows[row]
+                assert await access(ctx, dut.table, first_row + row) == rows[row]
         done.append("accessed")
 
     def reader(port, number, duty):
@@ -43,7 +48,7 @@ def test_readers_and_control_engine():
             asked, cycle = None, 0          # the words that the read of the cycle before may deliver
             while len(done) < 2:
                 row, en = rng.randrange(WORDS), rng.random() < duty
-                ctx.set(port.addr, row)
+                ctx.set(port.addr, first_row + row)
                 ctx.set(port.en, en)
                 words = possible(row)
                 *_, miss, word = await ctx.tick().sample(port.miss, port.data)
@@ -79,4 +84,4 @@ def test_a_reader_that_pauses_does_not_keep_the_control_engine_waiting():
             await ctx.tick()
 
     simulate(dut, [control])
-    assert cycles == [1] * 20
+    assert cycles == [2] * 20

@@ -179,12 +179,12 @@ def test_latencies(width):
     config = CoreConfig(data_width=width)
     bench = Bench(config, delay=100)
     bench.run([[(FRAME, RxError.NONE)]])
-    assert bench.meta_times[0] == bench.beat_times[0][beats_of(38, width) - 1] + 5
+    assert bench.meta_times[0] == bench.beat_times[0][beats_of(38, width) - 1] + 6
     assert bench.times[0] == bench.verdict_times[0] + 3
     long = FRAME + bytes(1200)
     bench = Bench(config, delay=5)
     bench.run([[(long, RxError.NONE)]])
-    assert bench.times[0] == bench.beat_times[0][-1] + 5
+    assert bench.times[0] == bench.beat_times[0][-1] + 6
 
 
 @pytest.mark.parametrize("width", WIDTHS)

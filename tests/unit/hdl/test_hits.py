@@ -4,8 +4,9 @@ import random
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.hits import HIT, HitCounters, hit_rows
+from polyrouter.hdl.hits import HitCounters, hit_rows
 from polyrouter.hdl.layouts import HitStat, pack
+from polyrouter.hdl.records import HIT
 
 from .bench import access, simulate, source
 

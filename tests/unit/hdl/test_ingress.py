@@ -154,7 +154,7 @@ def test_one_beat_a_cycle_without_gaps(width):
     assert result.passed == [frame for frame, _ in frames]
     assert not result.events
     assert result.taken == list(range(1, 20 * beats + 1))
-    assert result.given == list(range(beats + 3, 21 * beats + 3))
+    assert result.given == list(range(beats + 4, 21 * beats + 4))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -8,7 +8,8 @@ from polyrouter.hdl.layouts import MAC_AGES, MAC_ROW, pack, unpack
 from polyrouter.hdl.mactable import MacTable
 from polyrouter.hdl.mactable_age import AGE_PACE
 from polyrouter.hdl.mactable_search import MAC_FOUND, MAC_SEARCH
-from polyrouter.hdl.mactable_update import MAC_LEARN, MacUpdate
+from polyrouter.hdl.mactable_update import MacUpdate
+from polyrouter.hdl.records import LEARN
 
 from .bench import access, simulate, sink, source, until
 
@@ -145,7 +146,7 @@ def test_learning_leaves_the_rows_that_the_specification_says(rows, seed):
             for _ in range(rng.randrange(6)):
                 event = traffic.learn()
                 model.learn(event)
-                await source(dut.learn, [pack(MAC_LEARN, event)])(ctx)
+                await source(dut.learn, [pack(LEARN, event)])(ctx)
             await ctx.tick().repeat(24)         # two may be under way
             assert await read_all(ctx, dut, rows) == model.rows
             for _ in range(rng.randrange(8)):
@@ -175,7 +176,7 @@ def test_an_entry_of_every_age_and_place():
                 model.rows[place]["mac"] = event["mac"]
                 await access(ctx, dut.table, place, pack(MAC_ROW, model.rows[place]))
             model.learn(event)
-            await source(dut.learn, [pack(MAC_LEARN, event)])(ctx)
+            await source(dut.learn, [pack(LEARN, event)])(ctx)
             await ctx.tick().repeat(10)
             for number in range(4, 12):
                 assert unpack(MAC_ROW, await access(ctx, dut.table, number)) == model.rows[number]
@@ -189,7 +190,7 @@ def test_rates_and_latency(walk):
     rows = 64
     dut = MacTable(CoreConfig(mac_rows=rows))
     search = pack(MAC_SEARCH, {"walk": walk, "base": 0, "size": 64, "mac": 0x123456789ABC})
-    learn = [pack(MAC_LEARN, {"mac": 0x1000 + k, "port": k % 4, "base": 0, "size": 64}) for k in range(200)]
+    learn = [pack(LEARN, {"mac": 0x1000 + k, "port": k % 4, "base": 0, "size": 64}) for k in range(200)]
     out, taken, given, learned, accesses = [], [], [], [], []
 
     async def control(ctx):
@@ -231,7 +232,7 @@ def test_an_address_that_is_known_costs_no_write():
                 ctx.set(dut.port.data.as_value(), memory[addr])
 
     async def main(ctx):
-        await source(dut.learn, [pack(MAC_LEARN, event) for event in events])(ctx)
+        await source(dut.learn, [pack(LEARN, event) for event in events])(ctx)
         await ctx.tick().repeat(20)
 
     simulate(dut, [main], [rows])
@@ -353,7 +354,7 @@ def test_everything_at_once_keeps_learned_addresses(seed):
         for _ in range(150):
             mac = rng.choice(stations)
             port = rng.randrange(4)
-            await source(dut.learn, [pack(MAC_LEARN, {"mac": mac, "port": port} | window)])(ctx)
+            await source(dut.learn, [pack(LEARN, {"mac": mac, "port": port} | window)])(ctx)
             await ctx.tick().repeat(24)
             asked.append(port)
             await source(dut.i, [pack(MAC_SEARCH, {"walk": 1, "mac": mac} | window)])(ctx)

@@ -5,7 +5,8 @@ import random
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import POLICER_ROW, RATE_FRACTION, pack, unpack
-from polyrouter.hdl.policers import REQUEST, Policers, policer_cycles
+from polyrouter.hdl.policers import Policers, policer_cycles
+from polyrouter.hdl.records import POLICE
 
 from .bench import access, run_stage, simulate, sink, source
 
@@ -34,7 +35,7 @@ class Model:
         return True
 
     def frame(self, request):
-        fields = unpack(REQUEST, request)
+        fields = unpack(POLICE, request)
         cost = (fields["length"] + 4) << RATE_FRACTION
         if fields["router_en"] and not self._bucket(fields["router_row"], cost):
             return False
@@ -56,7 +57,7 @@ def test_every_frame_sees_all_that_came_before(rows, rates):
     config = CoreConfig(policers=rows)
     dut = Policers(config)
     model = Model(rows)
-    requests = [pack(REQUEST, {
+    requests = [pack(POLICE, {
         "router_en": rng.random() < 0.8, "router_row": rng.randrange(rows),
         "rule_en": rng.random() < 0.7, "rule_row": rng.randrange(rows),
         "length": rng.choice((60, 60, rng.randrange(14, 1515), (1 << 14) - 1)),
@@ -101,7 +102,7 @@ def test_latency_and_throughput():
     config = CoreConfig(policers=8)
 
     def requests(router, rule):
-        return [pack(REQUEST, {"router_en": router, "router_row": 1, "rule_en": rule, "rule_row": 2})] * 64
+        return [pack(POLICE, {"router_en": router, "router_row": 1, "rule_en": rule, "rule_row": 2})] * 64
 
     for router, rule, latency in ((1, 1, 4), (1, 0, 3), (0, 1, 3), (0, 0, 3)):
         out, taken, given = run_stage(Policers(config), requests(router, rule))
@@ -116,7 +117,7 @@ def test_a_frame_in_eight_cycles_while_rows_are_written():
     out, times, ended, refills = [], [], [], []
 
     async def feed(ctx):
-        await source(dut.i, [pack(REQUEST, {"router_en": 1, "rule_en": 1, "rule_row": 1})] * 60, times=times)(ctx)
+        await source(dut.i, [pack(POLICE, {"router_en": 1, "rule_en": 1, "rule_row": 1})] * 60, times=times)(ctx)
         ended.append(True)
         await ctx.tick().repeat(20)
 

@@ -1,7 +1,7 @@
 """Counting the cells of a synthesized core."""
 
 import pytest
-from polyrouter.host.benchmarks import resources
+from polyrouter.host.benchmarks import resources, tools
 from polyrouter.host.benchmarks.resources import FAMILIES, Resources, memory_of, resources_of, run_resources_bench
 from polyrouter.sim.dataplane.script import BenchError
 
@@ -54,6 +54,6 @@ def test_rows(monkeypatch):
 
 
 def test_without_yosys(monkeypatch):
-    monkeypatch.setattr(resources.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
     with pytest.raises(BenchError, match="not installed"):
         run_resources_bench(vrs=[8])

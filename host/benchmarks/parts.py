@@ -1,0 +1,135 @@
+"""Parts of the core that can be placed and routed by themselves."""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from polyrouter.hdl.adjacency import AdjacencyLookup
+from polyrouter.hdl.arbiter import HeaderArbiter
+from polyrouter.hdl.buffer import FrameBuffer
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.context import ContextLookup
+from polyrouter.hdl.control import ControlEngine
+from polyrouter.hdl.core import Core
+from polyrouter.hdl.counters import Counters
+from polyrouter.hdl.deframer import HostDeframer
+from polyrouter.hdl.egress import Egress
+from polyrouter.hdl.enframer import HostEnframer
+from polyrouter.hdl.fib import FibLookup
+from polyrouter.hdl.filter import FilterLookup
+from polyrouter.hdl.flowhash import FlowHash
+from polyrouter.hdl.headertap import HeaderTap
+from polyrouter.hdl.hits import HitCounters
+from polyrouter.hdl.ingress import Ingress
+from polyrouter.hdl.lookup import Lookup
+from polyrouter.hdl.mactable import MacTable
+from polyrouter.hdl.pairing import Pairing
+from polyrouter.hdl.parser import Parser
+from polyrouter.hdl.policers import Policers
+from polyrouter.hdl.records import META
+from polyrouter.hdl.rewrite import Rewriter
+from polyrouter.hdl.stream import FrameSignature
+from polyrouter.hdl.verdict import Decide
+from polyrouter.hdl.vmac import VmacLookup
+
+__all__ = ["CORE", "PARTS", "Front"]
+
+#: The part that is all of it.
+CORE = "core"
+
+
+class Front(wiring.Component):
+    """The stages ahead of the look-ups, and pairing behind them, connected as in the core.
+
+    Parameters
+    ----------
+    config : CoreConfig
+
+    Attributes
+    ----------
+    rx : array of FrameSignature
+        The data ports.
+    refused : array of streams
+        Their ingresses' events.
+    inject, inject_router, inject_port
+        What :class:`.headertap.HeaderTap` takes.
+    record : stream of META
+        The parser's records; the other members are pairing's.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._ingress = [Ingress(config) for _ in range(config.ports)]
+        self._tap = HeaderTap(config)
+        self._arbiter = HeaderArbiter(config)
+        self._parser = Parser(config)
+        self._pairing = Pairing(config)
+        #: What pairing has besides frames and fates.
+        self._passed_on = [name for name in self._pairing.signature.members if name not in ("fate", "body", "released")]
+        tap = self._tap.signature.members
+        super().__init__({
+            "rx": In(FrameSignature(config)).array(config.ports),
+            "refused": Out(self._ingress[0].signature.members["event"].signature).array(config.ports),
+            "inject": tap["i"],
+            "inject_router": tap["i_router"],
+            "inject_port": tap["i_port"],
+            "record": Out(stream.Signature(META)),
+            **{name: self._pairing.signature.members[name] for name in self._passed_on},
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        tap, arbiter, pairing = self._tap, self._arbiter, self._pairing
+        m.submodules.tap, m.submodules.arbiter, m.submodules.pairing = tap, arbiter, pairing
+        m.submodules.parser = self._parser
+        for port, stage in enumerate([*self._ingress, tap]):
+            connect(m, stage.o_header, arbiter.i_host if stage is tap else arbiter.i[port])
+            connect(m, stage.o_fate, pairing.fate[port])
+            connect(m, stage.o, pairing.body[port])
+        for port, ingress in enumerate(self._ingress):
+            m.submodules[f"ingress{port}"] = ingress
+            connect(m, flipped(self.rx[port]), ingress.i)
+            connect(m, ingress.event, flipped(self.refused[port]))
+        connect(m, flipped(self.inject), tap.i)
+        connect(m, arbiter.o, self._parser.i)
+        connect(m, self._parser.o, flipped(self.record))
+        for name in self._passed_on:
+            connect(m, getattr(pairing, name), flipped(getattr(self, name)))
+        m.d.comb += [
+            tap.i_router.eq(self.inject_router),
+            tap.i_port.eq(self.inject_port),
+            arbiter.inject_router.eq(tap.router),
+            arbiter.inject_port.eq(tap.port),
+            arbiter.released.eq(pairing.released),
+        ]
+        return m
+
+
+#: How each is made; what is measured by default is all of them.
+PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
+    "front": Front,
+    "ingress": Ingress,
+    "arbiter": HeaderArbiter,
+    "parser": Parser,
+    "vmac": VmacLookup,
+    "context": ContextLookup,
+    "lookup": Lookup,
+    "fib": FibLookup,
+    "filter": FilterLookup,
+    "mactable": MacTable,
+    "flowhash": lambda _: FlowHash(),
+    "adjacency": AdjacencyLookup,
+    "decide": Decide,
+    "pairing": Pairing,
+    "hits": HitCounters,
+    "policers": Policers,
+    "rewriter": Rewriter,
+    "buffer": FrameBuffer,
+    "egress": lambda config: Egress(config, 0),
+    "deframer": HostDeframer,
+    "headertap": HeaderTap,
+    "enframer": HostEnframer,
+    "control": ControlEngine,
+    "counters": lambda config: Counters(config, inputs=config.ports + 4),
+    CORE: Core,
+}
