@@ -8,7 +8,7 @@ from polyrouter.hdl.layouts import ACTION_ROW, FILTER_KEY, FilterAction, RouterM
 
 from .tablegen import FilterRule, RouterSetup, own_mac, peer_mac
 
-__all__ = ["ETHERTYPES", "L4_PORTS", "PROTOCOLS", "TOS", "random_rules"]
+__all__ = ["ETHERTYPES", "L4_PORTS", "PROTOCOLS", "TOS", "random_action", "random_rules"]
 
 #: What most frames have in these fields.
 L4_PORTS = (53, 80, 443, 4789, 0xFFFF)
@@ -59,7 +59,8 @@ def _width(field: str) -> int:
     return FILTER_KEY[field].width
 
 
-def _action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, int]:
+def random_action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, int]:
+    """What a rule does, by field."""
     weights = (1, 1, 2, 6) if setup.mode == RouterMode.SWITCHED else (8, 1, 2, 2)
     action = {str(name): rng.getrandbits(entry.width) for name, entry in ACTION_ROW
               if not str(name).startswith("set_")}
@@ -82,7 +83,7 @@ def _rule(config: CoreConfig, rng: Random, setup: RouterSetup, fields: int) -> F
         mask[field] = (1 << _width(field)) - 1 if bits is None else bits
         # Bits that do not count may be anything
         value[field] = matched ^ value[field] & ~mask[field] & (1 << _width(field)) - 1
-    return FilterRule(value, mask, _action(config, rng, setup), valid=int(rng.random() < 0.95))
+    return FilterRule(value, mask, random_action(config, rng, setup), valid=int(rng.random() < 0.95))
 
 
 def random_rules(config: CoreConfig, rng: Random, setup: RouterSetup, count: int) -> list[FilterRule]:

@@ -1,6 +1,7 @@
 """Random contents of all tables of a core, with everything in them that a host may write, and a few mistakes."""
 
 from random import Random
+from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
@@ -31,18 +32,48 @@ from .tablegen import (
     RowWrite,
     Scenario,
     adjacency_row,
-    assemble,
     fib_image,
     own_mac,
     peer_mac,
+    placed,
 )
 
-__all__ = ["random_scenario", "relocated"]
+__all__ = ["RandomRouter", "random_router", "random_scenario", "relocated", "share_of"]
 
 UNKNOWN_MODE = 3
 MOST_ADJACENCIES = 24
 MOST_RULES = 16
 VIDS = (1, 2, 100, 4094)
+ROUTES = 40
+
+
+class RandomRouter(NamedTuple):
+    """A router as it was drawn."""
+
+    setup: RouterSetup              # with the context that it ends with
+    whole: dict[str, int]           # context in which all of its rows can be written
+    image: FibImage
+    shaper: RowWrite                # neither limits nor shapes anything
+
+    def rows(self, config: CoreConfig, *, enable: int = 1) -> list[RowWrite]:
+        """All rows but its VMAC-VE entries; the context first, and once more at the end if it ends otherwise."""
+        setup, last = self.setup, self.setup.context
+        setup.context = {**self.whole, "enable": enable}
+        result = [*setup.writes(config), *self.image.writes(setup.number), self.shaper]
+        setup.context = {**last, "enable": last["enable"] & enable}
+        if last != self.whole:
+            result.append(setup.context_write())
+        setup.context = last
+        return result
+
+
+def _share(config: CoreConfig) -> int:
+    return config.fib_words // config.routers
+
+
+def share_of(config: CoreConfig, context: dict[str, int]) -> int:
+    """Which part of every table a router has its windows in; it may be another's number."""
+    return context["fib_base"] // _share(config)
 
 
 def relocated(words: list[int], offset: int) -> list[int]:
@@ -145,25 +176,45 @@ def _random_vlans(config: CoreConfig, rng: Random, setup: RouterSetup, owned: se
                 setup.segments.append((port, vid))
 
 
-def _context(config: CoreConfig, rng: Random, number: int, mode: int) -> dict[str, int]:
+def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str, int]:
     everywhere = (1 << config.ports) - 1
-    window, rows = config.fib_words // config.routers, config.adjacencies // config.routers
+    window, rows = _share(config), config.adjacencies // config.routers
+    # Some windows begin later than they could
+    unused, spare = rng.choice((0, rng.randrange(window // 4))), rng.choice((0, rng.randrange(rows // 4 + 1)))
     rules, policers = config.filter_rules // config.routers, config.policers // config.routers
     macs = 1 << (config.mac_rows // config.routers).bit_length() - 1
     return {
         "enable": 1, "mode": mode, "ports": everywhere if rng.random() < 0.5 else rng.randint(1, everywhere),
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
-        "fib_base": number * window, "fib_size": window, "adj_base": number * rows, "adj_size": rows,
+        "fib_base": share * window + unused, "fib_size": window - unused,
+        "adj_base": share * rows + spare, "adj_size": rows - spare,
         "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
-        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
-        "policer_base": number * policers, "policer_size": policers, "mac_base": number * macs, "mac_size": macs,
+        "filter_base": share * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
+        "policer_base": share * policers, "policer_size": policers, "mac_base": share * macs, "mac_size": macs,
         "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
     }
 
 
-def _random_router(config: CoreConfig, rng: Random, number: int, mode: int, routes: int, owned: set[tuple[int, int]]
-                   ) -> tuple[RouterSetup, FibImage]:
-    context = _context(config, rng, number, mode)
+def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, share: int, owned: set[tuple[int, int]],
+                  routes: int = ROUTES, faults: bool = True) -> RandomRouter:
+    """Draw a router.
+
+    Parameters
+    ----------
+    number : int
+        Its number.
+    mode : int
+        What it does with frames.
+    share : int
+        Part of every table that its windows are in.
+    owned : set[tuple[int, int]]
+        Pairs of port and VLAN id that are another's; those that become this one's are added.
+    routes : int
+        How many, as far as its window goes.
+    faults : bool
+        Maybe with windows too short for what its tables say, or disabled.
+    """
+    context = _context(config, rng, share, mode)
     setup = RouterSetup(number, context, own={port: own_mac(number, port) for port in range(config.ports)})
     rows = min(context["adj_size"], MOST_ADJACENCIES)
     setup.adjacencies = [_random_adjacency(config, rng, number, context["ports"], rows) for _ in range(rows)]
@@ -185,7 +236,12 @@ def _random_router(config: CoreConfig, rng: Random, number: int, mode: int, rout
     if mode == RouterMode.BRIDGED:
         _add_macs(config, rng, setup)
     setup.rules = random_rules(config, rng, setup, min(context["filter_size"], MOST_RULES))
-    return setup, FibImage(words)
+    whole = dict(context)
+    if faults:
+        _break(config, rng, setup, len(words))
+    shaper = RowWrite(Table.SHAPER, number, rng.randrange(config.all_ports), pack(SHAPER_ROW, {
+        "rate": rng.getrandbits(32), "burst": rng.getrandbits(18), "quantum": rng.randint(0, 4096)}))
+    return RandomRouter(setup, whole, FibImage(words), shaper)
 
 
 def _fit_vmac(config: CoreConfig, rng: Random, setup: RouterSetup) -> None:
@@ -226,7 +282,7 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
             context |= change
 
 
-def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults: bool = True) -> Scenario:
+def random_scenario(config: CoreConfig, rng: Random, *, routes: int = ROUTES, faults: bool = True) -> Scenario:
     """Tables with everything in them.
 
     Parameters
@@ -236,17 +292,10 @@ def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults
     faults : bool
         Also routers whose windows are too short for what their tables say, or that are disabled.
     """
-    routers, images, owned = [], {}, set[tuple[int, int]]()
-    for number, mode in enumerate(_modes(config, rng)):
-        setup, images[number] = _random_router(config, rng, number, mode, routes, owned)
-        routers.append(setup)
-    scenario = assemble(config, rng, routers, images)
-    for setup in routers:
-        # Neither limits nor shapes anything
-        scenario.writes.append(RowWrite(Table.SHAPER, setup.number, rng.randrange(config.all_ports), pack(SHAPER_ROW, {
-            "rate": rng.getrandbits(32), "burst": rng.getrandbits(18), "quantum": rng.randint(0, 4096)})))
-        if faults:
-            # After everything is in place, as nothing can be written outside of a window
-            _break(config, rng, setup, len(images[setup.number].words))
-            scenario.writes.append(setup.context_write())
-    return scenario
+    owned = set[tuple[int, int]]()
+    drawn = [random_router(config, rng, number, mode, share=number, owned=owned, routes=routes, faults=faults)
+             for number, mode in enumerate(_modes(config, rng))]
+    vmac = placed(config, rng, [router.setup for router in drawn])
+    # A VMAC comes last: no frame reaches a router before its other rows are there
+    writes = [write for router in drawn for write in router.rows(config)] + vmac.writes()
+    return Scenario(config, [router.setup for router in drawn], writes, vmac)
