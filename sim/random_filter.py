@@ -68,9 +68,9 @@ def random_action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[s
     return action | {
         "action": rng.choices(tuple(FilterAction), weights)[0],
         "mirror": int(rng.random() < 0.1), "strip_vlan": int(rng.random() < 0.15),
-        "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.3),
-        # With more policers than the window has
-        "policer": rng.randrange(len(setup.policers) + 2),
+        "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.4),
+        # Now and then one that the window does not have
+        "policer": rng.choice((max(0, len(setup.policers) - 1), rng.randrange(len(setup.policers) + 2))),
         "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095)),
     }
 
@@ -90,6 +90,6 @@ def random_rules(config: CoreConfig, rng: Random, setup: RouterSetup, count: int
     """Rules for a router, particular ones first; sometimes the last one matches everything."""
     fields = sorted((rng.choice((1, 1, 2, 2, 3, 4)) for _ in range(count)), reverse=True)
     rules = [_rule(config, rng, setup, number) for number in fields]
-    if rules and rng.random() < 0.4:
+    if rules and rng.random() < (0.5 if setup.mode == RouterMode.SWITCHED else 0.2):
         rules[-1].mask = {}
     return rules

@@ -88,7 +88,8 @@ def relocated(words: list[int], offset: int) -> list[int]:
     return words
 
 
-def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
+def _random_routes(rng: Random, count: int, unicast: list[int], adjacencies: int) -> list[Route]:
+    """Routes of both families, mostly to one of the unicast adjacencies."""
     routes: list[Route] = []
     for ipv6, bits, usual in ((False, 32, (0, 1, 5, 8, 16, 24, 24, 24, 32)), (True, 128, (0, 16, 32, 48, 48, 64, 128))):
         family: list[Route] = []
@@ -98,7 +99,8 @@ def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
             base = rng.choice(family).prefix if family and rng.random() < 0.5 else rng.getrandbits(bits)
             noise = rng.getrandbits(bits) >> rng.randint(0, bits)
             prefix = (base ^ noise) & (1 << bits) - 1 >> bits - length << bits - length
-            family.append(Route(prefix, length, rng.randrange(adjacencies), ipv6))
+            adjacency = rng.choice(unicast) if rng.random() < 0.95 else rng.randrange(adjacencies)
+            family.append(Route(prefix, length, adjacency, ipv6))
         routes += family
     return routes
 
@@ -130,13 +132,14 @@ def _window_of(rng: Random, routes: list[Route], groups: list[Group]) -> tuple[l
 def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, rows: int) -> int:
     kind = rng.choices((AdjacencyKind.FORWARD, AdjacencyKind.LOCAL, AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE,
                         AdjacencyKind.UNREACHABLE, AdjacencyKind.INVALID, AdjacencyKind.ECMP, AdjacencyKind.MULTICAST),
-                       (20, 2, 1.5, 1.5, 1, 1, 4, 6))[0]
+                       (20, 2, 2.5, 2.5, 1, 1, 4, 6))[0]
     mine = [port for port in range(config.ports) if ports >> port & 1]
-    port = rng.choice(mine) if mine and rng.random() < 0.9 else rng.randrange(16)
-    mtu = rng.choice((1500, 1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
+    port = rng.choice(mine) if mine and rng.random() < 0.95 else rng.randrange(16)
+    mtu = rng.choice((1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
     if kind == AdjacencyKind.ECMP:
         first = rng.randrange(rows)
-        count = rng.choice((0, 1, rows - first, rng.randint(1, rows - first), rng.randint(1, rows), 4095))
+        fitting = [rng.randint(1, rows - first) for _ in range(4)]
+        count = rng.choice((0, 1, rows - first, *fitting, rng.randint(1, rows), 4095))
         return pack(ADJACENCY_ECMP, {"kind": kind, "first": first, "count": count})
     if kind == AdjacencyKind.MULTICAST:
         return pack(ADJACENCY_MULTICAST, {
@@ -218,11 +221,12 @@ def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, sh
     setup = RouterSetup(number, context, own={port: own_mac(number, port) for port in range(config.ports)})
     rows = min(context["adj_size"], MOST_ADJACENCIES)
     setup.adjacencies = [_random_adjacency(config, rng, number, context["ports"], rows) for _ in range(rows)]
-    groups = [row for row, value in enumerate(setup.adjacencies)
-              if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST] or [0]
+    multicast = [row for row, value in enumerate(setup.adjacencies)
+                 if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST]
+    unicast = [row for row in range(rows) if row not in multicast]
     while True:
-        setup.routes = _random_routes(rng, routes, rows)
-        setup.groups = _random_groups(rng, groups, rows) if routes > 1 else []
+        setup.routes = _random_routes(rng, routes, unicast or [0], rows)
+        setup.groups = _random_groups(rng, multicast or [0], rows) if routes > 1 else []
         words, root = _window_of(rng, setup.routes, setup.groups)
         if len(words) <= context["fib_size"]:
             break
@@ -232,7 +236,7 @@ def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, sh
     setup.peers = {port: [peer_mac(number, port)] for port in range(config.ports)
                    if context["guard"] >> port & 1 or rng.random() < 0.5}
     _fit_vmac(config, rng, setup)
-    setup.policers = [_policer(rng) if row or rng.random() < 0.1 else 0 for row in range(context["policer_size"])]
+    setup.policers = [_policer(rng) if row or rng.random() < 0.15 else 0 for row in range(context["policer_size"])]
     if mode == RouterMode.BRIDGED:
         _add_macs(config, rng, setup)
     setup.rules = random_rules(config, rng, setup, min(context["filter_size"], MOST_RULES))
@@ -267,8 +271,8 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
     """Windows that are too short, too long or beyond the table, and routers that are off."""
     context = setup.context
     changes: tuple[tuple[float, dict[str, int]], ...] = (
-        (0.15, {"fib_size": rng.randint(1, words)}),
-        (0.15, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
+        (0.1, {"fib_size": rng.randint(1, words)}),
+        (0.1, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
         (0.07, {"filter_base": max(0, config.filter_rules - 2), "filter_size": 4095}),
         (0.1, {"filter_size": context["filter_size"] + 2}),
         (0.1, {"policer_base": config.policers - 1, "policer_size": 7}),

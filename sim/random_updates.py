@@ -128,6 +128,14 @@ def _reach_into(setup: RouterSetup, contexts: list[dict[str, int]]) -> bool:
                for mine, other in zip(_windows(setup.context), _windows(context), strict=True))
 
 
+def _mode(rng: Random, others: list[RouterSetup]) -> int:
+    """Often one that no other router has."""
+    missing = set(RouterMode) - {setup.mode for setup in others}
+    if missing and rng.random() < 0.7:
+        return int(rng.choice(sorted(missing)))
+    return int(rng.choice((RouterMode.ROUTED, *RouterMode)))
+
+
 def replace(scenario: Scenario, rng: Random, numbers: list[int]) -> list[Step]:
     """Replace routers by others that are drawn anew, which have each other's windows in turn.
 
@@ -140,8 +148,7 @@ def replace(scenario: Scenario, rng: Random, numbers: list[int]) -> list[Step]:
     slots = scenario.vmac.slots
     for _ in range(MOST_DRAWS):
         owned = {pair for setup in others for pair in setup.segments}
-        drawn = [random_router(config, rng, number, int(rng.choice((RouterMode.ROUTED, *RouterMode))), share=share,
-                               owned=owned)
+        drawn = [random_router(config, rng, number, _mode(rng, others), share=share, owned=owned)
                  for number, share in zip(numbers, (*shares[1:], shares[0]), strict=True)]
         scenario.vmac.slots = dict(slots)
         try:

@@ -13,7 +13,7 @@ from polyrouter.sim.tablegen import RouterSetup
 
 from .coverage import reached_by
 
-__all__ = ["FRAMES", "GMII", "assert_reached", "config", "packet", "rng", "start"]
+__all__ = ["FRAMES", "GMII", "assert_reached", "config", "packet", "rng", "start", "unreached"]
 
 GMII = os.environ["POLYROUTER_TOP"] == "gmii"
 FRAMES = int(os.environ.get("POLYROUTER_FRAMES", "300"))
@@ -44,6 +44,11 @@ def packet(setup: RouterSetup, port: int, destination: int, length: int, serial:
                                   ipv4(0x0A000001, destination, payload, identification=serial & 0xFFFF, **fields)))
 
 
+def unreached(test: str, counters: Mapping[tuple[int, int, int], int]) -> frozenset[Reason]:
+    """Reasons that a run is responsible for and these counters have not."""
+    return reached_by(test, config(), FRAMES) - {Reason(reason) for _, _, reason in counters}
+
+
 def assert_reached(test: str, counters: Mapping[tuple[int, int, int], int]) -> None:
     """Whether the core has counted every reason that a run is responsible for.
 
@@ -52,5 +57,5 @@ def assert_reached(test: str, counters: Mapping[tuple[int, int, int], int]) -> N
     AssertionError
         If one is missing.
     """
-    missing = reached_by(test, config(), FRAMES) - {Reason(reason) for _, _, reason in counters}
-    assert not missing, f"{test} has not reached {sorted(reason.name for reason in missing)}"
+    missing = sorted(reason.name for reason in unreached(test, counters))
+    assert not missing, f"{test} has not reached {missing}"

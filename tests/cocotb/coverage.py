@@ -11,7 +11,7 @@ ONLY_WITHOUT_ROOM = frozenset({Reason.DROP_OVERFLOW, Reason.DROP_QUEUE, Reason.D
 REACHES = {
     "random_traffic": frozenset(Reason) - ONLY_WITHOUT_ROOM,
     "full_queues": frozenset({Reason.DROP_QUEUE, Reason.DROP_PUNT_QUEUE}),
-    "overload": frozenset({Reason.DROP_OVERFLOW, Reason.DROP_QUEUE}),
+    "overload": frozenset({Reason.DROP_OVERFLOW}),
     "quotas": frozenset({Reason.DROP_QUEUE}),
     "policing": frozenset({Reason.DROP_POLICER}),
     "bad_frames_back_to_back": frozenset({Reason.DROP_FCS, Reason.DROP_LENGTH}),

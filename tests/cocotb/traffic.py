@@ -89,7 +89,7 @@ class RandomTraffic:
         task.result()
 
     async def _settle(self, step: Step) -> None:
-        """Send only what the step doesn't affect, until nothing else is on its way to its look-up or waits for a port."""
+        """Send only what the step doesn't affect, until nothing else is yet to be looked up, or to leave a router."""
         board = self.board
         busy, since = set(range(board.config.all_ports)), 0.0
         while busy or board.scoreboard.outstanding_of(step.routers) or self._cycles() - since < LOOKED_UP_CYCLES:
