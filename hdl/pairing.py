@@ -23,9 +23,9 @@ class Pairing(wiring.Component):
     the ports that have one.
 
     In this order: a frame whose fate is bad has no effect at all. One that is shorter than ``least_length`` is
-    ``DROP_MALFORMED``. Then the policers are asked, if they have to be: ``DROP_POLICER``. What the frame changes goes
-    out by the streams ``hit``, ``learn`` and ``event``, all at once and before the frame's first beat; a frame of which
-    no copy is left is then thrown away, while others are served.
+    ``DROP_MALFORMED``. Then the policers are asked, if there is a copy and they have to be: ``DROP_POLICER``. What the
+    frame changes goes out by the streams ``hit``, ``learn`` and ``event``, all at once and before the frame's first
+    beat; a frame of which no copy is left is then thrown away, while others are served.
 
     The first beat is offered 3 cycles after a verdict for which the fate was there, or 5 cycles after a fate for which
     the verdict was there, if nothing else is going on; with policers, one cycle and the time of their answer more.
@@ -169,7 +169,7 @@ class Pairing(wiring.Component):
         m.d.comb += [
             malformed.eq(fate.length < verdict.least_length),
             wanted.eq((verdict.copies != 0) | verdict.host | verdict.group),
-            policed.eq(verdict.police_router | verdict.police_rule),
+            policed.eq(wanted & (verdict.police_router | verdict.police_rule)),
             self.police.payload.router_en.eq(verdict.police_router),
             self.police.payload.router_row.eq(verdict.router_policer),
             self.police.payload.rule_en.eq(verdict.police_rule),

@@ -192,14 +192,18 @@ class CocotbBoard:
                 quiet = min(quiet, QUIET_CYCLES // 2)
         await self.cycles(600)
 
-    async def check(self) -> None:
-        """Wait for the end of all traffic, then compare frames, counters, hits of rules and statistics of queues."""
+    async def check(self) -> dict[tuple[int, int, int], int]:
+        """Wait for the end of all traffic, then compare frames, counters, hits of rules and statistics of queues.
+
+        Gives the core's counters.
+        """
         await self.drain()
         self.scoreboard.finish()
         counters = await self.read_counters()
         self.scoreboard.check_counters(counters)
         self.scoreboard.check_hits(await self.read_hits())
         self.scoreboard.check_queues(await self.read_queues(), counters)
+        return counters
 
     async def read_counters(self) -> dict[tuple[int, int, int], int]:
         """All counters that are not zero, by router, ingress port and reason."""

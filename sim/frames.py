@@ -55,7 +55,7 @@ class FrameGenerator:
         self.rng = rng
         self.serial = 0
         self._kinds: list[tuple[Callable[[int], RxFrame], int]] = [
-            (self.routed, 40), (self.any_length, 8), (self.bad_ipv4, 12), (self.options, 4), (self.fragment, 4),
+            (self.routed, 40), (self.any_length, 8), (self.bad_ipv4, 14), (self.options, 5), (self.fragment, 4),
             (self.other_ethertype, 4), (self.group, 6), (self.arp, 2), (self.ipv6, 30), (self.bad_ipv6, 8),
             (self.multicast, 20), (self.stranger, 4),
         ]
@@ -214,7 +214,7 @@ class FrameGenerator:
         total = length - ETHERNET_BYTES
         fields: dict[str, int] = self.rng.choice((
             {"ttl": 0}, {"ttl": 1}, {"version": self.rng.choice((0, 5, 6, 15))}, {"ihl": self.rng.randint(0, 4)},
-            {"checksum_error": self.rng.choice((1, 0xFFFE, 0x100, self.rng.randint(1, 0xFFFE)))},
+            *[{"checksum_error": self.rng.choice((1, 0xFFFE, 0x100, self.rng.randint(1, 0xFFFE)))}] * 3,
             {"total_length": total + self.rng.randint(1, 2000)}, {"total_length": self.rng.randint(0, 19)},
             {"ihl": 15, "total_length": self.rng.randint(20, 59)}, {"total_length": 20}, {"total_length": 65535},
             {"total_length": self.rng.randint(20, 40)}, {"ttl": 1, "checksum_error": 1},
@@ -270,9 +270,12 @@ class FrameGenerator:
 
     def multicast(self, port: int) -> RxFrame:
         """An IP multicast packet for a group of a router, mostly from a right source, and often on the right port."""
-        router = self.rng.choice([router for router in self.scenario.routers if router.groups] or [self.router()])
-        if not router.groups:
+        having = [router for router in self.scenario.routers if router.groups]
+        fit = [router for router in having if router.mode == RouterMode.ROUTED and router.context.get("multicast")]
+        having = fit if fit and self.rng.random() < 0.9 else having
+        if not having:
             return self.group(port)
+        router = self.rng.choice(having)
         group = self.rng.choice(router.groups)
         route = self.rng.choice(group.sources)
         bits = route.bits
@@ -280,9 +283,14 @@ class FrameGenerator:
         if self.rng.random() < 0.1:
             source = LINK_LOCAL if group.ipv6 else self.rng.getrandbits(bits)
         destination = group.address | self.rng.getrandbits(bits) >> group.length
-        if self.rng.random() < 0.6:
-            right = unpack(ADJACENCY_MULTICAST, router.adjacencies[route.adjacency])["port"]
-            port = right if right < self.config.ports else port
+        # Where it finds the router at all
+        there = [at for at in range(self.config.ports) if router.context["ports"] >> at & 1
+                 and (router.peers.get(at) or at in dict(router.segments))]
+        right = unpack(ADJACENCY_MULTICAST, router.adjacencies[route.adjacency])["port"]
+        if right in there and self.rng.random() < 0.5:
+            port = right
+        elif there and self.rng.random() < 0.8:
+            port = self.rng.choice(there)
         return self._to_group(router, port, group, source, destination)
 
     def _to_group(self, router: RouterSetup, port: int, group: Group, source: int, destination: int) -> RxFrame:

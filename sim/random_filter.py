@@ -8,7 +8,7 @@ from polyrouter.hdl.layouts import ACTION_ROW, FILTER_KEY, FilterAction, RouterM
 
 from .tablegen import FilterRule, RouterSetup, own_mac, peer_mac
 
-__all__ = ["ETHERTYPES", "L4_PORTS", "PROTOCOLS", "TOS", "random_rules"]
+__all__ = ["ETHERTYPES", "L4_PORTS", "PROTOCOLS", "TOS", "random_action", "random_rules"]
 
 #: What most frames have in these fields.
 L4_PORTS = (53, 80, 443, 4789, 0xFFFF)
@@ -59,7 +59,8 @@ def _width(field: str) -> int:
     return FILTER_KEY[field].width
 
 
-def _action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, int]:
+def random_action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, int]:
+    """What a rule does, by field."""
     weights = (1, 1, 2, 6) if setup.mode == RouterMode.SWITCHED else (8, 1, 2, 2)
     action = {str(name): rng.getrandbits(entry.width) for name, entry in ACTION_ROW
               if not str(name).startswith("set_")}
@@ -67,9 +68,9 @@ def _action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[str, in
     return action | {
         "action": rng.choices(tuple(FilterAction), weights)[0],
         "mirror": int(rng.random() < 0.1), "strip_vlan": int(rng.random() < 0.15),
-        "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.3),
-        # With more policers than the window has
-        "policer": rng.randrange(len(setup.policers) + 2),
+        "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.4),
+        # Now and then one that the window does not have
+        "policer": rng.choice((max(0, len(setup.policers) - 1), rng.randrange(len(setup.policers) + 2))),
         "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095)),
     }
 
@@ -82,13 +83,13 @@ def _rule(config: CoreConfig, rng: Random, setup: RouterSetup, fields: int) -> F
         mask[field] = (1 << _width(field)) - 1 if bits is None else bits
         # Bits that do not count may be anything
         value[field] = matched ^ value[field] & ~mask[field] & (1 << _width(field)) - 1
-    return FilterRule(value, mask, _action(config, rng, setup), valid=int(rng.random() < 0.95))
+    return FilterRule(value, mask, random_action(config, rng, setup), valid=int(rng.random() < 0.95))
 
 
 def random_rules(config: CoreConfig, rng: Random, setup: RouterSetup, count: int) -> list[FilterRule]:
     """Rules for a router, particular ones first; sometimes the last one matches everything."""
     fields = sorted((rng.choice((1, 1, 2, 2, 3, 4)) for _ in range(count)), reverse=True)
     rules = [_rule(config, rng, setup, number) for number in fields]
-    if rules and rng.random() < 0.4:
+    if rules and rng.random() < (0.5 if setup.mode == RouterMode.SWITCHED else 0.2):
         rules[-1].mask = {}
     return rules

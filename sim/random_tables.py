@@ -1,6 +1,7 @@
 """Random contents of all tables of a core, with everything in them that a host may write, and a few mistakes."""
 
 from random import Random
+from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
@@ -31,18 +32,48 @@ from .tablegen import (
     RowWrite,
     Scenario,
     adjacency_row,
-    assemble,
     fib_image,
     own_mac,
     peer_mac,
+    placed,
 )
 
-__all__ = ["random_scenario", "relocated"]
+__all__ = ["RandomRouter", "random_router", "random_scenario", "relocated", "share_of"]
 
 UNKNOWN_MODE = 3
 MOST_ADJACENCIES = 24
 MOST_RULES = 16
 VIDS = (1, 2, 100, 4094)
+ROUTES = 40
+
+
+class RandomRouter(NamedTuple):
+    """A router as it was drawn."""
+
+    setup: RouterSetup              # with the context that it ends with
+    whole: dict[str, int]           # context in which all of its rows can be written
+    image: FibImage
+    shaper: RowWrite                # neither limits nor shapes anything
+
+    def rows(self, config: CoreConfig, *, enable: int = 1) -> list[RowWrite]:
+        """All rows but its VMAC-VE entries; the context first, and once more at the end if it ends otherwise."""
+        setup, last = self.setup, self.setup.context
+        setup.context = {**self.whole, "enable": enable}
+        result = [*setup.writes(config), *self.image.writes(setup.number), self.shaper]
+        setup.context = {**last, "enable": last["enable"] & enable}
+        if last != self.whole:
+            result.append(setup.context_write())
+        setup.context = last
+        return result
+
+
+def _share(config: CoreConfig) -> int:
+    return config.fib_words // config.routers
+
+
+def share_of(config: CoreConfig, context: dict[str, int]) -> int:
+    """Which part of every table a router has its windows in; it may be another's number."""
+    return context["fib_base"] // _share(config)
 
 
 def relocated(words: list[int], offset: int) -> list[int]:
@@ -57,7 +88,8 @@ def relocated(words: list[int], offset: int) -> list[int]:
     return words
 
 
-def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
+def _random_routes(rng: Random, count: int, unicast: list[int], adjacencies: int) -> list[Route]:
+    """Routes of both families, mostly to one of the unicast adjacencies."""
     routes: list[Route] = []
     for ipv6, bits, usual in ((False, 32, (0, 1, 5, 8, 16, 24, 24, 24, 32)), (True, 128, (0, 16, 32, 48, 48, 64, 128))):
         family: list[Route] = []
@@ -67,7 +99,8 @@ def _random_routes(rng: Random, count: int, adjacencies: int) -> list[Route]:
             base = rng.choice(family).prefix if family and rng.random() < 0.5 else rng.getrandbits(bits)
             noise = rng.getrandbits(bits) >> rng.randint(0, bits)
             prefix = (base ^ noise) & (1 << bits) - 1 >> bits - length << bits - length
-            family.append(Route(prefix, length, rng.randrange(adjacencies), ipv6))
+            adjacency = rng.choice(unicast) if rng.random() < 0.95 else rng.randrange(adjacencies)
+            family.append(Route(prefix, length, adjacency, ipv6))
         routes += family
     return routes
 
@@ -99,13 +132,14 @@ def _window_of(rng: Random, routes: list[Route], groups: list[Group]) -> tuple[l
 def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, rows: int) -> int:
     kind = rng.choices((AdjacencyKind.FORWARD, AdjacencyKind.LOCAL, AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE,
                         AdjacencyKind.UNREACHABLE, AdjacencyKind.INVALID, AdjacencyKind.ECMP, AdjacencyKind.MULTICAST),
-                       (20, 2, 1.5, 1.5, 1, 1, 4, 6))[0]
+                       (20, 2, 2.5, 2.5, 1, 1, 4, 6))[0]
     mine = [port for port in range(config.ports) if ports >> port & 1]
-    port = rng.choice(mine) if mine and rng.random() < 0.9 else rng.randrange(16)
-    mtu = rng.choice((1500, 1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
+    port = rng.choice(mine) if mine and rng.random() < 0.95 else rng.randrange(16)
+    mtu = rng.choice((1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
     if kind == AdjacencyKind.ECMP:
         first = rng.randrange(rows)
-        count = rng.choice((0, 1, rows - first, rng.randint(1, rows - first), rng.randint(1, rows), 4095))
+        fitting = [rng.randint(1, rows - first) for _ in range(4)]
+        count = rng.choice((0, 1, rows - first, *fitting, rng.randint(1, rows), 4095))
         return pack(ADJACENCY_ECMP, {"kind": kind, "first": first, "count": count})
     if kind == AdjacencyKind.MULTICAST:
         return pack(ADJACENCY_MULTICAST, {
@@ -145,33 +179,54 @@ def _random_vlans(config: CoreConfig, rng: Random, setup: RouterSetup, owned: se
                 setup.segments.append((port, vid))
 
 
-def _context(config: CoreConfig, rng: Random, number: int, mode: int) -> dict[str, int]:
+def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str, int]:
     everywhere = (1 << config.ports) - 1
-    window, rows = config.fib_words // config.routers, config.adjacencies // config.routers
+    window, rows = _share(config), config.adjacencies // config.routers
+    # Some windows begin later than they could
+    unused, spare = rng.choice((0, rng.randrange(window // 4))), rng.choice((0, rng.randrange(rows // 4 + 1)))
     rules, policers = config.filter_rules // config.routers, config.policers // config.routers
     macs = 1 << (config.mac_rows // config.routers).bit_length() - 1
     return {
         "enable": 1, "mode": mode, "ports": everywhere if rng.random() < 0.5 else rng.randint(1, everywhere),
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
-        "fib_base": number * window, "fib_size": window, "adj_base": number * rows, "adj_size": rows,
+        "fib_base": share * window + unused, "fib_size": window - unused,
+        "adj_base": share * rows + spare, "adj_size": rows - spare,
         "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
-        "filter_base": number * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
-        "policer_base": number * policers, "policer_size": policers, "mac_base": number * macs, "mac_size": macs,
+        "filter_base": share * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
+        "policer_base": share * policers, "policer_size": policers, "mac_base": share * macs, "mac_size": macs,
         "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
     }
 
 
-def _random_router(config: CoreConfig, rng: Random, number: int, mode: int, routes: int, owned: set[tuple[int, int]]
-                   ) -> tuple[RouterSetup, FibImage]:
-    context = _context(config, rng, number, mode)
+def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, share: int, owned: set[tuple[int, int]],
+                  routes: int = ROUTES, faults: bool = True) -> RandomRouter:
+    """Draw a router.
+
+    Parameters
+    ----------
+    number : int
+        Its number.
+    mode : int
+        What it does with frames.
+    share : int
+        Part of every table that its windows are in.
+    owned : set[tuple[int, int]]
+        Pairs of port and VLAN id that are another's; those that become this one's are added.
+    routes : int
+        How many, as far as its window goes.
+    faults : bool
+        Maybe with windows too short for what its tables say, or disabled.
+    """
+    context = _context(config, rng, share, mode)
     setup = RouterSetup(number, context, own={port: own_mac(number, port) for port in range(config.ports)})
     rows = min(context["adj_size"], MOST_ADJACENCIES)
     setup.adjacencies = [_random_adjacency(config, rng, number, context["ports"], rows) for _ in range(rows)]
-    groups = [row for row, value in enumerate(setup.adjacencies)
-              if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST] or [0]
+    multicast = [row for row, value in enumerate(setup.adjacencies)
+                 if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST]
+    unicast = [row for row in range(rows) if row not in multicast]
     while True:
-        setup.routes = _random_routes(rng, routes, rows)
-        setup.groups = _random_groups(rng, groups, rows) if routes > 1 else []
+        setup.routes = _random_routes(rng, routes, unicast or [0], rows)
+        setup.groups = _random_groups(rng, multicast or [0], rows) if routes > 1 else []
         words, root = _window_of(rng, setup.routes, setup.groups)
         if len(words) <= context["fib_size"]:
             break
@@ -181,11 +236,16 @@ def _random_router(config: CoreConfig, rng: Random, number: int, mode: int, rout
     setup.peers = {port: [peer_mac(number, port)] for port in range(config.ports)
                    if context["guard"] >> port & 1 or rng.random() < 0.5}
     _fit_vmac(config, rng, setup)
-    setup.policers = [_policer(rng) if row or rng.random() < 0.1 else 0 for row in range(context["policer_size"])]
+    setup.policers = [_policer(rng) if row or rng.random() < 0.15 else 0 for row in range(context["policer_size"])]
     if mode == RouterMode.BRIDGED:
         _add_macs(config, rng, setup)
     setup.rules = random_rules(config, rng, setup, min(context["filter_size"], MOST_RULES))
-    return setup, FibImage(words)
+    whole = dict(context)
+    if faults:
+        _break(config, rng, setup, len(words))
+    shaper = RowWrite(Table.SHAPER, number, rng.randrange(config.all_ports), pack(SHAPER_ROW, {
+        "rate": rng.getrandbits(32), "burst": rng.getrandbits(18), "quantum": rng.randint(0, 4096)}))
+    return RandomRouter(setup, whole, FibImage(words), shaper)
 
 
 def _fit_vmac(config: CoreConfig, rng: Random, setup: RouterSetup) -> None:
@@ -211,8 +271,8 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
     """Windows that are too short, too long or beyond the table, and routers that are off."""
     context = setup.context
     changes: tuple[tuple[float, dict[str, int]], ...] = (
-        (0.15, {"fib_size": rng.randint(1, words)}),
-        (0.15, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
+        (0.1, {"fib_size": rng.randint(1, words)}),
+        (0.1, {"adj_size": rng.randint(1, len(setup.adjacencies))}),
         (0.07, {"filter_base": max(0, config.filter_rules - 2), "filter_size": 4095}),
         (0.1, {"filter_size": context["filter_size"] + 2}),
         (0.1, {"policer_base": config.policers - 1, "policer_size": 7}),
@@ -226,7 +286,7 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
             context |= change
 
 
-def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults: bool = True) -> Scenario:
+def random_scenario(config: CoreConfig, rng: Random, *, routes: int = ROUTES, faults: bool = True) -> Scenario:
     """Tables with everything in them.
 
     Parameters
@@ -236,17 +296,10 @@ def random_scenario(config: CoreConfig, rng: Random, *, routes: int = 40, faults
     faults : bool
         Also routers whose windows are too short for what their tables say, or that are disabled.
     """
-    routers, images, owned = [], {}, set[tuple[int, int]]()
-    for number, mode in enumerate(_modes(config, rng)):
-        setup, images[number] = _random_router(config, rng, number, mode, routes, owned)
-        routers.append(setup)
-    scenario = assemble(config, rng, routers, images)
-    for setup in routers:
-        # Neither limits nor shapes anything
-        scenario.writes.append(RowWrite(Table.SHAPER, setup.number, rng.randrange(config.all_ports), pack(SHAPER_ROW, {
-            "rate": rng.getrandbits(32), "burst": rng.getrandbits(18), "quantum": rng.randint(0, 4096)})))
-        if faults:
-            # After everything is in place, as nothing can be written outside of a window
-            _break(config, rng, setup, len(images[setup.number].words))
-            scenario.writes.append(setup.context_write())
-    return scenario
+    owned = set[tuple[int, int]]()
+    drawn = [random_router(config, rng, number, mode, share=number, owned=owned, routes=routes, faults=faults)
+             for number, mode in enumerate(_modes(config, rng))]
+    vmac = placed(config, rng, [router.setup for router in drawn])
+    # A VMAC comes last: no frame reaches a router before its other rows are there
+    writes = [write for router in drawn for write in router.rows(config)] + vmac.writes()
+    return Scenario(config, [router.setup for router in drawn], writes, vmac)

@@ -83,6 +83,10 @@ class Scoreboard:
         """Frames that are still to come out."""
         return sum(len(queue) for queues in self._expected for queue in queues.values())
 
+    def outstanding_of(self, routers: frozenset[int]) -> int:
+        """Those of some routers."""
+        return sum(item.event[0] in routers for item in self._waiting)
+
     @property
     def outstanding_bytes(self) -> int:
         """Bytes of the frames that are still to come out."""

@@ -32,7 +32,8 @@ from .golden_tables import toeplitz_keys, vmac_hash, vmac_key
 from .host_frames import HostFrame, Op
 
 __all__ = ["IPV6_ROOT", "FibImage", "FilterRule", "Group", "Route", "RouterSetup", "RowWrite", "Scenario", "VmacTable",
-           "adjacency_row", "assemble", "fib_image", "own_mac", "peer_mac", "requests", "simple_scenario"]
+           "adjacency_row", "assemble", "fib_image", "own_mac", "peer_mac", "placed", "requests",
+           "simple_scenario"]
 
 WORD_MASK = (1 << 64) - 1
 RESULT_BITS = 18
@@ -318,6 +319,7 @@ class Scenario:
     config: CoreConfig
     routers: list[RouterSetup]
     writes: list[RowWrite]
+    vmac: VmacTable
 
 
 def own_mac(router: int, port: int) -> int:
@@ -330,7 +332,7 @@ def peer_mac(router: int, port: int, number: int = 0) -> int:
     return 0x06_00_00_00_00_00 | number << 24 | router << 8 | port
 
 
-def _placed(config: CoreConfig, rng: Random, routers: list[RouterSetup]) -> VmacTable:
+def placed(config: CoreConfig, rng: Random, routers: list[RouterSetup]) -> VmacTable:
     """A table with all entries; a linear hash maps some sets of addresses badly, so that it takes other seeds."""
     for _ in range(MOST_SEEDS):
         vmac = VmacTable(config, (rng.getrandbits(64), rng.getrandbits(64)))
@@ -346,13 +348,13 @@ def _placed(config: CoreConfig, rng: Random, routers: list[RouterSetup]) -> Vmac
 
 def assemble(config: CoreConfig, rng: Random, routers: list[RouterSetup], images: dict[int, FibImage]) -> Scenario:
     """All rows of all routers, with random hash seeds."""
-    vmac = _placed(config, rng, routers)
+    vmac = placed(config, rng, routers)
     writes = []
     for router in routers:
         writes += router.writes(config)
         writes += images[router.number].writes(router.number)
     # A VMAC comes last: no frame reaches a router before its other rows are there
-    return Scenario(config, routers, writes + vmac.writes())
+    return Scenario(config, routers, writes + vmac.writes(), vmac)
 
 
 def simple_scenario(config: CoreConfig, *, mtu: int | None = None, seed: int = 1) -> Scenario:

@@ -3,7 +3,7 @@
 from polyrouter.sim.cocotb_bench import cocotb_frames_per_second
 
 from .conftest import BUILDS
-from .test_core import CONFIG
+from .runs import CONFIG
 
 
 def test_frames_are_forwarded_and_timed():

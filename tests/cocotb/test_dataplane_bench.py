@@ -11,7 +11,7 @@ from polyrouter.sim.dataplane.script import BenchFrame, Outcome, Phase, run_scri
 from polyrouter.sim.dataplane.tables import Requests, nested, table_writes
 from polyrouter.sim.dataplane.traffic import Destinations, line_bytes, line_rate_frames
 
-from .test_core import CONFIG
+from .runs import CONFIG
 
 
 @pytest.mark.parametrize("clock_hz", [125e6, pytest.param(142e6, marks=pytest.mark.slow)])

@@ -38,12 +38,13 @@ class Frame:
             return
         field = unpack(VERDICT, self.packed)
         length = len(octets)
+        wanted = field["copies"] or field["host"] or field["group"]
         reason = None
         if field["rule_hit"]:
             self.hit = {"rule": field["rule"], "length": length}
         if length < field["least_length"]:
             reason = Reason.DROP_MALFORMED
-        elif field["police_router"] or field["police_rule"]:
+        elif wanted and (field["police_router"] or field["police_rule"]):
             self.police = {
                 "router_en": field["police_router"], "router_row": field["router_policer"],
                 "rule_en": field["police_rule"], "rule_row": field["rule_policer"], "length": length}
@@ -52,7 +53,7 @@ class Frame:
         if field["learn"] and reason is None:
             self.learn = {"mac": field["smac"], "port": port, "base": field["mac_base"], "size": field["mac_size"]}
         if reason is None:
-            if field["copies"] or field["host"] or field["group"]:
+            if wanted:
                 self.sent = (octets, self.packed)
             if self.sent is None or field["count_drop"]:
                 reason = field["reason"]
@@ -245,13 +246,16 @@ def test_effects_of_each_outcome_alone():
         Frame(2, bytes(60), **every, reason=Reason.DROP_FILTER, host=1, count_drop=1),
         Frame(3, bytes(60), **every, reason=Reason.DROP_FILTER, host=1, count_drop=1, police_rule=1, rule_policer=3),
         Frame(4, bytes(60), router=8, group=1, host_reason=Reason.PUNT_GROUP),
+        # Nothing to be sent: no bucket is charged for it
+        Frame(0, bytes(60), **every, reason=Reason.DROP_FILTER, police_router=1, router_policer=3),
     ]
     assert [frame.event and frame.event["reason"] for frame in frames] == [
         None, None, Reason.DROP_MALFORMED, None, Reason.DROP_POLICER, None, Reason.DROP_FILTER, Reason.DROP_FILTER,
-        Reason.DROP_POLICER, None]
-    assert [frame.learn is not None for frame in frames] == [1, 0, 0, 1, 0, 1, 1, 1, 0, 0]
-    assert [frame.hit is not None for frame in frames] == [1, 0, 1, 1, 1, 1, 1, 1, 1, 0]
-    assert [frame.sent is not None for frame in frames] == [1, 0, 0, 1, 0, 1, 0, 1, 0, 1]
+        Reason.DROP_POLICER, None, Reason.DROP_FILTER]
+    assert [frame.learn is not None for frame in frames] == [1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1]
+    assert [frame.hit is not None for frame in frames] == [1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1]
+    assert [frame.sent is not None for frame in frames] == [1, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert [frame.police is not None for frame in frames] == [0, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0]
     Bench(CoreConfig()).run(frames)
 
 

@@ -1,0 +1,265 @@
+"""Random updates of a scenario's tables in steps, and which frames are treated alike at every moment of a step.
+
+A router is replaced in four steps: it is taken out, its rows are written, its VMAC-VE entries are exchanged, it is put
+back. A single row is a step by itself.
+"""
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import NamedTuple
+
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.layouts import (
+    ACTION_ROW,
+    VMAC_ROW,
+    AdjacencyKind,
+    Role,
+    RouterMode,
+    RxError,
+    Table,
+    pack,
+)
+
+from .frames import RxFrame
+from .golden import GoldenModel, Output
+from .golden_packet import ETHERNET_BYTES, parse
+from .golden_tables import vmac_key
+from .random_filter import random_action
+from .random_tables import random_router, share_of
+from .tablegen import RouterSetup, RowWrite, Scenario, VmacTable, adjacency_row, peer_mac
+
+__all__ = ["Fates", "Step", "exchange_entries", "meets", "one_row", "replace", "router_keys"]
+
+#: Draws of a router until its VMAC-VE entries fit.
+MOST_DRAWS = 20
+#: Windows that may reach into another router's.
+OVERLAPPING = ("filter", "policer", "mac")
+
+
+class Step(NamedTuple):
+    """Rows that are written one after the other, while frames flow.
+
+    A frame may be sent meanwhile if it meets none of the ``keys`` and, with ``compare``, its fate is the same before
+    and after. An injected frame is looked up by its router's context alone, which only steps with ``compare`` change.
+    """
+
+    writes: list[RowWrite]
+    routers: frozenset[int]         # none of their frames may wait anywhere when the step begins
+    keys: frozenset[int] = frozenset()
+    compare: bool = False
+
+
+def router_keys(setup: RouterSetup) -> frozenset[int]:
+    """Keys of a router's VMAC-VE entries."""
+    return frozenset(vmac_key(mac, port, role, vid) for mac, port, role, vid in setup.vmac_entries())
+
+
+def meets(frame: RxFrame) -> frozenset[int]:
+    """Keys of the VMAC-VE entries that decide about a frame, if they are there."""
+    if frame.error != RxError.NONE or len(frame.frame) < ETHERNET_BYTES:
+        return frozenset()
+    parsed = parse(frame.port, frame.frame)
+    return frozenset({vmac_key(parsed.dmac, frame.port, Role.OWN, parsed.vid),
+                      vmac_key(parsed.smac, frame.port, Role.PEER, parsed.vid),
+                      vmac_key(0, frame.port, Role.SEGMENT, parsed.vid)})
+
+
+# Entries
+
+def _vmac_write(row: int, slot: tuple[int, int] | None) -> RowWrite:
+    value = 0 if slot is None else pack(VMAC_ROW, {"valid": 1, "router": slot[1]}) | slot[0]
+    return RowWrite(Table.VMAC, 0, row, value)
+
+
+def _path_to_free(vmac: VmacTable, key: int) -> list[int]:
+    """Rows from one that the key may be in to a free one, each a place for what is in the row before: the shortest.
+
+    Raises
+    ------
+    OverflowError
+        If there is none.
+    """
+    paths = [[row] for row in vmac.candidates(key)]
+    seen = {path[0] for path in paths}
+    for path in paths:
+        slot = vmac.slots.get(path[-1])
+        if slot is None:
+            return path
+        for row in vmac.candidates(slot[0]):
+            if row not in seen:
+                seen.add(row)
+                paths.append([*path, row])
+    raise OverflowError("no path to a free slot")
+
+
+def exchange_entries(vmac: VmacTable, old: Iterable[int], new: Iterable[int], router: int) -> list[RowWrite]:
+    """Take a router's old keys out and put new ones in; what has to move for it is always in at least one row.
+
+    Raises
+    ------
+    OverflowError
+        If there is no place; ``vmac`` has then changed for nothing.
+    """
+    old, new, writes = set(old), set(new), []
+    for row, (key, _) in sorted(vmac.slots.items()):
+        if key in old - new:
+            del vmac.slots[row]
+            writes.append(_vmac_write(row, None))
+    for key in sorted(new - old):
+        path = _path_to_free(vmac, key)
+        # From the free end, so that a copy is there before the original goes
+        for row, before in zip(path[:0:-1], path[-2::-1], strict=True):
+            vmac.slots[row] = vmac.slots[before]
+            writes.append(_vmac_write(row, vmac.slots[row]))
+        vmac.slots[path[0]] = key, router
+        writes.append(_vmac_write(path[0], vmac.slots[path[0]]))
+    return writes
+
+
+# Updates
+
+def _windows(context: dict[str, int]) -> list[range]:
+    return [range(context[f"{name}_base"], context[f"{name}_base"] + context[f"{name}_size"]) for name in OVERLAPPING]
+
+
+def _reach_into(setup: RouterSetup, contexts: list[dict[str, int]]) -> bool:
+    """Whether a router's windows have a row that is in one of the others' windows."""
+    return any(max(mine.start, other.start) < min(mine.stop, other.stop) for context in contexts
+               for mine, other in zip(_windows(setup.context), _windows(context), strict=True))
+
+
+def _mode(rng: Random, others: list[RouterSetup]) -> int:
+    """Often one that no other router has."""
+    missing = set(RouterMode) - {setup.mode for setup in others}
+    if missing and rng.random() < 0.7:
+        return int(rng.choice(sorted(missing)))
+    return int(rng.choice((RouterMode.ROUTED, *RouterMode)))
+
+
+def replace(scenario: Scenario, rng: Random, numbers: list[int]) -> list[Step]:
+    """Replace routers by others that are drawn anew, which have each other's windows in turn.
+
+    The scenario is as it is after the last step.
+    """
+    config = scenario.config
+    others = [setup for setup in scenario.routers if setup.number not in numbers]
+    old = [scenario.routers[number] for number in numbers]
+    shares = [share_of(config, setup.context) for setup in old]
+    slots = scenario.vmac.slots
+    for _ in range(MOST_DRAWS):
+        owned = {pair for setup in others for pair in setup.segments}
+        drawn = [random_router(config, rng, number, _mode(rng, others), share=share, owned=owned)
+                 for number, share in zip(numbers, (*shares[1:], shares[0]), strict=True)]
+        scenario.vmac.slots = dict(slots)
+        try:
+            entries = [write for setup, router in zip(old, drawn, strict=True) for write in exchange_entries(
+                scenario.vmac, router_keys(setup), router_keys(router.setup), setup.number)]
+        except OverflowError:
+            continue
+        break
+    else:
+        scenario.vmac.slots = slots
+        raise OverflowError(f"no place for the entries of {MOST_DRAWS} draws of routers {numbers}")
+    for router in drawn:
+        scenario.routers[router.setup.number] = router.setup
+    who = frozenset(numbers)
+    off = [RouterSetup(setup.number, {**setup.context, "enable": 0}).context_write() for setup in old]
+    rows = [write for router in drawn for write in router.rows(config, enable=0)]
+    contexts = [context for setup, router in zip(old, drawn, strict=True)
+                for context in (setup.context, router.whole, router.setup.context)]
+    neighbours = [router_keys(setup) for setup in others if _reach_into(setup, contexts)]
+    on = [router.setup.context_write() for router in drawn]
+    keys = frozenset().union(*(router_keys(setup) for setup in (*old, *(router.setup for router in drawn))))
+    return [Step(off, who, compare=True), Step(rows, who, frozenset().union(*neighbours)),
+            Step(entries, who, keys), Step(on, who, compare=True)]
+
+
+def one_row(scenario: Scenario, rng: Random) -> list[Step]:
+    """Write one row of a router that stays where it is: a next hop, an action, or its ports."""
+    setup = rng.choice(scenario.routers)
+    config, number = scenario.config, setup.number
+    choices: list[Callable[[], RowWrite]] = [lambda: _other_ports(config, rng, setup)]
+    if setup.context["adj_size"]:
+        choices.append(lambda: _other_adjacency(config, rng, setup))
+    rules = min(len(setup.rules), setup.context["filter_size"], config.filter_rules - setup.context["filter_base"])
+    if rules > 0:
+        row = rng.randrange(rules)
+        choices += [lambda: _other_action(config, rng, setup, row), lambda: _other_rule(setup, row)]
+    return [Step([rng.choice(choices)()], frozenset({number}), compare=True)]
+
+
+def _other_ports(config: CoreConfig, rng: Random, setup: RouterSetup) -> RowWrite:
+    everywhere = (1 << config.ports) - 1
+    setup.context |= {"ports": rng.randint(1, everywhere), "group": rng.randint(0, everywhere)}
+    return setup.context_write()
+
+
+def _other_adjacency(config: CoreConfig, rng: Random, setup: RouterSetup) -> RowWrite:
+    row, port = rng.randrange(min(setup.context["adj_size"], len(setup.adjacencies))), rng.randrange(config.ports)
+    kind = rng.choice((AdjacencyKind.FORWARD, AdjacencyKind.FORWARD, AdjacencyKind.UNRESOLVED, AdjacencyKind.LOCAL))
+    setup.adjacencies[row] = adjacency_row(kind, port, peer_mac(setup.number, port, rng.randrange(256)))
+    return RowWrite(Table.ADJACENCY, setup.number, row, setup.adjacencies[row])
+
+
+def _other_action(config: CoreConfig, rng: Random, setup: RouterSetup, row: int) -> RowWrite:
+    setup.rules[row].action = random_action(config, rng, setup)
+    return RowWrite(Table.ACTION, setup.number, row, pack(ACTION_ROW, setup.rules[row].action))
+
+
+def _other_rule(setup: RouterSetup, row: int) -> RowWrite:
+    setup.rules[row].valid ^= 1
+    _, rule = setup.rules[row].writes(setup.number, row)
+    return rule
+
+
+# Frames
+
+class Fates:
+    """Tells which frames may be sent while a step's rows are written, with two models of its own.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Parameters of the core.
+    writes : Iterable[RowWrite]
+        Contents of the tables at first.
+    """
+
+    def __init__(self, config: CoreConfig, writes: Iterable[RowWrite]):
+        self._models = GoldenModel(config), GoldenModel(config)
+        self._step = Step([], frozenset())
+        for model in self._models:
+            _apply(model, writes)
+
+    def begin(self, step: Step) -> None:
+        """A step begins, when the one before has ended."""
+        before, after = self._models
+        _apply(before, self._step.writes)
+        _apply(after, step.writes)
+        self._step = step
+
+    def same(self, frame: RxFrame) -> bool:
+        """Whether the fate of a frame at a data port does not depend on how far the step is."""
+        if self._step.keys and self._step.keys & meets(frame):
+            return False
+        return not self._step.compare or self._alike(lambda model: model.receive(*frame))
+
+    def same_from_host(self, frame: bytes) -> bool:
+        """The same for a frame other than a REQUEST at the host port."""
+        return not self._step.compare or self._alike(lambda model: model.host_receive(frame))
+
+    def _alike(self, act: Callable[[GoldenModel], list[Output]]) -> bool:
+        one, other = (_fate(model, act) for model in self._models)
+        return one == other
+
+
+def _apply(model: GoldenModel, writes: Iterable[RowWrite]) -> None:
+    for write in writes:
+        model.tables.write(*write)
+
+
+def _fate(model: GoldenModel, act: Callable[[GoldenModel], list[Output]]) -> tuple[object, ...]:
+    """What comes out, and what is counted for it."""
+    hits, model.tables.counters = model.tables.hits, {}
+    outputs = act(model)
+    return outputs, model.tables.counters, {row: hit for row, hit in model.tables.hits.items() if hits.get(row) != hit}

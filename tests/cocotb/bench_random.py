@@ -1,0 +1,63 @@
+"""Random frames through random tables.
+
+Every test ends by comparing every frame, every counter and every queue's statistics.
+"""
+
+import cocotb
+from polyrouter.hdl.layouts import RouterMode, RxError, Table
+from polyrouter.sim.frames import FrameGenerator
+from polyrouter.sim.host_frames import Op
+from polyrouter.sim.random_tables import random_scenario
+
+from .bench import FRAMES, GMII, assert_reached, rng, start, unreached
+from .traffic import RandomTraffic
+
+
+@cocotb.test(timeout_time=500, timeout_unit="ms")
+async def random_traffic(dut):
+    """Everything at once: all kinds of frames at all ports, the host port included, and updates of the tables.
+
+    Routers are taken out, filled anew and put back, and single rows are written, while frames flow that must not be
+    touched by it.
+    """
+    board, random = await start(dut), rng()
+    scenario = random_scenario(board.config, random)
+    await board.write(scenario.writes)
+    if not GMII:
+        board.pause_randomly(random, sources=0.05, sinks=0.05)
+    traffic = RandomTraffic(board, scenario, random)
+    # What is rare may take some more
+    while traffic.sent < FRAMES or (unreached("random_traffic", board.model.counters) and traffic.sent < 2 * FRAMES):
+        for _ in range(random.randint(20, 80)):
+            await traffic.send()
+        await traffic.update()
+    assert_reached("random_traffic", await board.check())
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def learning(dut):
+    """Bridges learn, one frame at a time: what one frame teaches is known when the next one is looked up."""
+    board, random = await start(dut), rng()
+    scenario = random_scenario(board.config, random, faults=False)
+    await board.write(scenario.writes)
+    bridges = [setup for setup in scenario.routers if setup.mode == RouterMode.BRIDGED]
+    for setup in bridges:
+        setup.context["learn"] = 1
+        await board.write([setup.context_write()])
+    generator = FrameGenerator(scenario, random, short_frames=not GMII)
+    # Few addresses, which move
+    stations = [random.getrandbits(48) & ~(1 << 40) for _ in range(20)]
+    for number, frame in enumerate(generator.frames(FRAMES)):
+        if number % 4 and len(frame.frame) >= 14 and frame.error == RxError.NONE:
+            octets = random.choice(stations).to_bytes(6, "big") + random.choice(stations).to_bytes(6, "big")
+            frame = frame._replace(frame=octets + frame.frame[12:])
+        board.send(frame)
+        while not board.sources[frame.port].idle:
+            await board.cycles(50)
+        await board.room(0)
+        await board.cycles(200)
+    await board.check()
+    for setup in bridges:
+        rows = range(setup.context["mac_size"])
+        read = await board.read([Op.read(Table.MAC, setup.number, row) for row in rows])
+        assert read == [board.model.tables.read(Table.MAC, setup.number, row) for row in rows], setup.number
