@@ -166,7 +166,7 @@ class WindowMemory:
         """Undo the transaction; all users must be back at what they had before it."""
         for row, word in self._before.items():
             if word is None:
-                del self._words[row]
+                self._words.pop(row, None)      # it may have become part of a block since it was written
             else:
                 self._words[row] = word
         self._released = self._released[:self._earlier]
@@ -214,7 +214,9 @@ class WindowMemory:
         for start, length in self._results.extract(RESULTS_PER_WORD):
             row, words = start // RESULTS_PER_WORD, length // RESULTS_PER_WORD
             for k in range(row, row + words):
-                self._words.pop(k, None)
+                # The transaction itself may have released them, and take them again if it is undone.
+                word = self._words.pop(k, None)
+                self._before.setdefault(k, word)
             self._blocks.release(row, words)
         if self._blocks.total > before:
             return
