@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ from ..mirror.mirror import RouteMirror
 from ..relay import Relay
 from ..spec import NodeSpec, RouterSpec
 from ..store import AgentStore
-from ..tables.adopt import ImageFault, read_fibs
+from ..tables.adopt import ImageFault
+from ..tables.groups import COVERS
 from ..tables.policy import ROUTER_POLICER
-from ..tables.prefix import Prefix
 from ..tables.rates import Rates
 from ..tables.router import RouterTables
 from ..tables.vmac import VmacTable, choose_seeds
@@ -398,20 +398,37 @@ class DataPlane:
     def fib(self, name: str) -> list[dict[str, Any]]:
         """Routes of a router, read from the board: all of IPv4, then all of IPv6."""
         tables = self._of(name)
-        router = tables.router
         try:
-            fibs = read_fibs(tables.window.fib_size, lambda rows: self.driver.read_rows(
-                (Table.FIB, router, row) for row in rows))
+            image = tables.read_image()
         except ImageFault:
             # The tables changed while they were read.
-            return tables.describe_routes()     # type: ignore[return-value]
-        routes = sorted((Prefix(bool(ipv6), address, length), row) for ipv6, fib in enumerate(fibs)
-                        for address, length, row in fib.routes())
-        rows = sorted({row for _, row in routes})
-        contents = self.driver.read_rows((Table.ADJACENCY, router, row) for row in rows)
-        adjacencies = dict(zip(rows, contents, strict=True))
+            return tables.describe_routes()
+        routes = sorted(image.routes.items())
+        adjacencies = self._adjacencies(tables, image.routes.values())
         return [{"prefix": str(prefix), "adjacency": row} | self._adjacency(adjacencies[row])
                 for prefix, row in routes]
+
+    def mroutes(self, name: str) -> list[dict[str, Any]]:
+        """Multicast routes of a router, read from the board: all of IPv4, then all of IPv6."""
+        tables = self._of(name)
+        try:
+            image = tables.read_image()
+        except ImageFault:
+            return tables.describe_groups()
+        routes = sorted((key, row) for group, rows in image.groups.items() if group not in COVERS
+                        for key, row in rows.items())
+        adjacencies = self._adjacencies(tables, (row for _, row in routes))
+        found = []
+        for key, row in routes:
+            entry = self._adjacency(adjacencies[row])
+            found.append({"group": key.group_text, "source": key.source_text, "kind": entry["kind"],
+                          "from": entry["port"], "to": entry["ports"], "mtu": entry["mtu"], "adjacency": row})
+        return found
+
+    def _adjacencies(self, tables: RouterTables, rows: Iterable[int]) -> dict[int, int]:
+        """Bits of rows of a router, read from the board."""
+        wanted = sorted(set(rows))
+        return dict(zip(wanted, tables.writer.read((Table.ADJACENCY, row) for row in wanted), strict=True))
 
     def adjacency(self, name: str) -> list[dict[str, Any]]:
         """Adjacencies of a router, read from the board."""

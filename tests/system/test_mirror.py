@@ -372,7 +372,7 @@ def test_a_board_that_fails_and_comes_back(container, node):
     container.batch([f"route del {prefix(k)}" for k in range(20)])
 
     # Whoever takes care of the board starts it again, empty.
-    node.board = node.tables.driver = TableBoard(CONFIG)
+    node.board = node.tables.writer.driver = TableBoard(CONFIG)
     assert not node.tables.synchronize()
     node.loop.wake()
     wait_for(lambda: node.settled() and node.mirror.summary()["problems"] == [], "all is well again")

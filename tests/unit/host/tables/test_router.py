@@ -283,7 +283,7 @@ def test_a_board_that_was_reset_is_written_again():
     routes = random_routes(random.Random(3), 60, TARGETS)
     tables.resync(routes)
     blank = TableBoard(CONFIG)
-    tables.driver = blank
+    tables.writer.driver = blank
     assert not tables.synchronize()
     check(blank, tables, routes, {}, random.Random(0))
 
@@ -563,9 +563,9 @@ def test_adopted_groups_stay_as_they_are():
     assert again.adjacency_count() == tables.adjacency_count()
     again.resync({})
     assert again.adjacency_count() == 1
-    assert board.tables.read(Table.CONTEXT, ROUTER, 0) == tables._context_row(enable=True)[3]
+    assert board.tables.read(Table.CONTEXT, ROUTER, 0) == tables._context_row(enable=True)[2]
     assert all(board.tables.read(Table.ADJACENCY, ROUTER, row) == 0 for row in range(1, 128)
-               if row not in again._adjacencies.image())
+               if row not in again._next_hops.adjacencies.image())
 
 
 @pytest.mark.parametrize("bits", [{"first": 60, "count": 5}, {"first": 0, "count": 1}, {"first": 0, "count": 17},
