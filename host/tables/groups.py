@@ -27,6 +27,8 @@ __all__ = ["COVERS", "GROUP_WORDS", "Groups", "MulticastKey", "is_group", "multi
 COVERS = Prefix.parse("224.0.0.0/4"), Prefix.parse("ff00::/8")
 #: Words behind the first ones, as many as there are adjacencies, without which there is no room for a group.
 GROUP_WORDS = 64
+#: Groups for which there was no room that are tried again before one gives up until the next time.
+_PATIENCE = 8
 
 
 class MulticastKey(NamedTuple):
@@ -238,8 +240,10 @@ class Groups:
         """Something was given back: try what had no room before."""
         for group in [group for group in self._parked if group not in self._left_out]:
             self._remove(group)
+        failures = 0
         for group in list(self._left_out):
-            if not self._update(group, []):
+            failures += not self._update(group, [])
+            if failures >= _PATIENCE:
                 break
         for group in {key.group for key in self._unaddressed}:
             self._update(group, [key for key in self._unaddressed if key.group == group])

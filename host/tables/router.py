@@ -213,8 +213,8 @@ class RouterTables:
                             "one next hop takes all their packets: give the router more adjacencies")
         problems += self._groups.problems()
         if self._policy.policy.multicast and not self._groups.ready:
-            problems.append("no room for multicast in the FIB window, so the container gets all multicast packets: give "
-                            "the router more fib_words, or fewer routes")
+            problems.append("no room for multicast in the FIB window, and the container gets all multicast packets: "
+                            "give the router more fib_words, or fewer routes")
         if self.out_of_step:
             problems.append("the board did not do what it was asked: nothing is written until it is synchronized")
         return problems
