@@ -45,7 +45,7 @@ from ..tables.router import RouterTables
 from ..tables.vmac import VmacTable, choose_seeds
 from ..tables.windows import Window, WindowPool
 from .events import EventLog
-from .policies import entries_of, format_mac, group_of, parse_mac, policy_of
+from .policies import entries_of, format_mac, group_of, groups_of, parse_mac, policy_of
 
 __all__ = ["DataPlane", "format_mac", "parse_mac"]
 
@@ -218,20 +218,23 @@ class DataPlane:
         if tables is None:
             window = self._window(router)
             tables = RouterTables(self.driver, router.number, window, macs, group=group_of(router), guard=guard,
-                                  policy=policy)
+                                  policy=policy, multicast=groups_of(router))
             fresh = not tables.adopt()
             if fresh:
                 self.driver.clear_counters(router.number)
                 tables.program_all()
+            else:
+                tables.commit()
             self._tables[router.name] = tables
             changed = self._set_entries(None, router) or fresh
         else:
             # Peers first: a guarded port must never be without those that it listens to.
-            changed = self._set_entries(old, router)
+            changed = self._set_entries(old, router) | tables.fix_groups(groups_of(router))
             if old is None or _in_tables(old, self._rates(), self.config) != _in_tables(
                     router, self._rates(), self.config):
                 tables.set_ports(macs, group_of(router), guard, policy)
                 changed = True
+            tables.commit()
         if router.name in self._captures:
             tables.set_capturing(True)
         self._reserve(router.name, router.reserved_cells)

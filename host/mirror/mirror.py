@@ -10,6 +10,7 @@ from ..tables.adjacency import Target
 from ..tables.router import RouterTables
 from .desired import FIXED, desired_target
 from .kernel import NUD_STALE, KernelState
+from .mroutes import Mroute, MulticastState
 from .netlink import (
     RTM_GETADDR,
     RTM_GETLINK,
@@ -65,6 +66,7 @@ class RouteMirror:
                  receive_buffer: int | None = None) -> None:
         self.tables = tables
         self.state = KernelState(port_of_name)
+        self.groups = MulticastState()
         self.socket = MirrorSocket(namespace) if receive_buffer is None else MirrorSocket(namespace, receive_buffer)
         self.resyncs = 0
         self.last_resync = ""
@@ -104,7 +106,10 @@ class RouteMirror:
                     break
                 for event in decode(data):
                     self.events += 1
-                    self.state.apply(event)
+                    if isinstance(event.item, Mroute):
+                        self.groups.apply(event.item, event.new)
+                    else:
+                        self.state.apply(event)
             else:
                 return True
         except Overflow:
@@ -117,7 +122,7 @@ class RouteMirror:
 
     def wants_work(self) -> bool:
         """Whether :meth:`work` has something to do, and the board is there for it."""
-        return (bool(self.state.prefixes or self.state.touched) and not self.tables.out_of_step
+        return (bool(self.state.prefixes or self.state.touched or self.groups.changed) and not self.tables.out_of_step
                 and time.monotonic() >= self._paused_until)
 
     def failed(self, error: Exception) -> None:
@@ -142,6 +147,9 @@ class RouteMirror:
         for _ in range(min(limit, len(state.prefixes))):
             prefix = state.prefixes.pop()
             tables.set_route(prefix, desired_target(state, prefix))
+        changed, self.groups.changed = self.groups.changed, set()
+        for key in changed:
+            tables.set_group(key, self.groups.desired(key, state.port))
         self.batches += 1
         try:
             tables.commit()
@@ -175,6 +183,7 @@ class RouteMirror:
         if self._resync_reason is not None:
             problems.append(f"about to be compared with the kernel: {self._resync_reason}")
         return {"router": self.router, "rib": self.state.route_count(), "fib": self.tables.route_count(),
+                "mroutes": len(self.groups.routes),
                 "adjacencies": self.tables.adjacency_count(), "pending": len(self.state.prefixes),
                 "events": self.events, "batches": self.batches, "resyncs": self.resyncs,
                 "last_resync": self.last_resync, "problems": problems}
@@ -190,11 +199,13 @@ class RouteMirror:
         self.state.replace_next_hops(dumps[RTM_GETNEXTHOP])     # type: ignore[arg-type]
         self.state.replace_neighbours(dumps[RTM_GETNEIGH])      # type: ignore[arg-type]
         self.state.replace_routes(dumps[RTM_GETROUTE])          # type: ignore[arg-type]
+        self.groups.replace(self.socket.dump_mroutes())
         if self._look_at_everything:
             # What the tables have, too, so that what the kernel does not have is removed.
             self._look_at_everything = False
             self.state.prefixes |= {*FIXED, *self.tables.prefixes(), *self.state.all_prefixes()}
             self.state.touched |= set(self.tables.neighbours())
+            self.groups.changed |= set(self.tables.group_keys())
         self.resyncs += 1
         self.last_resync = reason
         _log.info("router %d: compared with the kernel: %s", self.router, reason)
@@ -203,6 +214,7 @@ class RouteMirror:
         self._next_dump = time.monotonic() + _DUMP_SECONDS
         self.state.replace_next_hops(event.item for event in self.socket.dump(RTM_GETNEXTHOP))  # type: ignore[misc]
         self.state.replace_routes(event.item for event in self.socket.dump(RTM_GETROUTE))       # type: ignore[misc]
+        self.groups.replace(self.socket.dump_mroutes())     # what an interface that went was a way in or out of
 
     def _resolve(self, targets: list[Target]) -> None:
         for target in targets[:_REFRESH_AT_ONCE]:

@@ -13,7 +13,7 @@ all others are rows of the adjacency window. Two things follow:
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from polyrouter.hdl.layouts import AdjacencyKind
+from polyrouter.hdl.layouts import AdjacencyKind, Table
 
 from .adjacency import LOCAL, Target, describe
 from .fib import FibCompiler, FibFull
@@ -21,7 +21,7 @@ from .next_hops import NextHops
 from .prefix import Prefix, format_address
 from .writer import TableWriter
 
-__all__ = ["COVERS", "GROUP_WORDS", "Groups", "MulticastKey", "is_group", "multicast"]
+__all__ = ["COVERS", "GROUP_WORDS", "Groups", "MulticastKey", "is_group", "multicast", "without_room"]
 
 #: All groups of each family (RFC 5771, 3; RFC 4291, 2.7).
 COVERS = Prefix.parse("224.0.0.0/4"), Prefix.parse("ff00::/8")
@@ -69,6 +69,31 @@ def multicast(port: int, ports: Iterable[int], *, host: bool = False) -> Target:
 def is_group(prefix: Prefix, result: int, adj_size: int) -> bool:
     """Whether what a FIB has for a prefix is the root of a trie of sources, and no adjacency."""
     return result >= adj_size and any(cover.covers(prefix) for cover in COVERS)
+
+
+class _NoBoard:
+    """A board that nobody looks at."""
+
+    def write_rows(self, rows: Iterable[tuple[Table, int, int, int]]) -> None:
+        """Nothing."""
+
+    def read_rows(self, rows: Iterable[tuple[Table, int, int]]) -> list[int]:
+        """Zeros."""
+        return [0 for _ in rows]
+
+    def fence(self) -> None:
+        """Nothing is under way."""
+
+
+def without_room(fib_words: int, adjacencies: int, routes: Mapping[MulticastKey, Target]) -> int:
+    """How many of these multicast routes windows of these sizes have no room for, if there is nothing else in them."""
+    writer = TableWriter(_NoBoard(), 0)
+    fibs = FibCompiler.dual_stack(fib_words)
+    groups = Groups(NextHops(adjacencies, writer), writer, fibs, adjacencies)
+    groups.fix(routes)
+    groups.enable()
+    return len(routes) - sum(len(rows) for group, rows in groups._installed.items() if group not in COVERS) + len(
+        groups._unaddressed)
 
 
 class Groups:
