@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..board.errors import BoardError
-from ..tables.adjacency import Target
+from ..tables.adjacency import LOCAL, Target
+from ..tables.groups import MulticastKey
 from ..tables.router import RouterTables
 from .desired import FIXED, desired_target
 from .kernel import NUD_STALE, KernelState
@@ -21,6 +22,7 @@ from .netlink import (
     Overflow,
     decode,
 )
+from .sampling import Sampler
 
 __all__ = ["RouteMirror"]
 
@@ -67,6 +69,7 @@ class RouteMirror:
         self.tables = tables
         self.state = KernelState(port_of_name)
         self.groups = MulticastState()
+        self._sampler = Sampler(time.monotonic())
         self.socket = MirrorSocket(namespace) if receive_buffer is None else MirrorSocket(namespace, receive_buffer)
         self.resyncs = 0
         self.last_resync = ""
@@ -149,7 +152,7 @@ class RouteMirror:
             tables.set_route(prefix, desired_target(state, prefix))
         changed, self.groups.changed = self.groups.changed, set()
         for key in changed:
-            tables.set_group(key, self.groups.desired(key, state.port))
+            tables.set_group(key, LOCAL if key in self._sampler.active else self.groups.desired(key, state.port))
         self.batches += 1
         try:
             tables.commit()
@@ -171,7 +174,9 @@ class RouteMirror:
         if now >= self._paused_until and (
                 self._resync_reason is not None or (self.state.outdated and now >= self._next_dump)):
             self.receive()
-        return min(self._next_refresh, self._next_dump) if self.state.outdated else self._next_refresh
+        if now >= self._sampler.due:
+            self._sample(now)
+        return min(self._next_refresh, self._sampler.due, *[self._next_dump] * self.state.outdated)
 
     def summary(self) -> dict[str, object]:
         """State for people: routes in the kernel's main table and in hardware, resyncs, problems."""
@@ -215,6 +220,14 @@ class RouteMirror:
         self.state.replace_next_hops(event.item for event in self.socket.dump(RTM_GETNEXTHOP))  # type: ignore[misc]
         self.state.replace_routes(event.item for event in self.socket.dump(RTM_GETROUTE))       # type: ignore[misc]
         self.groups.replace(self.socket.dump_mroutes())     # what an interface that went was a way in or out of
+
+    def _sample(self, now: float) -> None:
+        forwarded = {key for key in self.groups.routes if key not in self._sampler.active
+                     and (target := self.groups.desired(key, self.state.port)) is not None and target.ports}
+        packets: dict[MulticastKey, int] = {}
+        if self._sampler.active or (forwarded and self.tables.forwards_groups):
+            packets = {route.key: route.packets for route in self.socket.dump_mroutes()}
+        self.groups.changed |= self._sampler.step(now, forwarded, packets)
 
     def _resolve(self, targets: list[Target]) -> None:
         for target in targets[:_REFRESH_AT_ONCE]:

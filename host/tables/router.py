@@ -177,6 +177,11 @@ class RouterTables:
         with self._lock:
             return self._next_hops.take_unresolved()
 
+    @property
+    def forwards_groups(self) -> bool:
+        """Whether the hardware looks multicast packets up."""
+        return self._groups.ready
+
     def route_count(self) -> int:
         """Unicast routes in the FIB."""
         return self._routes.count()

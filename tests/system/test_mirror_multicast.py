@@ -1,13 +1,17 @@
 """The mirror of multicast routes with a real kernel, against tables in memory and the golden model's look-ups."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 from polyrouter.hdl.layouts import AdjacencyKind
+from polyrouter.host.mirror import sampling
+from polyrouter.host.netns import in_namespace
 from polyrouter.host.tables.groups import MulticastKey
 from polyrouter.host.tables.policy import Policy
 from polyrouter.host.tables.prefix import Prefix
+from polyrouter.sim.packets import ethernet, ipv4, ipv6, segment
 
 from ..mroute_socket import MrouteSocket
 from .test_mirror import ROUTER, Container, Node, wait_for
@@ -143,3 +147,43 @@ def test_many_routes(node, kernel):
     node.loop.resync(ROUTER, "a test")
     wait_for(lambda: node.mirror.resyncs == 2 and node.settled(), "it is compared again")
     assert meet(node, source, last) == (K.MULTICAST, 0, 0b10)
+
+
+def send(container: Container, source: str, group: str) -> None:
+    """A packet that comes in at eth0."""
+    def from_far() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
+            out.bind(("eth0", 0))
+            sender, target = (Prefix.parse(text).address for text in (source, group))
+            if ":" in group:
+                body = segment(17, sender, target, (7000, 7000), b"text", ipv6=True)
+                frame = ethernet(0x333300000001, 0x02AA00000001, 0x86DD, ipv6(sender, target, body, next_header=17))
+            else:
+                body = segment(17, sender, target, (7000, 7000), b"text")
+                frame = ethernet(0x01005E010101, 0x02AA00000001, 0x0800, ipv4(sender, target, body, protocol=17))
+            out.send(frame)
+
+    in_namespace(f"/run/netns/{container.far}", from_far)
+
+
+def test_the_kernel_has_a_route_until_it_has_seen_a_packet(container, kernel, monkeypatch):
+    """As long as it takes, if need be; the hardware forwards for the rest of the time."""
+    monkeypatch.setattr(sampling, "PERIOD", 1.0)
+    monkeypatch.setattr(sampling, "LONGEST", 1000.0)
+    source, _, group = texts(kernel)
+    node = Node(container.path, policy=Policy(multicast=True))
+    try:
+        kernel.add(source, group, 0, {1: 1})
+        wait(node, source, group, (K.MULTICAST, 0, 0b10))
+        for _ in range(2):
+            wait(node, source, group, PUNTED)
+            node.loop.resync(ROUTER, "a test")
+            wait_for(node.settled, "it is compared again")
+            assert meet(node, source, group) == PUNTED
+            send(container, source, group)
+            wait(node, source, group, (K.MULTICAST, 0, 0b10))
+        wait(node, source, group, PUNTED)
+        kernel.delete(source, group, 0)
+        wait_for(lambda: not node.tables.describe_groups(), "the route is gone")
+    finally:
+        node.stop()
