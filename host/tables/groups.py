@@ -223,6 +223,9 @@ class Groups:
             self.ready = all([self._update(cover, [MulticastKey(cover, -1)]) for cover in COVERS])
             for cover in COVERS:
                 self._left_out.pop(cover, None)
+            if self.ready:
+                for group in list(self._parked):        # from before, to a trie that is no more
+                    self._park(group)
             self._pending |= {*self._fixed, *self._mirrored}
             self.commit()
         return self.ready

@@ -167,3 +167,31 @@ def test_pim_finds_the_routes_and_the_hardware_forwards(site, group, source):
         return found is None or found[2] == []
 
     wait_until(left, "nobody wants it any more", 60)
+
+
+@pytest.mark.slow
+def test_a_stream_outlives_the_daemons_keepalive(site):
+    """PIM takes a route away of which the kernel has seen no packet for that long (RFC 7761, 4.11)."""
+    keepalive, group = 40, "239.2.2.3"
+    pim = "          pim: &pim {rp: [10.0.0.1, 2001:db8:0:1::1], hello: 5}\n"
+    timer = f'          frr: "router pim\\n keep-alive-timer {keepalive}\\nexit"\n'
+    site.write(TOPOLOGY.replace(pim, pim + timer))
+    site.up()
+    punted: list[int] = []
+    with receiver(site.namespace("blue-b"), group) as arrived, sender(site.namespace("blue-a"), group):
+        flows(arrived)
+        wait_until(lambda: mroutes(site, "blue-left").get((SENDER[False], group), ("",))[0] == "multicast",
+                   "the route is in hardware")
+        begin, reached = forwarded(site, "blue")[0], len(arrived)
+        for _ in range(3 * keepalive):
+            threading.Event().wait(1.0)
+            assert (SENDER[False], group) in mroutes(site, "blue-left")
+            punted.append(counters(site, "blue-left").get(("p1", "punt_group"), 0))
+        copies, came = forwarded(site, "blue")[0] - begin, len(arrived) - reached
+        assert copies > 0.95 * came             # by the hardware but for a few
+        assert 0 < punted[-1] - punted[0] < 0.05 * came
+        assert len(set(arrived)) == len(arrived)
+        numbers = sorted(arrived.numbers())
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    site.write(TOPOLOGY)
+    site.up()

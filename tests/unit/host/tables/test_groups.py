@@ -2,11 +2,21 @@
 
 import random
 from collections.abc import Iterable
+from functools import cache
 
 import pytest
-from polyrouter.hdl.layouts import CONTEXT_ROW, Table, unpack
+from polyrouter.hdl.layouts import (
+    CONTEXT_ROW,
+    FIB_BRANCH,
+    FIB_LEAF,
+    FIB_RESULTS,
+    RESULTS_PER_WORD,
+    Table,
+    unpack,
+)
 from polyrouter.host.tables.adjacency import LOCAL, Target
-from polyrouter.host.tables.groups import COVERS, MulticastKey, multicast
+from polyrouter.host.tables.fib import FibCompiler, FibFull
+from polyrouter.host.tables.groups import COVERS, Groups, MulticastKey, multicast
 from polyrouter.host.tables.policy import Policy
 from polyrouter.host.tables.prefix import Prefix
 from polyrouter.host.tables.router import RouterTables
@@ -30,6 +40,7 @@ def make(window: Window = WINDOW, board: TableBoard | None = None, policy: Polic
     return RouterTables(board, ROUTER, window, MACS, policy=policy, multicast=fixed), board
 
 
+WIDTH = FIB_RESULTS[0].width
 #: A source that no random key has.
 ANOTHER = 0xFFFFFFFE
 NOTHING = Multicast(K.LOCAL, 0, 0, 0, 0)
@@ -92,6 +103,104 @@ def some_keys(source: random.Random, routes: Iterable[MulticastKey], count: int 
 def check(board: TableBoard, routes: Routes, source: random.Random) -> None:
     for sought in some_keys(source, routes):
         assert is_as(meet(board, sought), wanted(routes, sought)), str(sought)
+
+
+def multicast_bit(board: TableBoard) -> bool:
+    return bool(unpack(CONTEXT_ROW, board.tables.read(Table.CONTEXT, ROUTER, 0))["multicast"])
+
+
+@cache
+def decode(word: int) -> tuple[int | None, int, int, int, int]:
+    """The result of a leaf, or first child, number of children, first result and number of results."""
+    leaf, node = unpack(FIB_LEAF, word), unpack(FIB_BRANCH, word)
+    return (leaf["result"] if leaf["leaf"] else None, node["child"], node["external"].bit_count(), node["result"],
+            node["internal"].bit_count())
+
+
+class Lookups:
+    """Look-ups that take their time: what they could come to since the last fence is not to be written.
+
+    Fields of the FIB window are (row, None) for a node or a leaf, (row, position) for a result.
+    """
+
+    def __init__(self, board: TableBoard, adj_size: int) -> None:
+        self.board, self.adj_size = board, adj_size
+        self.at = len(board.log)
+        window = board.tables.window(Table.FIB, ROUTER)
+        assert window is not None
+        self.rows = {row: board.tables.read(Table.FIB, ROUTER, row) for row in range(window[1])}
+        self.groups = multicast_bit(board)
+        self.recent, self.adjacencies = self.live()
+
+    def live(self) -> tuple[set, set[int]]:
+        """Fields that can be read now, and adjacencies that can be found."""
+        found: set = set()
+        adjacencies: set[int] = set()
+        waiting, roots = list(range(4)), set()
+        while waiting:
+            row = waiting.pop()
+            found.add((row, None))
+            leaf, child, children, place, count = decode(self.rows[row])
+            results = [] if leaf is None else [leaf]
+            if leaf is None:
+                waiting += range(child, child + children)
+                for at, position in (divmod(place + k, RESULTS_PER_WORD) for k in range(count)):
+                    found.add((at, position))
+                    results.append(self.rows[at] >> WIDTH * position & (1 << WIDTH) - 1)
+            adjacencies.update(result for result in results if result < self.adj_size)
+            for root in {result for result in results if self.groups and result >= self.adj_size} - roots:
+                roots.add(root)
+                waiting += [root, root + 1]
+        return found, adjacencies
+
+    def check(self) -> None:
+        """Look at what was written since the last call."""
+        now = self.live()
+        for entry in self.board.log[self.at:]:
+            if entry == "fence":
+                self.recent, self.adjacencies = now
+                continue
+            table, _, row, bits = entry
+            if table == Table.ADJACENCY:
+                assert bits or row not in self.adjacencies, f"adjacency {row} is cleared while look-ups may find it"
+                continue
+            if table == Table.CONTEXT:
+                self.groups = bool(unpack(CONTEXT_ROW, bits)["multicast"])
+            elif table == Table.FIB:
+                changed = self.rows[row] ^ bits
+                for at, position in self.recent - now[0]:
+                    if at == row:
+                        field = -1 if position is None else (1 << WIDTH) - 1 << WIDTH * position
+                        assert not changed & field, f"row {row} is written while look-ups may read it"
+                self.rows[row] = bits
+            now = self.live()
+            self.recent |= now[0]
+            self.adjacencies |= now[1]
+        self.at = len(self.board.log)
+
+
+@pytest.mark.parametrize("size", [260, 3000])
+def test_nothing_is_written_that_lookups_under_way_may_read(size):
+    source = random.Random(size)
+    tables, board = make(Window(0, size, 0, 64))
+    start(tables)
+    lookups = Lookups(board, 64)
+    routes: Routes = {}
+    for _ in range(12):
+        for _ in range(source.choice([1, 6, 20])):
+            routes[random_key(source)] = source.choice(PLACES)
+        gone = source.sample(sorted(routes), len(routes) // source.choice([2, 3]))
+        for each, target in routes.items():
+            tables.set_group(each, None if each in gone else target)
+        routes = {each: target for each, target in routes.items() if each not in gone}
+        tables.resync(UNICAST | {prefix: target for prefix, target in random_routes(source, 8, TARGETS[:5]).items()
+                                 if not any(cover.covers(prefix) for cover in COVERS)})
+        lookups.check()
+        if source.random() < 0.3:
+            tables.set_ports(MACS, policy=Policy())
+            tables.set_ports(MACS, policy=ON)
+            lookups.check()
+    assert board.log.count("fence") > 10
 
 
 def test_random_changes_show_old_or_new_after_every_write():
@@ -180,10 +289,6 @@ def test_fixed_routes_come_before_those_of_the_kernel():
     assert is_as(meet(board, key("10.0.0.2", "239.1.1.1")), PLACES[3])
 
 
-def multicast_bit(board: TableBoard) -> bool:
-    return bool(unpack(CONTEXT_ROW, board.tables.read(Table.CONTEXT, ROUTER, 0))["multicast"])
-
-
 def test_multicast_is_switched_on_and_off_while_frames_flow():
     source = random.Random(3)
     tables, board = make(policy=Policy())
@@ -216,6 +321,42 @@ def test_multicast_is_switched_on_and_off_while_frames_flow():
         assert board.kind(ROUTER, ip("239.1.1.1")) == K.LOCAL
         assert tables.statistics() == empty
     assert tables.problems() == []
+
+
+def test_a_group_that_could_not_be_taken_out_refers_to_nothing_old(monkeypatch):
+    """There was no room to withdraw it, and then multicast was switched off: the trie that it refers to has gone."""
+    tables, board = make(Window(0, 140, 0, 64))
+    tables.set_group(key("*", "239.1.1.1"), PLACES[0])
+    start(tables)
+    refer = Groups._refer
+
+    def full(self: Groups, group: Prefix, trie: FibCompiler | None) -> None:
+        if trie is None and group not in COVERS:
+            raise FibFull(4, 3, 2, 10)
+        refer(self, group, trie)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Groups, "_refer", full)
+        tables.set_group(key("*", "239.1.1.1"), None)
+        tables.commit()
+        tables.set_ports(MACS, policy=Policy())
+    old = board.tables.route(board.tables.context(ROUTER), ip("239.1.1.1"))
+    assert old is not None
+    leaves = [board.tables.read(Table.FIB, ROUTER, old + half) for half in (0, 1)]
+    source = random.Random(1)
+    while [board.tables.read(Table.FIB, ROUTER, old + half) for half in (0, 1)] == leaves:     # until others have it
+        tables.set_route(Prefix(False, 50 << 24 | source.getrandbits(10) << 12, 20), TARGETS[3])
+        tables.commit()
+    assert Prefix.host(ip("239.1.1.1"), False) in tables._groups._parked
+    tables.set_ports(MACS, policy=ON)
+    check(board, {}, source)
+    context = board.tables.context(ROUTER)
+    assert board.tables.route(context, ip("239.1.1.1")) == board.tables.route(context, ip("239.9.9.9")) != old
+    tables.set_group(key("*", "239.1.1.2"), PLACES[0])
+    tables.commit()
+    tables.set_group(key("*", "239.1.1.2"), None)
+    tables.commit()             # there is room again
+    assert not tables._groups._parked
 
 
 @pytest.mark.parametrize("policy", [ON, Policy()])
