@@ -3,12 +3,15 @@
 import re
 from ipaddress import IPv4Address, IPv4Interface
 
+from .tables.groups import COVERS
 from .topology import Bgp, Ospf, Router
 
 __all__ = ["daemons", "render"]
 
 #: First words of commands, by version of IP; OSPFv2 and OSPFv3 (RFC 5340).
 _FAMILY = {4: "ip", 6: "ipv6"}
+#: Multicast routing, and which groups hosts want.
+_PIM = {4: ("ip pim", "ip igmp"), 6: ("ipv6 pim", "ipv6 mld")}
 _OSPF = {4: "ip ospf", 6: "ipv6 ospf6"}
 
 #: First words of configuration that a daemon owns.
@@ -18,7 +21,8 @@ _DAEMONS = {
     "bgpd": r"^\s*router bgp\b",
     "isisd": r"^\s*(router isis|ip router isis)\b",
     "ripd": r"^\s*(router rip|ip rip)\b",
-    "pimd": r"^\s*(router pim|ip pim)\b",
+    "pimd": r"^\s*(router pim|ip pim|ip igmp)\b",
+    "pim6d": r"^\s*(router pim6|ipv6 pim|ipv6 mld)\b",
     "bfdd": r"^\s*bfd\b|\bbfd\s*$",
 }
 
@@ -37,6 +41,10 @@ def render(hostname: str, router: Router) -> str:
         if router.ospf is not None:
             for version in versions:
                 lines += _ospf_interface(router.ospf, _OSPF[version], name, list(router.interfaces))
+        if router.pim is not None:
+            for version in sorted({address.version for address in interface.addresses}):
+                lines += [f" {command}" for command in _PIM[version]]
+                lines.append(f" {_FAMILY[version]} pim hello {router.pim.hello}")
         blocks.append([*lines, "exit"])
     if router.static:
         blocks.append([f"{_FAMILY[route.prefix.version]} route {route.prefix} "
@@ -46,6 +54,9 @@ def render(hostname: str, router: Router) -> str:
         for version in versions:
             daemon = _OSPF[version].split()[1]
             blocks.append([f"router {daemon}", f" {daemon} router-id {chosen}", "exit"])
+    for rp in [] if router.pim is None else router.pim.rp:
+        # Of IPv6, pim6d takes this for all that is not source-specific.
+        blocks.append([f"router pim{'6' if rp.version == 6 else ''}", f" rp {rp} {COVERS[rp.version == 6]}", "exit"])
     if router.bgp is not None:
         blocks.append(_bgp(router.bgp, router_id))
     text = "\n!\n".join("\n".join(block) for block in blocks) + "\n!\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from .runtime.limits import format_size
-from .spec import HostSpec, LimitSpec, NetworkSpec, NodeSpec, PortSpec, RouterSpec, SegmentSpec
+from .spec import GroupSpec, HostSpec, LimitSpec, NetworkSpec, NodeSpec, PortSpec, RouterSpec, SegmentSpec
 
 __all__ = ["Change", "Seen", "plan", "router_differences"]
 
@@ -152,6 +152,8 @@ def router_differences(old: RouterSpec, new: RouterSpec) -> list[str]:
     if old.rules != new.rules:
         differences.append(_lists("rule", [f"'{rule.text}'" for rule in old.rules],
                                   [f"'{rule.text}'" for rule in new.rules]))
+    if old.groups != new.groups:
+        differences.append(_groups(old.groups, new.groups))
     if old.limits != new.limits:
         differences.append(_limits(old.limits, new.limits))
     ports_before, ports_after = {port.name: port for port in old.ports}, {port.name: port for port in new.ports}
@@ -167,6 +169,13 @@ def router_differences(old: RouterSpec, new: RouterSpec) -> list[str]:
     if old.daemons != new.daemons:
         differences.append(_lists("daemon", old.daemons, new.daemons))
     return differences or ["it differs"]
+
+
+def _groups(old: list[GroupSpec], new: list[GroupSpec]) -> str:
+    before, after = {str(route): route for route in old}, {str(route): route for route in new}
+    if list(before) != list(after):
+        return _lists("multicast route", list(before), list(after))
+    return ", ".join(f"multicast route {name} differs" for name in after if before[name] != after[name])
 
 
 def _limits(old: LimitSpec, new: LimitSpec) -> str:

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from . import frr
 from .allocate import Allocation, fabric_namespace, interface_name
 from .filters import RateSpec, RuleSpec, rule_spec
-from .topology import Interface, TopologyFile, interface_port
+from .topology import Interface, Router, TopologyFile, interface_port
 
-__all__ = ["HostSpec", "LimitSpec", "NetworkSpec", "NodeSpec", "PortSpec", "RateSpec", "RouterSpec", "RuleSpec",
-           "SegmentSpec", "network_spec"]
+__all__ = ["GroupSpec", "HostSpec", "LimitSpec", "NetworkSpec", "NodeSpec", "PortSpec", "RateSpec", "RouterSpec",
+           "RuleSpec", "SegmentSpec", "network_spec"]
 
 
 class PortSpec(BaseModel):
@@ -29,6 +29,19 @@ class PortSpec(BaseModel):
     vlan: int = 0               # 0: untagged
     rate: RateSpec | None = None    # what it may send
     weight: int = 1
+
+
+class GroupSpec(BaseModel):
+    """A multicast route that is not the kernel's."""
+
+    group: str
+    source: str | None          # None: any
+    port: int                   # that its packets come in at
+    ports: list[int]            # that they leave by
+    host: bool                  # the container gets a copy
+
+    def __str__(self) -> str:
+        return f"({self.source or '*'}, {self.group})"
 
 
 class LimitSpec(BaseModel):
@@ -54,6 +67,7 @@ class RouterSpec(BaseModel):
     daemons: list[str]
     mode: str = "routed"
     multicast: bool = False
+    groups: list[GroupSpec] = []
     mirror: bool = False
     filter_rules: int = 0       # room for them
     policers: int = 0
@@ -166,7 +180,7 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
             limits=LimitSpec(memory=limits.memory, cpus=limits.cpus, pids=limits.pids),
             fib_words=place.fib_words, adjacencies=place.adjacencies, filter_rules=place.filter_rules,
             policers=place.policers, mac_rows=place.mac_rows, ports=ports, frr=config, daemons=frr.daemons(config),
-            mode=router.mode, multicast=router.multicast, mirror=router.mirror,
+            mode=router.mode, multicast=router.forwards_groups, groups=_groups(router), mirror=router.mirror,
             rules=[rule_spec(entry) for entry in router.filters],
             rate=None if router.rate is None else RateSpec(rate=router.rate.inbound, burst=router.rate.burst),
             punt_rate=RateSpec(rate=router.punt_bits(core)), reserved_cells=reserved, limit_cells=limit)
@@ -189,6 +203,12 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
             bridge=spec.segments[segment].bridge, mac=allocation.hosts[full].mac, address=own[4],
             gateway=gateways[4], address6=own[6], gateway6=gateways[6], mtu=host.mtu, neighbours=neighbours)
     return spec
+
+
+def _groups(router: Router) -> list[GroupSpec]:
+    return [GroupSpec(group=str(route.group), source=None if route.source is None else str(route.source),
+                      port=interface_port(route.ingress), ports=sorted(map(interface_port, set(route.egress))),
+                      host=route.host) for route in router.multicast or []]
 
 
 def _port_rate(interface: Interface) -> RateSpec | None:

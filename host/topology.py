@@ -7,126 +7,50 @@ another is written as a YAML alias (``blue: *red``), or merges it and changes a 
 """
 
 from collections.abc import Iterator
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_interface,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from .runtime.limits import parse_cpus, parse_size
 from .tables.rates import LEAST_RATE, LINE_RATE, Rates
 from .tables.shares import reserved_cells
 from .tables.windows import filter_share
-from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_seconds
+from .topology_multicast import MulticastRoutes, PimOrTrue
+from .topology_types import (
+    NETWORK_NAME_PATTERN,
+    Addresses,
+    AnyInterface,
+    Byte,
+    Cpus,
+    Endpoint,
+    Ethertype,
+    EthName,
+    Gateways,
+    Hyphened,
+    ImageName,
+    L4Port,
+    Mac,
+    Memory,
+    Model,
+    Mtu,
+    Name,
+    Protocol,
+    Rate,
+    Seconds,
+    Size,
+    Vlan,
+    as_list,
+)
 
-__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN",
-           "AnyInterface", "Bgp", "Board", "Changes", "Endpoint", "FilterEntry", "Host", "Interface", "Limits", "Link",
-           "Match", "Ospf", "Police", "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
+__all__ = ["Bgp", "Board", "Changes", "FilterEntry", "Host", "Interface", "Limits", "Link", "Match", "Ospf", "Police",
+           "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
            "interface_port", "rates_of"]
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-#: An address of either family with its prefix length.
-AnyInterface = IPv4Interface | IPv6Interface
-
-
-def _interface(value: Any) -> AnyInterface:
-    if isinstance(value, AnyInterface):
-        return value
-    try:
-        # Without a length it would be taken as one of all bits, which is hardly ever meant.
-        if not isinstance(value, str) or "/" not in value or "%" in value:
-            raise ValueError
-        return ip_interface(value)
-    except ValueError:
-        raise ValueError("an IPv4 or IPv6 address with its prefix length, as in 192.0.2.1/24 or 2001:db8::1/64"
-                         ) from None
-
-
-def _host_address(value: AnyInterface) -> AnyInterface:
-    length = value.network.prefixlen
-    if isinstance(value, IPv6Interface):
-        if (value.is_unspecified or value.is_loopback or value.is_multicast or value.is_link_local
-                or value.ipv4_mapped is not None):
-            raise ValueError("an address that an interface can have, not one of ::, ::1, ff00::/8, fe80::/10 (each "
-                             "interface has one of those by itself) or ::ffff:0:0/96")
-        if length < 127 and value.ip == value.network.network_address:
-            raise ValueError("an address that is not the subnet's anycast address of routers")     # RFC 4291, 2.6.1
-        return value
-    if value.ip.packed[0] in (0, 127) or value.is_multicast or value.is_reserved:
-        raise ValueError("an address that an interface can have, not one of 0/8, 127/8, 224/4 or 240/4")
-    if length < 31 and value.ip in (value.network.network_address, value.network.broadcast_address):
-        raise ValueError("an address that is neither the network's nor the broadcast address")
-    return value
-
-
-NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
-NETWORK_NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,19}[a-z0-9])?$"
-ENDPOINT_PATTERN = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?:p[0-7]$"
-
-IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-MAC_PATTERN = r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-EthName = Annotated[str, StringConstraints(pattern=r"^eth[0-7]$")]
-Endpoint = Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
-Memory = Annotated[int, BeforeValidator(parse_size), Field(ge=16 << 20),
-                   WithJsonSchema({"type": ["integer", "string"]})]
-Cpus = Annotated[float, BeforeValidator(parse_cpus), Field(ge=0.01, le=1024),
-                 WithJsonSchema({"type": ["number", "string"]})]
-HostAddress = Annotated[AnyInterface, BeforeValidator(_interface), AfterValidator(_host_address),
-                        WithJsonSchema({"type": "string"})]
-ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
-Addresses = Annotated[list[HostAddress], BeforeValidator(_as_list), Field(min_length=1),
-                      WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
-Gateways = Annotated[list[Annotated[IPv4Address | IPv6Address, WithJsonSchema({"type": "string"})]],
-                     BeforeValidator(_as_list), Field(min_length=1, max_length=2),
-                     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
-Mtu = Annotated[int, Field(ge=576, le=9000)]
-_NUMBER_OR_NAME = WithJsonSchema({"type": ["integer", "string"]})
-Rate = Annotated[int, BeforeValidator(parse_rate), Field(ge=LEAST_RATE, le=LINE_RATE), _NUMBER_OR_NAME]
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0, le=1 << 24), _NUMBER_OR_NAME]
-Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, le=1_000_000), _NUMBER_OR_NAME]
-Ethertype = Annotated[int, BeforeValidator(parse_ethertype), Field(ge=0, le=0xFFFF), _NUMBER_OR_NAME]
-Protocol = Annotated[int, BeforeValidator(parse_protocol), Field(ge=0, le=255), _NUMBER_OR_NAME]
-Mac = Annotated[str, StringConstraints(pattern=MAC_PATTERN, to_lower=True)]
-Vlan = Annotated[int, Field(ge=1, le=4094)]
-Byte = Annotated[int, Field(ge=0, le=255)]
-L4Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Hyphened(_Model):
-    """Keys of more than one word are written with a hyphen."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"))
-
-
-class Limits(_Model):
+class Limits(Model):
     """What a virtual router's container may use."""
 
     memory: Memory = 128 << 20
@@ -134,14 +58,14 @@ class Limits(_Model):
     pids: Annotated[int, Field(ge=16, le=32768)] = 200
 
 
-class Defaults(_Model):
+class Defaults(Model):
     """What holds for each virtual router that does not say otherwise."""
 
     image: ImageName = "default"
     limits: Limits = Limits()
 
 
-class Core(_Model):
+class Core(Model):
     """Parameters of the data plane, where they are to differ from what the node's ports and routers ask for."""
 
     routers: int | None = None
@@ -160,7 +84,7 @@ class Core(_Model):
     mac_rows: int | None = None
 
 
-class Board(_Model):
+class Board(Model):
     """A node: a data plane with its agent."""
 
     kind: Literal["board"] = "board"
@@ -174,14 +98,14 @@ class Board(_Model):
         return CoreConfig(ports=self.ports, **self.core.model_dump(exclude_none=True))
 
 
-class Link(_Model):
+class Link(Model):
     """A segment: a cable between two ports, or a switch that joins more."""
 
     name: Name | None = None
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 
-class InterfaceRate(_Hyphened):
+class InterfaceRate(Hyphened):
     """What a router may send at a port, and its share where several want to."""
 
     out: Rate | None = Field(default=None, description="bits a second; what is more waits, in the router's own queues")
@@ -189,7 +113,7 @@ class InterfaceRate(_Hyphened):
     burst: Size | None = None
 
 
-class Interface(_Model):
+class Interface(Model):
     """A virtual port of a router: ``eth<k>`` is the node's physical port ``k``."""
 
     address: Addresses | None = Field(None, description="of a routed router, which must have one")
@@ -204,7 +128,7 @@ class Interface(_Model):
         return self.address or []
 
 
-class Ospf(_Model):
+class Ospf(Model):
     """OSPFv2 in area 0: point-to-point on ``interfaces``, ``passive`` ones are only announced.
 
     If the router has IPv6 addresses, OSPFv3 does the same for those.
@@ -219,12 +143,12 @@ class Ospf(_Model):
     router_id: IPv4Address | None = None
 
 
-class BgpNeighbor(_Model):
+class BgpNeighbor(Model):
     address: IPv4Address
     asn: Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 
 
-class Bgp(_Model):
+class Bgp(Model):
     """BGP-4, IPv4 unicast."""
 
     asn: Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
@@ -235,12 +159,12 @@ class Bgp(_Model):
     router_id: IPv4Address | None = None
 
 
-class StaticRoute(_Model):
+class StaticRoute(Model):
     prefix: IPv4Network | IPv6Network
     via: IPv4Address | IPv6Address | Literal["blackhole"]
 
 
-class Match(_Hyphened):
+class Match(Hyphened):
     """What a frame must be for a rule to match; what is not named may be anything."""
 
     port: EthName | None = Field(default=None, description="interface that it came in at")
@@ -258,13 +182,13 @@ class Match(_Hyphened):
     dst_port: L4Port | None = Field(default=None, description="of ICMP: code")
 
 
-class Send(_Model):
+class Send(Model):
     """An action: to these interfaces, whatever the routes say."""
 
-    send: Annotated[list[EthName], BeforeValidator(_as_list), Field(min_length=1)]
+    send: Annotated[list[EthName], BeforeValidator(as_list), Field(min_length=1)]
 
 
-class Changes(_Hyphened):
+class Changes(Hyphened):
     """What is changed in a frame that a rule lets through."""
 
     src_mac: Mac | None = None
@@ -278,7 +202,7 @@ class Changes(_Hyphened):
     dst_port: L4Port | None = None
 
 
-class Police(_Model):
+class Police(Model):
     """A rate that is let through; what is more is dropped."""
 
     rate: Rate
@@ -292,7 +216,7 @@ def _as_police(value: Any) -> Any:
 Policed = Annotated[Police, BeforeValidator(_as_police), WithJsonSchema({"type": ["integer", "string", "object"]})]
 
 
-class FilterEntry(_Model):
+class FilterEntry(Model):
     """A rule of a router's filter; the first one that matches decides."""
 
     match: Match = Field(default_factory=Match, description="default: everything")
@@ -303,21 +227,21 @@ class FilterEntry(_Model):
     mirror: bool = Field(False, description="a copy for 'capture --hardware'")
 
 
-class RouterRate(_Model):
+class RouterRate(Model):
     """What may come in for a router in all; what is more is dropped."""
 
     inbound: Rate = Field(alias="in")
     burst: Size | None = None
 
 
-class Buffer(_Model):
+class Buffer(Model):
     """A router's share of the frame buffer, in bytes."""
 
     reserved: Size | None = Field(default=None, description="nobody else's; default: its part of half the buffer")
     limit: Size | None = Field(default=None, description="the most that it may have; default: all that is not reserved")
 
 
-class Router(_Model):
+class Router(Model):
     """A virtual router: a slice of its node's data plane and a container with the routing stack."""
 
     node: Name | None = Field(None, description="default: the node of the router's own name")
@@ -344,12 +268,19 @@ class Router(_Model):
         None, alias="punt-rate", description="bits a second to its container; default: an equal share, at most 100M")
     buffer: Buffer = Field(default_factory=Buffer)
     mirror: bool = Field(False, description="a copy of each frame for 'capture --hardware'")
-    multicast: bool = Field(False, description="IP multicast is forwarded by the hardware")
+    multicast: MulticastRoutes = Field(
+        None, description="IP multicast is forwarded by the hardware: by these routes, and those of the kernel")
+    pim: PimOrTrue = Field(None, description="PIM and IGMP or MLD on all interfaces; the hardware forwards")
 
     @property
     def owns_segments(self) -> bool:
         """Whether it takes all frames of its ports and VLANs, not only those that are addressed to it."""
         return self.mode != "routed"
+
+    @property
+    def forwards_groups(self) -> bool:
+        """Whether the hardware forwards IP multicast."""
+        return self.multicast is not None or self.pim is not None
 
     def share(self, config: CoreConfig) -> dict[str, int]:
         """Rows of each of a board's tables that it gets: what it asks for, or an equal share of them."""
@@ -373,7 +304,7 @@ class Router(_Model):
         return self.punt_rate or max(LEAST_RATE, min(LINE_RATE // 10, LINE_RATE // config.routers))
 
 
-class Host(_Model):
+class Host(Model):
     """A host in a network namespace, with ``eth0`` on the segment of a node's port."""
 
     attach: Endpoint
@@ -390,14 +321,14 @@ class Host(_Model):
         return next((gateway for gateway in self.gateway or [] if gateway.version == version), None)
 
 
-class VirtualNetwork(_Model):
+class VirtualNetwork(Model):
     """Routers and hosts that see each other, and nobody else on the same segments."""
 
     routers: Annotated[dict[Name, Router], Field(min_length=1)]
     hosts: dict[Name, Host] = Field(default_factory=dict)
 
 
-class Topology(_Model):
+class Topology(Model):
     defaults: Defaults = Defaults()
     nodes: Annotated[dict[Name, Board], Field(min_length=1)]
     links: list[Link] = Field(default_factory=list)
@@ -459,7 +390,7 @@ class Topology(_Model):
         return {endpoint: name for name, endpoints in self.segments().items() for endpoint in endpoints}
 
 
-class TopologyFile(_Model):
+class TopologyFile(Model):
     """A network as written in a file."""
 
     name: Annotated[str, StringConstraints(pattern=NETWORK_NAME_PATTERN)]

@@ -4,9 +4,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from polyrouter.hdl.config import ConfigError, CoreConfig
 
-from .topology import AnyInterface, Host, Router, Topology, interface_port
+from .topology import Host, Router, Topology, interface_port
 from .topology_document import Document, Location, Problem, path_of
 from .topology_policy import check_node, check_router
+from .topology_types import AnyInterface
 
 __all__ = ["Checker"]
 

@@ -13,16 +13,16 @@ from ruamel.yaml.reader import ReaderError
 
 from .runtime.limits import format_size
 from .tables.rates import LEAST_RATE, LINE_RATE, format_rate
-from .topology import (
+from .topology import TopologyFile
+from .topology_check import Checker
+from .topology_document import Document, Location, Problem, TopologyError, path_of, show
+from .topology_types import (
     ENDPOINT_PATTERN,
     IMAGE_PATTERN,
     MAC_PATTERN,
     NAME_PATTERN,
     NETWORK_NAME_PATTERN,
-    TopologyFile,
 )
-from .topology_check import Checker
-from .topology_document import Document, Location, Problem, TopologyError, path_of, show
 
 __all__ = ["load", "parse"]
 

@@ -1,6 +1,6 @@
 """What the models can't say of a router's mode, filter, rates and buffer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Network
 
 from polyrouter.hdl.config import CoreConfig
@@ -12,6 +12,7 @@ from .tables.shares import frame_cells
 from .tables.windows import LEAST_MAC_ROWS, most_filter_rules
 from .topology import Changes, FilterEntry, Router, Send, interface_port, rates_of
 from .topology_document import Location
+from .topology_multicast import check_multicast
 from .topology_values import ETHERTYPES, PROTOCOLS
 
 __all__ = ["Found", "check_node", "check_router"]
@@ -56,7 +57,8 @@ def check_node(config: CoreConfig, routers: Sequence[tuple[Location, Router]]) -
 
 def check_router(router: Router, config: CoreConfig) -> list[Found]:
     """What is wrong with one router on a node; locations are relative to it."""
-    return [*_mode(router, config), *_filters(router, config), *_rates(router, config), *_buffer(router, config)]
+    return [*_mode(router, config), *_multicast(router, config), *_filters(router, config), *_rates(router, config),
+            *_buffer(router, config)]
 
 
 def _mode(router: Router, config: CoreConfig) -> list[Found]:
@@ -66,8 +68,9 @@ def _mode(router: Router, config: CoreConfig) -> list[Found]:
             found.append((("interfaces", eth), "no key 'address'", "it to be there"))
         elif router.owns_segments and interface.address is not None:
             found.append((("interfaces", eth, "address"), f"an address of a {router.mode} router", "no address"))
-    for key in ("ospf", "bgp", "static", "multicast"):
-        if router.owns_segments and getattr(router, key):
+    for key in ("ospf", "bgp", "static", "multicast", "pim"):
+        value = getattr(router, key)
+        if router.owns_segments and value is not None and (value or key == "multicast"):    # true is an empty list
             found.append(((key,), f"{key} in a {router.mode} router", "mode: routed"))
     rows = router.share(config)["mac_rows"]
     if router.mode == "bridged" and (rows < LEAST_MAC_ROWS or rows & rows - 1):
@@ -76,6 +79,14 @@ def _mode(router: Router, config: CoreConfig) -> list[Found]:
     if router.mode != "bridged" and router.mac_rows is not None:
         found.append((("mac_rows",), f"mac_rows in a {router.mode} router", "mode: bridged"))
     return found
+
+
+def _multicast(router: Router, config: CoreConfig) -> Iterable[Found]:
+    if router.owns_segments or not router.forwards_groups:
+        return []
+    share = router.share(config)
+    interfaces = {name: interface.addresses for name, interface in router.interfaces.items()}
+    return check_multicast(router.multicast or [], router.pim, interfaces, share["fib_words"], share["adjacencies"])
 
 
 def _filters(router: Router, config: CoreConfig) -> list[Found]:

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["ETHERTYPES", "PROTOCOLS", "parse_ethertype", "parse_protocol", "parse_rate", "parse_seconds"]
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:bit/s|bps)?", re.IGNORECASE)
-_RATE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_RATE_UNITS = {"": Decimal(1), "k": Decimal(10**3), "m": Decimal(10**6), "g": Decimal(10**9)}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
 _TIME_UNITS = {"": Decimal(1), "ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 
@@ -28,10 +28,8 @@ def parse_rate(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    match = _RATE.fullmatch(value.strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a rate; expected bits a second with an optional unit k, M or G, e.g. 10M")
-    return int(Decimal(match[1]) * _RATE_UNITS[match[2].lower()])
+    return int(_scaled(value, _RATE, _RATE_UNITS,
+                       "rate; expected bits a second with an optional unit k, M or G, e.g. 10M"))
 
 
 def parse_seconds(value: Any) -> Any:
@@ -44,10 +42,16 @@ def parse_seconds(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    match = _TIME.fullmatch(value.strip())
+    return float(_scaled(value, _TIME, _TIME_UNITS,
+                         "time; expected a number with an optional unit ms, s, m or h, e.g. 300s"))
+
+
+def _scaled(value: str, pattern: re.Pattern[str], units: dict[str, Decimal], what: str) -> Decimal:
+    """A number times its unit."""
+    match = pattern.fullmatch(value.strip())
     if match is None:
-        raise ValueError(f"{value!r} is not a time; expected a number with an optional unit ms, s, m or h, e.g. 300s")
-    return float(Decimal(match[1]) * _TIME_UNITS[match[2]])
+        raise ValueError(f"{value!r} is not a {what}")
+    return Decimal(match[1]) * units[match[2].lower()]
 
 
 def parse_ethertype(value: Any) -> Any:

@@ -72,6 +72,10 @@ def make_app(agent: Agent) -> FastAPI:
     def adjacency(router: str) -> list[dict[str, Any]]:
         return plane().adjacency(router)
 
+    @app.get("/mroutes/{router}")
+    def mroutes(router: str) -> list[dict[str, Any]]:
+        return plane().mroutes(router)
+
     @app.get("/vmac")
     def vmac() -> list[dict[str, Any]]:
         return plane().vmac()

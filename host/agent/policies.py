@@ -1,15 +1,19 @@
 """From a router's specification to what its tables take."""
 
+from ipaddress import ip_address
+
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import FilterAction, Role, RouterMode, TrafficClass
 from polyrouter.hdl.queues import least_quantum
 
 from ..spec import RateSpec, RouterSpec, RuleSpec
+from ..tables.adjacency import Target
+from ..tables.groups import MulticastKey, multicast
 from ..tables.policy import Bucket, FilterRule, Policy, Quota, Shaper
 from ..tables.rates import Rates
 from ..tables.vmac import VmacKey
 
-__all__ = ["entries_of", "format_mac", "group_of", "parse_mac", "policy_of"]
+__all__ = ["entries_of", "format_mac", "group_of", "groups_of", "parse_mac", "policy_of"]
 
 
 def parse_mac(text: str) -> int:
@@ -53,6 +57,17 @@ def entries_of(router: RouterSpec) -> tuple[set[VmacKey], set[VmacKey]]:
         own |= {(0, port.port, Role.SEGMENT, port.vlan) for port in router.ports}
     peers = {(parse_mac(mac), port.port, Role.PEER, port.vlan) for port in router.ports for mac in port.peers}
     return own, peers
+
+
+def groups_of(router: RouterSpec) -> dict[MulticastKey, Target]:
+    """A router's multicast routes that are not its kernel's."""
+    found = {}
+    for route in router.groups:
+        group = ip_address(route.group)
+        source = None if route.source is None else int(ip_address(route.source))
+        found[MulticastKey.of(int(group), source, group.version == 6)] = multicast(
+            route.port, route.ports, host=route.host)
+    return found
 
 
 def group_of(router: RouterSpec) -> list[int]:

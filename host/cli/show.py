@@ -23,6 +23,12 @@ def _of_nodes(path: str, title: str, network: str | None, node: str | None, as_j
     show_rows(title, rows, as_json=as_json)
 
 
+def _of_router(what: str, title: str, router: str, network: str | None, as_json: bool) -> None:
+    with reporting():
+        rows = network_of(network).ask(router, f"/{what}/{router}")
+    show_rows(f"{title} {router}", rows, as_json=as_json)
+
+
 @app.command()
 def vmac(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
     """(MAC address, port, VLAN) to virtual router: own addresses, those of peers, and segments."""
@@ -59,25 +65,25 @@ def counters(network: NetworkName = None, node: Node = None, router: OneRouter =
 @app.command()
 def fib(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
     """Routes of a virtual router, as they are in its hardware FIB."""
-    with reporting():
-        rows = network_of(network).ask(router, f"/fib/{router}")
-    show_rows(f"FIB of {router}", rows, as_json=as_json)
+    _of_router("fib", "FIB of", router, network, as_json)
+
+
+@app.command()
+def mroutes(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
+    """Multicast routes of a virtual router, as they are in its hardware FIB."""
+    _of_router("mroutes", "Multicast routes of", router, network, as_json)
 
 
 @app.command()
 def adjacency(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
     """Next hops of a virtual router."""
-    with reporting():
-        rows = network_of(network).ask(router, f"/adjacency/{router}")
-    show_rows(f"Adjacencies of {router}", rows, as_json=as_json)
+    _of_router("adjacency", "Adjacencies of", router, network, as_json)
 
 
 @app.command()
 def filters(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
     """Filter rules of a virtual router, and what they have matched."""
-    with reporting():
-        rows = network_of(network).ask(router, f"/filters/{router}")
-    show_rows(f"Filter of {router}", rows, as_json=as_json)
+    _of_router("filters", "Filter of", router, network, as_json)
 
 
 @app.command()
@@ -89,6 +95,4 @@ def rates(network: NetworkName = None, node: Node = None, as_json: Json = False)
 @app.command()
 def macs(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
     """MAC addresses that a bridged virtual router knows."""
-    with reporting():
-        rows = network_of(network).ask(router, f"/macs/{router}")
-    show_rows(f"MAC addresses of {router}", rows, as_json=as_json)
+    _of_router("macs", "MAC addresses of", router, network, as_json)

@@ -164,12 +164,13 @@ class KernelState:
             self._apply_next_hop(item, event.new)
         elif isinstance(item, Link):
             self._apply_link(item, event.new)
-        elif event.new:
-            self.addresses.add(item)
-        else:
-            # Routes whose preferred source it was go without a message.
-            self.addresses.discard(item)
-            self.outdated = True
+        elif isinstance(item, Address):
+            if event.new:
+                self.addresses.add(item)
+            else:
+                # Routes whose preferred source it was go without a message.
+                self.addresses.discard(item)
+                self.outdated = True
 
     def replace_routes(self, routes: Iterable[Route]) -> None:
         """Take a complete dump of routes in; only what differs is marked."""

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..board.errors import BoardError
-from ..tables.adjacency import Target
+from ..tables.adjacency import LOCAL, Target
+from ..tables.groups import MulticastKey
 from ..tables.router import RouterTables
 from .desired import FIXED, desired_target
 from .kernel import NUD_STALE, KernelState
+from .mroutes import Mroute, MulticastState
 from .netlink import (
     RTM_GETADDR,
     RTM_GETLINK,
@@ -20,6 +22,7 @@ from .netlink import (
     Overflow,
     decode,
 )
+from .sampling import Sampler
 
 __all__ = ["RouteMirror"]
 
@@ -65,6 +68,8 @@ class RouteMirror:
                  receive_buffer: int | None = None) -> None:
         self.tables = tables
         self.state = KernelState(port_of_name)
+        self.groups = MulticastState()
+        self._sampler = Sampler(time.monotonic())
         self.socket = MirrorSocket(namespace) if receive_buffer is None else MirrorSocket(namespace, receive_buffer)
         self.resyncs = 0
         self.last_resync = ""
@@ -104,7 +109,10 @@ class RouteMirror:
                     break
                 for event in decode(data):
                     self.events += 1
-                    self.state.apply(event)
+                    if isinstance(event.item, Mroute):
+                        self.groups.apply(event.item, event.new)
+                    else:
+                        self.state.apply(event)
             else:
                 return True
         except Overflow:
@@ -117,7 +125,7 @@ class RouteMirror:
 
     def wants_work(self) -> bool:
         """Whether :meth:`work` has something to do, and the board is there for it."""
-        return (bool(self.state.prefixes or self.state.touched) and not self.tables.out_of_step
+        return (bool(self.state.prefixes or self.state.touched or self.groups.changed) and not self.tables.out_of_step
                 and time.monotonic() >= self._paused_until)
 
     def failed(self, error: Exception) -> None:
@@ -142,6 +150,9 @@ class RouteMirror:
         for _ in range(min(limit, len(state.prefixes))):
             prefix = state.prefixes.pop()
             tables.set_route(prefix, desired_target(state, prefix))
+        changed, self.groups.changed = self.groups.changed, set()
+        for key in changed:
+            tables.set_group(key, LOCAL if key in self._sampler.active else self.groups.desired(key, state.port))
         self.batches += 1
         try:
             tables.commit()
@@ -163,7 +174,9 @@ class RouteMirror:
         if now >= self._paused_until and (
                 self._resync_reason is not None or (self.state.outdated and now >= self._next_dump)):
             self.receive()
-        return min(self._next_refresh, self._next_dump) if self.state.outdated else self._next_refresh
+        if now >= self._sampler.due:
+            self._sample(now)
+        return min(self._next_refresh, self._sampler.due, *[self._next_dump] * self.state.outdated)
 
     def summary(self) -> dict[str, object]:
         """State for people: routes in the kernel's main table and in hardware, resyncs, problems."""
@@ -175,6 +188,7 @@ class RouteMirror:
         if self._resync_reason is not None:
             problems.append(f"about to be compared with the kernel: {self._resync_reason}")
         return {"router": self.router, "rib": self.state.route_count(), "fib": self.tables.route_count(),
+                "mroutes": len(self.groups.routes),
                 "adjacencies": self.tables.adjacency_count(), "pending": len(self.state.prefixes),
                 "events": self.events, "batches": self.batches, "resyncs": self.resyncs,
                 "last_resync": self.last_resync, "problems": problems}
@@ -190,11 +204,13 @@ class RouteMirror:
         self.state.replace_next_hops(dumps[RTM_GETNEXTHOP])     # type: ignore[arg-type]
         self.state.replace_neighbours(dumps[RTM_GETNEIGH])      # type: ignore[arg-type]
         self.state.replace_routes(dumps[RTM_GETROUTE])          # type: ignore[arg-type]
+        self.groups.replace(self.socket.dump_mroutes())
         if self._look_at_everything:
             # What the tables have, too, so that what the kernel does not have is removed.
             self._look_at_everything = False
             self.state.prefixes |= {*FIXED, *self.tables.prefixes(), *self.state.all_prefixes()}
             self.state.touched |= set(self.tables.neighbours())
+            self.groups.changed |= set(self.tables.group_keys())
         self.resyncs += 1
         self.last_resync = reason
         _log.info("router %d: compared with the kernel: %s", self.router, reason)
@@ -203,6 +219,15 @@ class RouteMirror:
         self._next_dump = time.monotonic() + _DUMP_SECONDS
         self.state.replace_next_hops(event.item for event in self.socket.dump(RTM_GETNEXTHOP))  # type: ignore[misc]
         self.state.replace_routes(event.item for event in self.socket.dump(RTM_GETROUTE))       # type: ignore[misc]
+        self.groups.replace(self.socket.dump_mroutes())     # what an interface that went was a way in or out of
+
+    def _sample(self, now: float) -> None:
+        forwarded = {key for key in self.groups.routes if key not in self._sampler.active
+                     and (target := self.groups.desired(key, self.state.port)) is not None and target.ports}
+        packets: dict[MulticastKey, int] = {}
+        if self._sampler.active or (forwarded and self.tables.forwards_groups):
+            packets = {route.key: route.packets for route in self.socket.dump_mroutes()}
+        self.groups.changed |= self._sampler.step(now, forwarded, packets)
 
     def _resolve(self, targets: list[Target]) -> None:
         for target in targets[:_REFRESH_AT_ONCE]:

@@ -22,6 +22,8 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
 from ..netns import in_namespace
 from ..tables.prefix import Prefix, format_address
+from .attributes import ATTRIBUTE, HEADER, IPV6, NLA_TYPE_MASK, ROUTE_HEAD, U32, attributes, read_ip
+from .mroutes import MROUTE_FAMILIES, Mroute, decode_mroute
 
 __all__ = ["Address", "Event", "Hop", "Link", "MirrorSocket", "Neighbour", "NextHopObject", "Overflow", "Route",
            "decode", "neighbour_use_request"]
@@ -38,8 +40,8 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 _NLMSG_ERROR, _NLMSG_DONE, _NLMSG_OVERRUN = 2, 3, 4
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-#: RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, NEXTHOP.
-_GROUPS = (1, 3, 5, 7, 9, 11, 32)
+#: RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_MROUTE, IPV4_ROUTE, IPV6_IFADDR, IPV6_MROUTE, IPV6_ROUTE, NEXTHOP.
+_GROUPS = (1, 3, 5, 6, 7, 9, 10, 11, 32)
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 #: Room for some 100,000 route events; the kernel doubles it. The default loses a burst after some 650.
 _RECEIVE_BUFFER = 32 << 20
@@ -48,18 +50,11 @@ _RECEIVE_SIZE = 1 << 17
 _RTM_F_CLONED = 0x200
 _NTF_USE, _NTF_PROXY = 0x01, 0x08
 
-_HEADER = struct.Struct("=IHHII")                   # nlmsghdr
-_ROUTE_HEAD = struct.Struct("=IHHIIBBBBBBBBI")      # nlmsghdr, rtmsg
 _NEIGHBOUR = struct.Struct("=B3xiHBB")              # ndmsg
 _NEXT_HOP = struct.Struct("=BBBBI")                 # nhmsg
-_ATTRIBUTE = struct.Struct("=HH")                   # rtattr
 _RTNEXTHOP = struct.Struct("=HBBi")                 # rtnexthop
 _GROUP_MEMBER = struct.Struct("=IBBH")              # nexthop_grp
-_U32 = struct.Struct("=I")
-_IP = struct.Struct("!I")
-_IPV6 = struct.Struct("!QQ")
 
-_NLA_TYPE_MASK = 0x3FFF
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH = 1, 4, 5, 6, 9
 _RTA_TABLE, _RTA_VIA, _RTA_PREF, _RTA_ENCAP, _RTA_NH_ID = 15, 18, 20, 22, 30
 #: Rank of a router preference (RFC 4191, 2.1) from its two bits: high, medium and low; the reserved one is medium.
@@ -139,7 +134,7 @@ class Event(NamedTuple):
     """A message: something is there now, or is gone."""
 
     new: bool
-    item: Route | NextHopObject | Neighbour | Link | Address
+    item: Route | NextHopObject | Neighbour | Link | Address | Mroute
     flags: int = 0              # NLM_F_*
 
 
@@ -153,18 +148,18 @@ def decode(data: bytes) -> Iterator[Event]:
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     offset, end = 0, len(data)
-    while offset + _HEADER.size <= end:
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size or offset + length > end:
+    while offset + HEADER.size <= end:
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        if length < HEADER.size or offset + length > end:
             return
         yield offset, length, kind, flags, sequence
         offset += length + 3 & ~3
 
 
 def _decode_message(data: bytes, offset: int, length: int, kind: int, flags: int) -> Event | None:
-    item: Route | NextHopObject | Neighbour | Link | Address | None
+    item: Route | NextHopObject | Neighbour | Link | Address | Mroute | None
     if kind in (RTM_NEWROUTE, RTM_DELROUTE):
-        item = _decode_route(data, offset, length)
+        item = (decode_mroute if data[offset + HEADER.size] in MROUTE_FAMILIES else _decode_route)(data, offset, length)
         new = kind == RTM_NEWROUTE
     elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
         item = _decode_neighbour(data, offset, length)
@@ -183,17 +178,8 @@ def _decode_message(data: bytes, offset: int, length: int, kind: int, flags: int
     return None if item is None else Event(new, item, flags)
 
 
-def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
-    while offset + 4 <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4 or offset + length > end:
-            return
-        yield kind & _NLA_TYPE_MASK, offset + 4, offset + length
-        offset += length + 3 & ~3
-
-
 def _decode_route(data: bytes, start: int, length: int) -> Route | None:
-    (_, _, _, _, _, family, prefix_length, source_length, tos, table, _, _, kind, flags) = _ROUTE_HEAD.unpack_from(
+    (_, _, _, _, _, family, prefix_length, source_length, tos, table, _, _, kind, flags) = ROUTE_HEAD.unpack_from(
         data, start)
     if family not in _FAMILIES or flags & _RTM_F_CLONED:
         return None
@@ -202,28 +188,28 @@ def _decode_route(data: bytes, start: int, length: int) -> Route | None:
     gateway: int | None = None
     gateway_ipv6 = foreign = False
     hops: tuple[Hop, ...] | None = None
-    # Written out instead of by _attributes(): this loop is what a burst of routes spends its time in.
+    # Written out instead of by attributes(): this loop is what a burst of routes spends its time in.
     offset, end = start + 28, start + length
     while offset + 4 <= end:
-        size, attribute = _ATTRIBUTE.unpack_from(data, offset)
+        size, attribute = ATTRIBUTE.unpack_from(data, offset)
         if size < 4 or offset + size > end:
             break
         if attribute == _RTA_DST:
-            prefix = _ip(data, offset + 4, ipv6)
+            prefix = read_ip(data, offset + 4, ipv6)
         elif attribute == _RTA_TABLE:
-            table, = _U32.unpack_from(data, offset + 4)
+            table, = U32.unpack_from(data, offset + 4)
         elif attribute == _RTA_OIF:
-            ifindex, = _U32.unpack_from(data, offset + 4)
+            ifindex, = U32.unpack_from(data, offset + 4)
         elif attribute == _RTA_GATEWAY:
-            gateway, gateway_ipv6 = _ip(data, offset + 4, ipv6), ipv6
+            gateway, gateway_ipv6 = read_ip(data, offset + 4, ipv6), ipv6
         elif attribute == _RTA_PRIORITY:
-            priority, = _U32.unpack_from(data, offset + 4)
+            priority, = U32.unpack_from(data, offset + 4)
         else:
-            attribute &= _NLA_TYPE_MASK
+            attribute &= NLA_TYPE_MASK
             if attribute == _RTA_MULTIPATH:
                 hops = tuple(_multipath(data, offset + 4, offset + size, ipv6))
             elif attribute == _RTA_NH_ID:
-                next_hop_id, = _U32.unpack_from(data, offset + 4)
+                next_hop_id, = U32.unpack_from(data, offset + 4)
             elif attribute == _RTA_PREF:
                 preference = _PREFERENCES.get(data[offset + 4] & 3, 0) if size > 4 else 0
             elif attribute == _RTA_VIA:
@@ -241,20 +227,11 @@ def _decode_route(data: bytes, start: int, length: int) -> Route | None:
                  source_length > 0)
 
 
-def _ip(data: bytes, offset: int, ipv6: bool) -> int:
-    if offset + (16 if ipv6 else 4) > len(data):
-        return 0                                    # the length of the attribute was a lie
-    if ipv6:
-        high, low = _IPV6.unpack_from(data, offset)
-        return int(high) << 64 | int(low)
-    return int(_IP.unpack_from(data, offset)[0])
-
-
 def _via(data: bytes, first: int, end: int) -> int | None:
     """The IPv6 address of an RTA_VIA (struct rtvia); None if it is anything else."""
-    if end - first != 2 + _IPV6.size or int.from_bytes(data[first:first + 2], sys.byteorder) != socket.AF_INET6:
+    if end - first != 2 + IPV6.size or int.from_bytes(data[first:first + 2], sys.byteorder) != socket.AF_INET6:
         return None
-    return _ip(data, first + 2, True)
+    return read_ip(data, first + 2, True)
 
 
 def _multipath(data: bytes, offset: int, end: int, ipv6: bool) -> Iterator[Hop]:
@@ -264,9 +241,9 @@ def _multipath(data: bytes, offset: int, end: int, ipv6: bool) -> Iterator[Hop]:
             return
         gateway: int | None = None
         gateway_ipv6 = foreign = False
-        for kind, first, last in _attributes(data, offset + _RTNEXTHOP.size, min(end, offset + length)):
+        for kind, first, last in attributes(data, offset + _RTNEXTHOP.size, min(end, offset + length)):
             if kind == _RTA_GATEWAY:
-                gateway, gateway_ipv6 = _ip(data, first, ipv6), ipv6
+                gateway, gateway_ipv6 = read_ip(data, first, ipv6), ipv6
             elif kind == _RTA_VIA:
                 gateway = _via(data, first, last)
                 gateway_ipv6, foreign = gateway is not None, foreign or gateway is None
@@ -277,24 +254,24 @@ def _multipath(data: bytes, offset: int, end: int, ipv6: bool) -> Iterator[Hop]:
 
 
 def _decode_next_hop(data: bytes, start: int, length: int) -> NextHopObject | None:
-    _, _, _, _, flags = _NEXT_HOP.unpack_from(data, start + _HEADER.size)
+    _, _, _, _, flags = _NEXT_HOP.unpack_from(data, start + HEADER.size)
     number = ifindex = 0
     gateway: int | None = None
     foreign = blackhole = ipv6 = False
     group: tuple[tuple[int, int], ...] | None = None
-    for kind, first, end in _attributes(data, start + _HEADER.size + _NEXT_HOP.size, start + length):
+    for kind, first, end in attributes(data, start + HEADER.size + _NEXT_HOP.size, start + length):
         if kind == _NHA_ID:
-            number, = _U32.unpack_from(data, first)
+            number, = U32.unpack_from(data, first)
         elif kind == _NHA_GROUP:
             members = (_GROUP_MEMBER.unpack_from(data, at)[:2] for at in range(first, end, _GROUP_MEMBER.size))
             group = tuple((member, weight + 1) for member, weight in members)
         elif kind == _NHA_BLACKHOLE:
             blackhole = True
         elif kind == _NHA_OIF:
-            ifindex, = _U32.unpack_from(data, first)
+            ifindex, = U32.unpack_from(data, first)
         elif kind == _NHA_GATEWAY:
-            ipv6 = end - first == _IPV6.size
-            gateway = _ip(data, first, ipv6)
+            ipv6 = end - first == IPV6.size
+            gateway = read_ip(data, first, ipv6)
         elif kind == _NHA_ENCAP:
             foreign = True
     if not number:
@@ -305,15 +282,15 @@ def _decode_next_hop(data: bytes, start: int, length: int) -> NextHopObject | No
 
 
 def _decode_neighbour(data: bytes, start: int, length: int) -> Neighbour | None:
-    family, ifindex, state, flags, _ = _NEIGHBOUR.unpack_from(data, start + _HEADER.size)
+    family, ifindex, state, flags, _ = _NEIGHBOUR.unpack_from(data, start + HEADER.size)
     if family not in _FAMILIES or flags & _NTF_PROXY:
         return None
     ipv6 = family == socket.AF_INET6
     address: int | None = None
     mac: int | None = None
-    for kind, first, end in _attributes(data, start + _HEADER.size + _NEIGHBOUR.size, start + length):
+    for kind, first, end in attributes(data, start + HEADER.size + _NEIGHBOUR.size, start + length):
         if kind == _NDA_DST:
-            address = _ip(data, first, ipv6)
+            address = read_ip(data, first, ipv6)
         elif kind == _NDA_LLADDR and end - first == 6:
             mac = int.from_bytes(data[first:end], "big")
     return None if address is None else Neighbour(ifindex, address, state, mac, ipv6)
@@ -420,6 +397,11 @@ class MirrorSocket:
         families = (socket.AF_UNSPEC,) if kind in (RTM_GETLINK, RTM_GETNEXTHOP) else _FAMILIES
         return [event for family in families for event in self._dump(kind, family)]
 
+    def dump_mroutes(self) -> list[Mroute]:
+        """All multicast routes of both families; raises as :meth:`dump`."""
+        return [event.item for family in MROUTE_FAMILIES for event in self._dump(RTM_GETROUTE, family)
+                if isinstance(event.item, Mroute)]
+
     def use_neighbour(self, ifindex: int, address: int, ipv6: bool = False) -> None:
         """Make the kernel resolve or check a neighbour; no answer is waited for."""
         with contextlib.suppress(OSError):      # the interface may have gone
@@ -437,7 +419,7 @@ class MirrorSocket:
         self._sequence += 1
         # The body is as long as the longest of the headers asked for; all of it zero but for the family.
         body = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12, RTM_GETNEIGH: 12, RTM_GETNEXTHOP: 8}[kind]
-        self._requests.send(_HEADER.pack(_HEADER.size + body, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
+        self._requests.send(HEADER.pack(HEADER.size + body, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
                             + bytes([family]) + bytes(body - 1))
         events: list[Event] = []
         interrupted = False
@@ -450,7 +432,7 @@ class MirrorSocket:
                 if message == _NLMSG_DONE:
                     return events, interrupted
                 if message == _NLMSG_ERROR:
-                    code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
+                    code = -struct.unpack_from("=i", data, offset + HEADER.size)[0]
                     if code == errno.EOPNOTSUPP and kind == RTM_GETNEXTHOP:     # older than Linux 5.3
                         return [], False
                     raise OSError(code, os.strerror(code))
@@ -459,7 +441,9 @@ class MirrorSocket:
                     events.append(event)
 
 
-def _family(item: Route | NextHopObject | Neighbour | Link | Address) -> int:
+def _family(item: Route | NextHopObject | Neighbour | Link | Address | Mroute) -> int:
+    if isinstance(item, Mroute):
+        return MROUTE_FAMILIES[item.key.group.ipv6]
     if isinstance(item, Route):
         return socket.AF_INET6 if item.prefix.ipv6 else socket.AF_INET
     if isinstance(item, Neighbour | Address):

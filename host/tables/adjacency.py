@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from math import gcd
 from typing import NamedTuple
 
-from polyrouter.hdl.layouts import ADJACENCY_ECMP, ADJACENCY_ROW, AdjacencyKind, pack, unpack
+from polyrouter.hdl.layouts import (
+    ADJACENCY_ECMP,
+    ADJACENCY_MULTICAST,
+    ADJACENCY_ROW,
+    AdjacencyKind,
+    pack,
+    unpack,
+)
 
 from .allocator import FreeRanges
 from .prefix import format_address
@@ -27,7 +34,8 @@ class Target(NamedTuple):
     """What a route points at. Routes with equal targets share a row.
 
     ``kind`` FORWARD means a next hop, known or not: its row is UNRESOLVED until its MAC address is known. ``kind``
-    ECMP means several next hops, of which those take part whose MAC addresses are known.
+    ECMP means several next hops, of which those take part whose MAC addresses are known. ``kind`` MULTICAST means
+    all of ``ports``, for packets that come in at ``port``.
     """
 
     kind: AdjacencyKind
@@ -35,6 +43,8 @@ class Target(NamedTuple):
     address: int | None = None      # next hop's address; None for a subnet on the port
     ipv6: bool = False              # of what family the address is
     members: "tuple[Target, ...]" = ()      # next hops of a group; one that is there twice gets twice the flows
+    ports: int = 0                  # of multicast, one bit each
+    host: bool = False              # multicast: the container gets a copy, too
 
 
 LOCAL = Target(AdjacencyKind.LOCAL)
@@ -75,6 +85,9 @@ def describe(target: Target) -> str:
     """A target in words."""
     if target.members:
         return ", ".join(describe(member) for member in target.members)
+    if target.kind == AdjacencyKind.MULTICAST:
+        ports = [f"port {port}" for port in range(target.ports.bit_length()) if target.ports >> port & 1]
+        return f"port {target.port} to {', '.join([*ports, *['host'] * target.host]) or 'nobody'}"
     if target.kind != AdjacencyKind.FORWARD:
         return target.kind.name.lower()
     if target.address is None:
@@ -316,10 +329,18 @@ class AdjacencyManager:
 
 
 def content(target: Target, mac: int | None, mtu: int) -> int:
-    """Bits of the row of a target that is no group; ``mac`` is the next hop's address, if it is known."""
+    """Bits of the row of a target that is no group of next hops; ``mac`` is the next hop's address, if it is known."""
+    if target.kind == AdjacencyKind.MULTICAST:
+        return pack(ADJACENCY_MULTICAST, {"kind": target.kind, "port": target.port, "ports": target.ports,
+                                          "host": int(target.host), "mtu": _in_row(mtu)})
     if target.kind != AdjacencyKind.FORWARD:
         return pack(ADJACENCY_ROW, {"kind": target.kind})
     if target.address is None or mac is None:
         return pack(ADJACENCY_ROW, {"kind": AdjacencyKind.UNRESOLVED, "port": target.port})
     return pack(ADJACENCY_ROW, {"kind": AdjacencyKind.FORWARD, "port": target.port, "mac": mac,
-                                "mtu": min(mtu, (1 << ADJACENCY_ROW["mtu"].width) - 1)})
+                                "mtu": _in_row(mtu)})
+
+
+def _in_row(mtu: int) -> int:
+    """An MTU, or the largest that a row has room for."""
+    return min(mtu, (1 << ADJACENCY_ROW["mtu"].width) - 1)

@@ -21,6 +21,8 @@ _LARGEST = (1 << FIB_BRANCH["result"].width) // RESULTS_PER_WORD
 
 _LENGTH_BITS = IPV6_BITS.bit_length()
 _LENGTH_MASK = (1 << _LENGTH_BITS) - 1
+#: Word of a root that was not written yet.
+_UNWRITTEN = -1
 #: Changes that a step makes when a transaction does not fit in one.
 _STEP = 64
 
@@ -63,8 +65,8 @@ class FibCompiler:
         Words of the router's window, 2 to 2**18.
     address_bits : int
         Bits of an address, at most 128.
-    root_row : int
-        Row of the first root.
+    root_row : int or None
+        Row of the first root; None if the first transaction is to find one.
     memory : WindowMemory, optional
         The window, if it is shared; with it ``size_words`` is not used.
 
@@ -74,7 +76,7 @@ class FibCompiler:
         If a parameter is out of range.
     """
 
-    def __init__(self, size_words: int, address_bits: int = IPV4_BITS, *, root_row: int = ROOT_ROW,
+    def __init__(self, size_words: int, address_bits: int = IPV4_BITS, *, root_row: int | None = ROOT_ROW,
                  memory: WindowMemory | None = None) -> None:
         if not ROOTS <= size_words <= _LARGEST:
             raise ValueError(f"a FIB window has {ROOTS} to {_LARGEST} words, not {size_words}")
@@ -85,7 +87,8 @@ class FibCompiler:
         self._staged: dict[_Key, int | None] = {}
         self._tree = FibTree(address_bits)
         self._shift = self._tree.width - address_bits
-        self._root_row = root_row
+        self._root_row: int | None = root_row
+        self._least_root = 0
         self._root_words = [0] * ROOTS
         self._memory = memory or WindowMemory(size_words)
         self._memory.join(self._used)
@@ -129,8 +132,55 @@ class FibCompiler:
             ipv4._memory.restart(image)
         return ipv4, ipv6
 
+    @classmethod
+    def below(cls, other: "FibCompiler", least_root: int) -> "FibCompiler":
+        """A compiler for another trie of the same family in the same window, which has nothing yet.
+
+        Its first transaction gives it a root, and may be made known to lookups when it was carried out.
+
+        Parameters
+        ----------
+        other : FibCompiler
+            One that has the window.
+        least_root : int
+            First row that its root may be in.
+        """
+        fib = cls(other.size_words, other.address_bits, root_row=None, memory=other._memory)
+        fib._least_root = least_root
+        return fib
+
+    @classmethod
+    def at(cls, other: "FibCompiler", root_row: int, image: Mapping[int, int]) -> "FibCompiler":
+        """A compiler that goes on from what a window holds below a root; see :meth:`restart`.
+
+        Raises
+        ------
+        ValueError
+            If the words are not such that a compiler could have written them.
+        """
+        fib = cls.below(other, 0)
+        fib._root_row = root_row
+        fib._load(image)
+        return fib
+
+    def restart(self, image: Mapping[int, int]) -> None:
+        """Go on from what the window holds when all compilers that share it are made.
+
+        Raises
+        ------
+        ValueError
+            If ranges in use overlap.
+        """
+        self._memory.restart(image)
+
+    @property
+    def root_row(self) -> int:
+        """Row of the root; it has ROOTS rows."""
+        assert self._root_row is not None, "nothing was committed yet"
+        return self._root_row
+
     def _load(self, image: Mapping[int, int]) -> None:
-        self._tree = FibTree.from_image(image, self._root_row, self.address_bits)
+        self._tree = FibTree.from_image(image, self.root_row, self.address_bits)
         self._root_words = [_word(root) for root in self._tree.roots]
         for bits, length, result in self._tree.prefixes():
             self._routes[self._key(bits >> self._shift, length)] = result
@@ -226,9 +276,12 @@ class FibCompiler:
 
     def _run(self, steps: Iterable[_Changes]) -> list[FibWrite | Fence]:
         tree, memory = self._tree, self._memory
-        before, words_before = tree.save(), self._root_words.copy()
+        before, words_before, row_before = tree.save(), self._root_words.copy(), self._root_row
         memory.begin()
         try:
+            if self._root_row is None:
+                self._root_row = memory.take_block_from(ROOTS, self._least_root)
+                self._root_words = [_UNWRITTEN] * ROOTS
             for number, step in enumerate(steps):
                 if number:
                     memory.fence()
@@ -242,7 +295,7 @@ class FibCompiler:
                 memory.end_step()
         except FibFull:
             tree.restore(before)
-            self._root_words = words_before
+            self._root_words, self._root_row = words_before, row_before
             memory.roll_back()
             raise
         return memory.commit()
@@ -253,18 +306,35 @@ class FibCompiler:
             word = self._compile(root) if isinstance(root, FibNode) and root.owner is tree.owner else _word(root)
             if word != self._root_words[half]:
                 self._root_words[half] = word
-                self._memory.write(self._root_row + half, word)
+                self._memory.write(self.root_row + half, word)
         seen: set[FibNode] = set()
         waiting = tree.dropped
         while waiting:
             node = waiting.pop()
             if node not in seen:
                 seen.add(node)
-                if node.kids:
-                    self._memory.release_block(node.block, len(node.kids))
-                if node.results:
-                    self._memory.release_results(node.where, len(node.results))
+                self._release(node)
                 waiting += (kid for kid in node.kids if isinstance(kid, FibNode))
+
+    def _release(self, node: FibNode) -> None:
+        if node.kids:
+            self._memory.release_block(node.block, len(node.kids))
+        if node.results:
+            self._memory.release_results(node.where, len(node.results))
+
+    def dissolve(self) -> list[FibWrite | Fence]:
+        """Give back all words, when lookups do not come here any more; the compiler is not to be used after this.
+
+        Returns the transaction's list, as :meth:`commit` does.
+        """
+        memory = self._memory
+        memory.begin()
+        if self._root_row is not None:
+            for node in self._nodes():
+                self._release(node)
+            memory.release_block(self._root_row, ROOTS)
+        memory.leave(self._used)
+        return memory.commit()
 
     def _compile(self, node: FibNode) -> int:
         """Write what a changed node refers to, but not itself; its word."""
@@ -337,6 +407,8 @@ class FibCompiler:
 
     def _used(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Blocks and runs of results that the tree refers to."""
+        if self._root_row is None:
+            return [], []
         blocks, results = [(self._root_row, ROOTS)], []
         for node in self._nodes():
             if node.kids:
@@ -347,7 +419,7 @@ class FibCompiler:
 
     def image(self) -> dict[int, int]:
         """The word of every row that lookups can read, as of the last commit; the other rows do not matter."""
-        rows = {self._root_row + half: word for half, word in enumerate(self._root_words)}
+        rows = {self.root_row + half: word for half, word in enumerate(self._root_words)}
         for node in self._nodes():
             for index, kid in enumerate(node.kids):
                 rows[node.block + index] = _word(kid)

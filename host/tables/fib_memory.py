@@ -82,11 +82,13 @@ class WindowMemory:
         self._words: dict[int, int] = {}
         self._released: list[tuple[bool, int, int]] = []    # (are results, start, length)
         self._fence_owed = False
+        self._lay_out()
 
     def join(self, used: _Used) -> None:
         """One user more; ``used`` gives the ranges (start, length) that it has outside of transactions.
 
-        These are words, and results by their place (row * RESULTS_PER_WORD + position).
+        These are words, and results by their place (row * RESULTS_PER_WORD + position). One that has none yet may
+        join also when there were transactions.
 
         Raises
         ------
@@ -94,7 +96,12 @@ class WindowMemory:
             If they overlap with those of others.
         """
         self._users.append(used)
-        self._lay_out()
+        if any(used()):
+            self._lay_out()
+
+    def leave(self, used: _Used) -> None:
+        """A user that has released all that it had is one no more."""
+        self._users.remove(used)
 
     def restart(self, words: Mapping[int, int]) -> None:
         """Go on from what a window holds; the first transaction then begins with a fence.
@@ -166,7 +173,7 @@ class WindowMemory:
         """Undo the transaction; all users must be back at what they had before it."""
         for row, word in self._before.items():
             if word is None:
-                del self._words[row]
+                self._words.pop(row, None)      # it may have become part of a block since it was written
             else:
                 self._words[row] = word
         self._released = self._released[:self._earlier]
@@ -185,6 +192,20 @@ class WindowMemory:
             self._make_room(length)
         self._taken.append((False, row, length))
         return row
+
+    def take_block_from(self, children: int, least: int) -> int:
+        """The same, not below row ``least``."""
+        length = BLOCK_WORDS[children]
+        while True:
+            below = []
+            while (row := self._blocks.take(length, from_end=True)) is not None and row < least:
+                below.append(row)
+            for other in below:
+                self._blocks.release(other, length)
+            if row is not None:
+                self._taken.append((False, row, length))
+                return row
+            self._make_room(length)
 
     def release_block(self, row: int, children: int) -> None:
         """Give back a block, which stays as it is until the next fence."""
@@ -214,7 +235,9 @@ class WindowMemory:
         for start, length in self._results.extract(RESULTS_PER_WORD):
             row, words = start // RESULTS_PER_WORD, length // RESULTS_PER_WORD
             for k in range(row, row + words):
-                self._words.pop(k, None)
+                # The transaction itself may have released them, and take them again if it is undone.
+                word = self._words.pop(k, None)
+                self._before.setdefault(k, word)
             self._blocks.release(row, words)
         if self._blocks.total > before:
             return

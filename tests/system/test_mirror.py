@@ -14,6 +14,7 @@ from polyrouter.hdl.layouts import AdjacencyKind, Table
 from polyrouter.host.mirror.desired import FIXED
 from polyrouter.host.mirror.loop import MirrorLoop
 from polyrouter.host.mirror.mirror import RouteMirror
+from polyrouter.host.tables.policy import Policy
 from polyrouter.host.tables.prefix import Prefix, format_address
 from polyrouter.host.tables.router import RouterTables
 from polyrouter.host.tables.windows import Window
@@ -80,9 +81,10 @@ class Container:
 class Node:
     """An agent's part: tables, mirror and its loop."""
 
-    def __init__(self, path: str, board: TableBoard | None = None, window: Window = WINDOW) -> None:
+    def __init__(self, path: str, board: TableBoard | None = None, window: Window = WINDOW,
+                 policy: Policy | None = None) -> None:
         self.board = board or TableBoard(CONFIG)
-        self.tables = RouterTables(self.board, ROUTER, window, {0: 2, 1: 3})
+        self.tables = RouterTables(self.board, ROUTER, window, {0: 2, 1: 3}, policy=policy)
         self.adopted = self.tables.synchronize()
         self.mirror = RouteMirror(self.tables, path, PORTS)
         self.loop = MirrorLoop()
@@ -372,7 +374,7 @@ def test_a_board_that_fails_and_comes_back(container, node):
     container.batch([f"route del {prefix(k)}" for k in range(20)])
 
     # Whoever takes care of the board starts it again, empty.
-    node.board = node.tables.driver = TableBoard(CONFIG)
+    node.board = node.tables.writer.driver = TableBoard(CONFIG)
     assert not node.tables.synchronize()
     node.loop.wake()
     wait_for(lambda: node.settled() and node.mirror.summary()["problems"] == [], "all is well again")

@@ -290,7 +290,8 @@ def test_schema_names_every_key():
     assert set(schema["properties"]) == {"name", "topology"}
     assert set(schema["$defs"]["Router"]["properties"]) == {
         "node", "image", "limits", "interfaces", "static", "ospf", "bgp", "frr", "fib_words", "adjacencies", "mode",
-        "filters", "filter_rules", "policers", "mac_rows", "rate", "punt-rate", "buffer", "mirror", "multicast"}
+        "filters", "filter_rules", "policers", "mac_rows", "rate", "punt-rate", "buffer", "mirror", "multicast",
+        "pim"}
     assert set(schema["$defs"]["FilterEntry"]["properties"]) == {
         "match", "action", "set", "class", "police", "mirror"}
     assert set(schema["$defs"]["Match"]["properties"]) == {

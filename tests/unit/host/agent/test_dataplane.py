@@ -279,6 +279,57 @@ def test_a_row_of_multicast_is_shown(board):
                      "ports": ["p0", "p2", "host"], "routes": None}
 
 
+GROUP, SOURCE = 0xEF010101, 0x0A000163
+MULTICAST = """\
+          multicast:
+            - {group: 239.1.1.1, source: 10.0.1.99, from: eth1, to: eth0}
+            - {group: 239.1.1.1, from: eth0, host: true}
+"""
+
+
+def group_packet(source: int) -> bytes:
+    body = segment(17, source, GROUP, (4000, 5000), bytes(30))
+    return ethernet(0x01005E010101, STATION, 0x0800, ipv4(source, GROUP, body, protocol=17))
+
+
+def test_multicast_routes_of_the_file(board):
+    """They are there before frames are looked up by them, change, and go."""
+    routed = TEXT[:TEXT.index("          filters:")].replace("open: true", "open: false")
+    lan = TEXT[TEXT.index("    lan:"):]
+    hosts = "      hosts: {a: {attach: 'left:p1', address: 10.0.1.99/24}}\n"
+    board.use(routed + hosts + lan)
+    board.set_all()
+    sender = parse_mac(board.spec.hosts["red-a"].mac)
+    frame = group_packet(SOURCE)
+    frame = frame[:6] + sender.to_bytes(6, "big") + frame[12:]
+
+    def outputs() -> list[tuple[int, Reason]]:
+        return board.receive(1, frame)
+
+    host = board.model.config.host_port
+    assert outputs() == [(host, Reason.PUNT_GROUP)] and board.plane.mroutes("red-left") == []
+    board.use(routed + MULTICAST + hosts + lan)
+    board.set_all()
+    shown = [{key: row[key] for key in ("source", "group", "kind", "from", "to", "mtu")}
+             for row in board.plane.mroutes("red-left")]
+    assert shown == [
+        {"source": "*", "group": "239.1.1.1", "kind": "multicast", "from": "p0", "to": ["host"], "mtu": 1500},
+        {"source": "10.0.1.99", "group": "239.1.1.1", "kind": "multicast", "from": "p1", "to": ["p0"], "mtu": 1500}]
+    assert outputs() == [(0, Reason.FORWARDED)]
+    assert "224.0.0.0/4" not in {row["prefix"] for row in board.plane.fib("red-left")}
+    board.restart()
+    board.set_all()
+    assert outputs() == [(0, Reason.FORWARDED)] and len(board.plane.mroutes("red-left")) == 2
+    first, *_ = MULTICAST.splitlines(keepends=True)
+    board.use(routed + first + "            - {group: 239.1.1.1, from: eth1, host: true}\n" + hosts + lan)
+    board.set_all()
+    assert outputs() == [(host, Reason.PUNT_GROUP)]
+    assert [row["source"] for row in board.plane.mroutes("red-left")] == ["*"]
+    board.use(routed + hosts + lan)
+    board.set_all()
+    assert outputs() == [(host, Reason.PUNT_GROUP)] and board.plane.mroutes("red-left") == []
+
+
 def test_an_agent_that_restarts_has_the_same_windows(board):
     board.set_all()
     before = board.plane.context()

@@ -278,6 +278,31 @@ def test_long_churn_in_a_narrow_window_loses_no_word():
     assert fib.statistics() == filled.statistics()
 
 
+@pytest.mark.parametrize("seed", [1152, *range(20)])
+def test_churn_in_a_window_that_is_nearly_full(seed):
+    """What does not fit changes nothing, also if rows of results became free and nodes in the transaction itself."""
+    rng = random.Random(seed)
+    size = rng.choice([8, 10, 12, 16, 24, 32])
+    fib, pool, routes = FibCompiler(size), Pool(size), {}
+    for _ in range(40):
+        changes = []
+        for _ in range(rng.choice([1, 3, 10, 80, 100])):
+            if routes and rng.random() < 0.5:
+                changes.append((*rng.choice(sorted(routes)), None))
+            else:
+                length = rng.randint(0, 32)
+                address = rng.getrandbits(6) << 26 | rng.getrandbits(26) & rng.getrandbits(26)
+                changes.append((mask(address, length), length, rng.getrandbits(8)))
+        image = fib.image()
+        try:
+            writes = fib.apply(changes)
+        except FibFull:
+            assert fib.image() == image
+            continue
+        check_hitless(pool, writes, routes, new := changed(routes, changes))
+        routes = new
+
+
 def test_full_window_changes_nothing_and_says_what_is_missing():
     fib = FibCompiler(20)
     routes = {(k << 24, 8): k for k in range(1, 9)}
