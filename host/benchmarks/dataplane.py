@@ -21,7 +21,7 @@ from polyrouter.sim.dataplane.measure import (
     throughput,
 )
 from polyrouter.sim.dataplane.script import BenchError
-from polyrouter.sim.live.build import BuildError
+from polyrouter.sim.verilated.build import BuildError
 
 from .fib import TABLE, TABLE_IPV6, full_table, synthetic_table, synthetic_table_ipv6
 

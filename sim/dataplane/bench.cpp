@@ -9,7 +9,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "bench_pins.h"
+#include "host_frames.h"
+#include "line.h"
 #include "script.h"
 
 namespace {
@@ -37,9 +38,9 @@ struct Totals {
 
 class Bench {
 public:
-    Bench() : top_((context_.threads(1), &context_)), lines_(board::make_lines(top_)) {
-        for (std::size_t port = 0; port < lines_.size(); ++port)
-            lines_[port]->on_frame = [this, port](const Received &frame) { take(port, frame); };
+    Bench() : top_((context_.threads(1), &context_)) {
+        for (const board::Wire::Pins &pins : board::pins(top_))
+            lines_.push_back(std::make_unique<Line>(pins));
         top_.rst = 1;
         for (int i = 0; i < RESET_CYCLES; ++i)
             step();
@@ -82,7 +83,7 @@ private:
     // One cycle of the lines, and so many of the core as belong to it. No output depends on an input without a register
     // between, so inputs change with the falling edge, and need no evaluation of their own.
     void step() {
-        if constexpr (board::CORE_CYCLES_PER_LINE_CYCLE == 1.0) {
+        if constexpr (board::Wire::CORE_CYCLES == 1.0) {
             board::core_clock(top_, 1);
             board::line_clock(top_, 1);
             top_.eval();
@@ -93,7 +94,7 @@ private:
             board::line_clock(top_, 0);
             top_.eval();
         } else {
-            for (due_ += board::CORE_CYCLES_PER_LINE_CYCLE; due_ >= 1.0; due_ -= 1.0)
+            for (due_ += board::Wire::CORE_CYCLES; due_ >= 1.0; due_ -= 1.0)
                 for (std::uint8_t level : {1, 0}) {
                     board::core_clock(top_, level);
                     top_.eval();
@@ -159,8 +160,8 @@ private:
         moved_ = 0;
         const auto now = [this] { return cycle_ - began_; };
         while (true) {
-            for (auto &line : lines_)
-                line->sample(now());
+            for (std::size_t port = 0; port < lines_.size(); ++port)
+                lines_[port]->sample(now(), [this, port](const Received &frame) { take(port, frame); });
             step();
             const bool waiting = answered_ < phase.requests.size();
             if (waiting && asked_ > answered_ && now() > asked_at_[answered_] + PATIENCE)

@@ -8,7 +8,7 @@ from random import Random
 
 from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
-from .build import build_bench
+from .build import HARNESS
 from .script import PARTS, BenchFrame, Fate, Phase, PhaseResult, run_script
 from .tables import BenchRouter, Hop, Prefix, Requests, deep_pairs, fill, nested, router_config, table_writes
 from .traffic import SHORTEST, Destinations, line_bytes, line_rate_frames, routed
@@ -82,7 +82,7 @@ class Throughput:
 
 def _line_rate(config: CoreConfig, routers: list[BenchRouter], slots: int, rng: Random, progress: Progress
                ) -> Throughput:
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     progress(f"{config.routers} routers: making {config.ports * slots} frames")
     frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], slots, rng))
     progress(f"{config.routers} routers: {len(frames)} frames at line rate")
@@ -123,7 +123,7 @@ def headroom(prefixes: Prefixes, slots: int, progress: Progress, config: CoreCon
     rng = Random(_SEED)
     config = config or router_config(8)
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
-    executable = build_bench(config, macs=False, progress=progress)
+    executable = HARNESS.build(config, macs=False, progress=progress)
     frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], slots, rng))
     progress(f"searching for the highest rate of the bare core, {len(frames)} frames at a time")
     beats = -(-SHORTEST // config.beat_bytes)
@@ -160,7 +160,7 @@ def latency(count: int, prefixes: Prefixes, progress: Progress, *, ipv6: bool = 
         yield from prefixes.part(number, config.routers, ipv6=ipv6)
 
     routers = filled_routers(config, mixed, rng, ipv6=ipv6)
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     progress(f"IPv{6 if ipv6 else 4} latency of {count} frames")
     # Equally often by each length that there is, not by each route.
     lengths = {router.number: _by_length(router) for router in routers}
@@ -207,7 +207,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, config: CoreC
     rng = Random(_SEED)
     config = config or router_config(8)
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     progress("isolation: making frames")
     flooder, victim = routers[:2]
     egress, ingress = 0, config.ports - 1
@@ -261,7 +261,7 @@ def hitless(changes: int, prefixes: Prefixes, progress: Progress, config: CoreCo
     config = config or router_config(8)
     # Room for what changes: a block is used again only after a fence.
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng, part=0.875)
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     load = Requests()
     phases = [Phase(requests=load.rows(table_writes(routers, rng)))]
     plans = [_Flips.choose(router, rng) for router in routers]

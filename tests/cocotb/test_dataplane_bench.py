@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 from random import Random
 
 import pytest
-from polyrouter.sim.dataplane.build import build_bench
+from polyrouter.sim.dataplane.build import HARNESS
 from polyrouter.sim.dataplane.measure import LINE_HZ, filled_routers
 from polyrouter.sim.dataplane.script import BenchFrame, Outcome, Phase, run_script
 from polyrouter.sim.dataplane.tables import Requests, nested, table_writes
@@ -26,7 +26,7 @@ def test_shortest_frames_at_line_rate_are_all_forwarded(clock_hz):
     first = frames[0]
     wrong = [first._replace(outcomes=tuple(Outcome(port ^ 1, head) for port, head in first.outcomes)),
              BenchFrame(1, 0, bytes(60), (Outcome(0, b""),))]
-    loaded, good, bad = run_script(build_bench(config), [load, Phase(frames), Phase(wrong)])
+    loaded, good, bad = run_script(HARNESS.build(config, macs=True), [load, Phase(frames), Phase(wrong)])
     assert len(loaded.requests) == len(load.requests)
     assert (good.lost, good.wrong, good.received, good.punted) == (0, 0, len(frames), 0)
     entered = [fate.entered for frame, fate in zip(frames, good.frames, strict=True) if frame.port == 0]

@@ -3,7 +3,7 @@
 import pytest
 from polyrouter.host.benchmarks import dataplane
 from polyrouter.sim.dataplane.measure import LINE_MPPS, Headroom, Isolation, Latency, Throughput
-from polyrouter.sim.live.build import BuildError
+from polyrouter.sim.verilated.build import BuildError
 
 WANTED = {
     "throughput_mpps", "lost_frames", "headroom", "latency_ns_min", "latency_ns_max", "latency_spread_ns",

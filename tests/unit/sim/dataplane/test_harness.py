@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.sim.dataplane.build import compile_bench
+from polyrouter.sim.dataplane.build import HARNESS
 from polyrouter.sim.dataplane.script import (
     CORRUPTED,
     LOST,
@@ -16,7 +16,7 @@ from polyrouter.sim.dataplane.script import (
     Phase,
     run_script,
 )
-from polyrouter.sim.live.top import StreamTop
+from polyrouter.sim.verilated.top import StreamTop
 
 from .faulty import BOTH, DROP, FLIP, PASS, FaultyCrossbar
 
@@ -26,7 +26,7 @@ CONFIG = CoreConfig(ports=2)
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
     top = StreamTop(FaultyCrossbar(CONFIG), CONFIG)
-    return compile_bench(top, CONFIG, tmp_path_factory.mktemp("board"), macs=False)
+    return HARNESS.compile(top, CONFIG, tmp_path_factory.mktemp("board"), macs=False)
 
 
 def frame(kind, *, port=1, head=None, at=0, length=60):
