@@ -21,7 +21,7 @@ def test_shortest_frames_at_line_rate_are_all_forwarded(clock_hz):
     routers = filled_routers(config, lambda number: islice(nested(Random(number), 32), 100), rng)
     requests = Requests()
     load = Phase(requests=requests.rows(table_writes(routers, rng)))
-    frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], 60, rng))
+    frames = list(line_rate_frames([Destinations(router, rng) for router in routers], 60, rng))
     # One that the bench expects elsewhere than where the core sends it, to see that it is found out
     first = frames[0]
     wrong = [first._replace(outcomes=tuple(Outcome(port ^ 1, head) for port, head in first.outcomes)),

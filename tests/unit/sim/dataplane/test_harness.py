@@ -46,6 +46,13 @@ def test_every_fate_is_told(harness):
     assert (result.received, result.lost, result.wrong, result.duplicated) == (5, 2, 3, 0)
 
 
+def test_a_frame_that_must_not_come_out_is_not_lost_but_wrong_if_it_comes(harness):
+    refused, leaked = (frame(kind)._replace(outcomes=()) for kind in (DROP, PASS))
+    result = run(harness, refused, leaked, frame(PASS))
+    assert [fate.fate for fate in result.frames] == [LOST, MISDELIVERED, 1]
+    assert (result.lost, result.wrong) == (0, 1)
+
+
 def test_a_second_copy_is_wrong(harness):
     result = run(harness, frame(BOTH), frame(PASS))
     assert (result.duplicated, result.lost) == (1, 0)
