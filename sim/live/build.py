@@ -22,36 +22,14 @@ def write_verilog(config: CoreConfig, path: Path | str, *, macs: bool = False) -
 
 def build_board(config: CoreConfig, *, macs: bool = False, trace: bool = False,
                 progress: Progress | None = None) -> Path:
-    """Executable of a live board; built if there is none yet for these sources and parameters.
+    """Executable of a live board, as :meth:`.Harness.build` gives it.
 
-    Callers in parallel, also in other processes, build once: the others wait.
-
-    Parameters
-    ----------
-    config : CoreConfig
-        Parameters of the core.
-    macs : bool
-        Run the core with its GMII MACs; about half as fast.
-    trace : bool
-        The executable takes ``--trace FILE`` and writes an FST waveform.
-    progress : Progress
-        Is told what is being done.
-
-    Raises
-    ------
-    BuildError
-        If a step fails.
+    With ``macs`` it is about half as fast; with ``trace`` it takes ``--trace FILE`` and writes an FST waveform.
     """
     return _HARNESS.build(config, macs=macs, trace=trace, progress=progress)
 
 
 def compile_board(top: wiring.Component, config: CoreConfig, directory: Path, *, macs: bool = False,
                   trace: bool = False, progress: Progress | None = None) -> Path:
-    """Compile a top component, with the harness, into ``directory/board``.
-
-    Raises
-    ------
-    BuildError
-        If a step fails.
-    """
+    """Compile a top component, with the harness, into ``directory/board``; see :meth:`.Harness.compile`."""
     return _HARNESS.compile(top, config, directory, macs=macs, trace=trace, progress=progress)
