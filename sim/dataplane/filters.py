@@ -200,8 +200,10 @@ class FilteredTraffic:
                             rng.choice(_USUAL_PORTS))
             live = self._live[router.number]
             if live and rng.random() < _MARKED:
-                packet = packet._replace(**{name: value & mask | getattr(packet, name) & ~mask
-                                            for name, value, mask in rng.choice(live).match})
+                # Often for two, of which the first one counts.
+                for rule in rng.choices(live, k=2):
+                    packet = packet._replace(**{name: value & mask | getattr(packet, name) & ~mask
+                                                for name, value, mask in rule.match})
             row = next((row for row, rule in enumerate(router.rules) if packet.matches(rule)), None)
             found = outcomes(router, packet, None if row is None else router.rules[row])
             if found[0].port == egress if found else drops:

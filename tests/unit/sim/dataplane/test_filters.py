@@ -61,6 +61,14 @@ def test_everything_happens_in_the_traffic():
     assert 0.4 < traffic.hits.total() / len(frames) < 0.7
 
 
+def test_the_order_of_the_rules_matters():
+    routers, traffic, model = made(CONFIG, Random(6))
+    for router in routers:
+        router.rules.reverse()
+    frames = list(traffic.frames(300, drops=True))
+    assert 20 < sum(outputs(model, frame) != predicted(frame) for frame in frames) < len(frames) / 2
+
+
 def test_without_drops_every_port_gets_a_frame_in_each_slot():
     _, traffic, _ = made(CONFIG, Random(2))
     frames = list(traffic.frames(100, drops=False))
