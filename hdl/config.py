@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from math import log2
 
 __all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_JUMBO", "MAX_FRAME_STANDARD",
-           "MAX_FRAME_TAGGED"]
+           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES"]
 
 #: Bytes of the header that punted and injected frames and register accesses carry on the host port.
 HOST_HEADER_BYTES = 32
@@ -14,6 +14,8 @@ MAX_FRAME_STANDARD = 1518
 MAX_FRAME_TAGGED = MAX_FRAME_STANDARD + 4
 #: Longest frame with FCS of the jumbo setting.
 MAX_FRAME_JUMBO = 9018
+#: Rows that the filter table may have.
+MOST_FILTER_RULES = 2048
 
 
 class ConfigError(ValueError):
@@ -111,7 +113,7 @@ class CoreConfig:
         self._between("queue_frames", 4, 1024, power_of_two=True)
         self._between("max_frame", MAX_FRAME_STANDARD, MAX_FRAME_JUMBO)
         self._between("ingress_bytes", 2 * (self.max_frame + HOST_HEADER_BYTES), 1 << 20, power_of_two=True)
-        self._between("filter_rules", 0, 2048)
+        self._between("filter_rules", 0, MOST_FILTER_RULES)
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)
         self._between("mac_rows", 16, 1 << 18, power_of_two=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from polyrouter.hdl.config import CoreConfig
 
 from .cocotb_build import build_simulation, run_simulation
-from .live.build import cache_root
+from .verilated.build import cache_root
 
 __all__ = ["cocotb_frames_per_second"]
 

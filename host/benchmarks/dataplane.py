@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from polyrouter.hdl.config import ConfigError
+from polyrouter.hdl.config import MAX_FRAME_STANDARD, ConfigError, CoreConfig
+from polyrouter.hdl.mac.gmii import FCS_BYTES
 from polyrouter.sim.dataplane.measure import (
+    LINE_HZ,
     LINE_MPPS,
     Prefixes,
     Throughput,
+    filter_limit,
     headroom,
     hitless,
     ipv6_worst,
@@ -21,8 +24,10 @@ from polyrouter.sim.dataplane.measure import (
     throughput,
 )
 from polyrouter.sim.dataplane.script import BenchError
-from polyrouter.sim.live.build import BuildError
+from polyrouter.sim.dataplane.traffic import line_bytes
+from polyrouter.sim.verilated.build import BuildError
 
+from ..tables.windows import most_filter_rules
 from .fib import TABLE, TABLE_IPV6, full_table, synthetic_table, synthetic_table_ipv6
 
 __all__ = ["BARS", "ROUTERS", "run_dataplane_bench"]
@@ -33,13 +38,16 @@ _QUICK_ROUTERS = (8,)
 
 # Of the line rate; less than one frame in a thousand is lost to where a run begins and ends.
 _LINE = round(LINE_MPPS * 0.9995, 3)
+# What a frame waits at most for one that is being sent already, in nanoseconds.
+_LONGEST_FRAME = line_bytes(MAX_FRAME_STANDARD - FCS_BYTES) * 1e9 / LINE_HZ
 #: Result -> the least or the most that it has to be. What is not here has no bar.
 BARS: dict[str, tuple[str, float]] = {
     "throughput_mpps": ("least", _LINE), "lost_frames": ("most", 0), "wrong_frames": ("most", 0),
     **{f"throughput_mpps_{routers}_routers": ("least", _LINE) for routers in ROUTERS},
     "headroom": ("least", 2.0),
     "latency_ns_max": ("most", 1200), "latency_spread_ns": ("most", 100),
-    "isolation_lost_frames": ("most", 0),
+    "filter_wrong_hits": ("most", 0), "filter_rules_at_line_rate": ("least", most_filter_rules(CoreConfig())),
+    "isolation_lost_frames": ("most", 0), "isolation_added_latency_ns": ("most", _LONGEST_FRAME),
     "ipv6_worst_throughput_mpps": ("least", _LINE), "ipv6_worst_lost_frames": ("most", 0),
     "hitless_wrong_frames": ("most", 0), "hitless_lost_frames": ("most", 0),
 }
@@ -94,6 +102,10 @@ def run_dataplane_bench(*, quick: bool = False, vrs: Sequence[int] = (),
     results = _Results()
 
     _throughput(results, list(vrs) or list(_QUICK_ROUTERS if quick else ROUTERS), prefixes, 5000 // few, tell)
+
+    limit = results.run("filter_rules_at_line_rate", "rules", lambda: filter_limit(prefixes, 5000 // few, tell))
+    if limit is not None:
+        results.add("filter_rules_at_line_rate", limit, "rules")
 
     found = results.run("headroom", "x", lambda: headroom(prefixes, 4000 // few, tell))
     if found is not None:
@@ -152,5 +164,10 @@ def _throughput(results: _Results, counts: Sequence[int], prefixes: Prefixes, sl
         results.add("lost_frames", sum(run.lost for run in runs), "frames")
         results.add("wrong_frames", sum(run.wrong for run in runs), "frames")
         results.add("throughput_frames", sum(run.frames for run in runs), "frames")
+        for run in runs:
+            results.add(f"filter_rules_{run.routers}_routers", run.rules, "rules a router")
+        results.add("filter_matched_frames", sum(run.matched for run in runs), "frames")
+        results.add("filter_dropped_frames", sum(run.dropped for run in runs), "frames")
+        results.add("filter_wrong_hits", sum(run.wrong_hits for run in runs), "counters")
         results.add("fib_used", min(run.fib_used for run in runs), "of 1")
         results.add("routes", max(run.routes for run in runs), "routes")

@@ -17,19 +17,41 @@ _TABLE = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(result: dict[str, Any]) -> str:
-    """Rows of a result as a Markdown table; the bar is left out if no row has one."""
+    """Rows of a result as a Markdown table; the bar is left out if no row has one.
+
+    Rows that are figures of several cores are put next to each other.
+    """
     rows = result["results"]
+    if all("core" in row for row in rows):
+        return _side_by_side(rows)
     barred = any(row.get("bar") is not None for row in rows)
     columns = ["result", *(["bar"] if barred else []), "figure", "unit", *(["met"] if barred else [])]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines = [_line(columns), "|" + "---|" * len(columns)]
     for row in rows:
         bar = row.get("bar")
         met = "" if bar is None else "yes" if row["ok"] else "**no**"
         cells = [f"`{row['name']}`", *([_figure(bar)] if barred else []),
                  row["error"].splitlines()[0] if "error" in row else _figure(row["value"]), row["unit"],
                  *([met] if barred else [])]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(_line(cells))
     return "\n".join(lines) + "\n"
+
+
+def _side_by_side(rows: list[dict[str, Any]]) -> str:
+    cores = list(dict.fromkeys(row["core"] for row in rows))
+    units = {row["figure"]: row["unit"] for row in rows}
+    # What is part of the same figure stays together, also if not all cores have it.
+    kinds = list(dict.fromkeys(figure.partition("[")[0] for figure in units))
+    order = sorted(units, key=lambda figure: kinds.index(figure.partition("[")[0]))
+    values = {(row["figure"], row["core"]): row["value"] for row in rows}
+    lines = [_line(["result", *cores, "unit"]), "|" + "---|" * (len(cores) + 2)]
+    lines += [_line([f"`{figure}`", *(_figure(values.get((figure, core))) for core in cores), units[figure]])
+              for figure in order]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _figure(value: float | None) -> str:

@@ -22,7 +22,7 @@ __all__ = ["FAMILIES", "ROUTERS", "YOSYS_PASS", "Family", "Resources", "memory_o
 
 #: Virtual routers of the cores that are synthesized.
 ROUTERS = (8, 64, 256)
-_BLOCK_RAM_BITS = "18 kbit"
+_BLOCK_RAM_BITS, _LUTS = "18 kbit", "look-up tables"
 
 
 class Family(NamedTuple):
@@ -48,8 +48,11 @@ FAMILIES = (
             "RAM64X1S": 1}),
 )
 
-#: What memory_libmap puts behind a memory's name to make that of a cell, and mapping to slices behind that.
-_CELL_NUMBERS = re.compile(r"\.\d+(\..*)?$")
+#: What memory_libmap puts behind a memory's name to make that of a cell, and mapping to slices behind that. Before it,
+#: the number by which Amaranth tells a name from another of the same module.
+_CELL_NUMBERS = re.compile(r"(\$\d+)?\.\d+(\..*)?$")
+#: Memories of look-up tables that take less are put together.
+_LEAST_LUT_RAM = 100
 #: What says that one pass of yosys begins.
 YOSYS_PASS = re.compile(r"^[\d.]+\. Executing (\S+) pass")
 
@@ -117,6 +120,8 @@ def run_resources_bench(*, vrs: Sequence[int] = (), quick: bool = False,
                         progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """``bench``, ``machine``, and ``results``: rows of ``name``, ``value``, ``unit``; no row has a bar.
 
+    A name is made up of ``core``, family and number of routers, and ``figure``; they are also there by themselves.
+
     Parameters
     ----------
     vrs : Sequence[int]
@@ -132,16 +137,18 @@ def run_resources_bench(*, vrs: Sequence[int] = (), quick: bool = False,
         for family in FAMILIES:
             with tempfile.TemporaryDirectory(prefix="polyrouter-resources-") as name:
                 found = _synthesize(routers, family, Path(name), tell)
-            rows += _rows(f"{family.name}_{routers}_routers", found)
+            rows += _rows(family.name, routers, found)
     return {"bench": "resources", "machine": "yosys, before packing", "results": rows,
             **{row["name"]: row["value"] for row in rows}}
 
 
-def _rows(prefix: str, found: Resources) -> Iterable[dict[str, Any]]:
-    yield {"name": f"{prefix}_luts", "value": found.luts, "unit": "look-up tables"}
-    yield {"name": f"{prefix}_registers", "value": found.registers, "unit": "flip-flops"}
-    yield {"name": f"{prefix}_block_rams", "value": found.block_rams, "unit": _BLOCK_RAM_BITS}
-    for memory, count in found.memories.items():
-        yield {"name": f"{prefix}_block_rams[{memory}]", "value": count, "unit": _BLOCK_RAM_BITS}
-    for memory, count in found.small_memories.items():
-        yield {"name": f"{prefix}_lut_ram[{memory}]", "value": count, "unit": "look-up tables"}
+def _rows(family: str, routers: int, found: Resources) -> Iterable[dict[str, Any]]:
+    figures = [("luts", found.luts, _LUTS), ("registers", found.registers, "flip-flops"),
+               ("block_rams", found.block_rams, _BLOCK_RAM_BITS)]
+    figures += ((f"block_rams[{memory}]", count, _BLOCK_RAM_BITS) for memory, count in found.memories.items())
+    large = {memory: count for memory, count in found.small_memories.items() if count >= _LEAST_LUT_RAM}
+    figures += ((f"lut_ram[{memory}]", count, _LUTS) for memory, count in large.items())
+    figures.append(("lut_ram[others]", sum(found.small_memories.values()) - sum(large.values()), _LUTS))
+    for figure, value, unit in figures:
+        yield {"name": f"{family}_{routers}_routers_{figure}", "value": value, "unit": unit,
+               "core": f"{family}, {routers}", "figure": figure}

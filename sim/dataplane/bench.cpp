@@ -9,7 +9,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "bench_pins.h"
+#include "host_frames.h"
+#include "line.h"
 #include "script.h"
 
 namespace {
@@ -24,7 +25,8 @@ constexpr std::uint64_t PATIENCE = 1000000;
 constexpr std::uint64_t PARTS = 16;
 constexpr std::uint64_t NEVER = ~0ull;
 
-enum Fate : int { LOST = 0, CORRUPTED = -1, MISDELIVERED = -2 };    // or the number of the outcome, from 1
+// Or the number of the outcome, from 1. LOST is also a frame that must not come out, and does not.
+enum Fate : int { LOST = 0, CORRUPTED = -1, MISDELIVERED = -2 };
 
 struct Record {
     int fate;
@@ -37,9 +39,9 @@ struct Totals {
 
 class Bench {
 public:
-    Bench() : top_((context_.threads(1), &context_)), lines_(board::make_lines(top_)) {
-        for (std::size_t port = 0; port < lines_.size(); ++port)
-            lines_[port]->on_frame = [this, port](const Received &frame) { take(port, frame); };
+    Bench() : top_((context_.threads(1), &context_)) {
+        for (const board::Wire::Pins &pins : board::pins(top_))
+            lines_.push_back(std::make_unique<Line>(pins));
         top_.rst = 1;
         for (int i = 0; i < RESET_CYCLES; ++i)
             step();
@@ -82,7 +84,7 @@ private:
     // One cycle of the lines, and so many of the core as belong to it. No output depends on an input without a register
     // between, so inputs change with the falling edge, and need no evaluation of their own.
     void step() {
-        if constexpr (board::CORE_CYCLES_PER_LINE_CYCLE == 1.0) {
+        if constexpr (board::Wire::CORE_CYCLES == 1.0) {
             board::core_clock(top_, 1);
             board::line_clock(top_, 1);
             top_.eval();
@@ -93,7 +95,7 @@ private:
             board::line_clock(top_, 0);
             top_.eval();
         } else {
-            for (due_ += board::CORE_CYCLES_PER_LINE_CYCLE; due_ >= 1.0; due_ -= 1.0)
+            for (due_ += board::Wire::CORE_CYCLES; due_ >= 1.0; due_ -= 1.0)
                 for (std::uint8_t level : {1, 0}) {
                     board::core_clock(top_, level);
                     top_.eval();
@@ -152,15 +154,17 @@ private:
         next_.assign(board::PORTS, 0);
         for (std::uint32_t serial = 0; serial < phase.frames.size(); ++serial)
             queues_.at(phase.frames[serial].port).push_back(serial);
-        unsent_ = unreceived_ = phase.frames.size();
+        unsent_ = phase.frames.size();
+        unreceived_ = std::count_if(phase.frames.begin(), phase.frames.end(), is_awaited);
         asked_ = answered_ = 0;
+        read_.clear();
         totals_ = {};
         began_ = cycle_;
         moved_ = 0;
         const auto now = [this] { return cycle_ - began_; };
         while (true) {
-            for (auto &line : lines_)
-                line->sample(now());
+            for (std::size_t port = 0; port < lines_.size(); ++port)
+                lines_[port]->sample(now(), [this, port](const Received &frame) { take(port, frame); });
             step();
             const bool waiting = answered_ < phase.requests.size();
             if (waiting && asked_ > answered_ && now() > asked_at_[answered_] + PATIENCE)
@@ -171,9 +175,9 @@ private:
                 break;
         }
         totals_.cycles = now();
-        for (const Record &record : records_) {
-            totals_.lost += record.fate == LOST;
-            totals_.wrong += record.fate < 0;
+        for (std::size_t serial = 0; serial < records_.size(); ++serial) {
+            totals_.lost += records_[serial].fate == LOST && is_awaited(phase.frames[serial]);
+            totals_.wrong += records_[serial].fate < 0;
         }
         totals_.wrong += totals_.duplicated + totals_.bad_fcs + totals_.unknown;
     }
@@ -202,11 +206,13 @@ private:
             ++totals_.duplicated;
             return;
         }
-        --unreceived_;
+        unreceived_ -= is_awaited(phase_->frames[serial]);
         record.fate = judge(phase_->frames[serial], port, frame);
         record.out = frame.began;
         totals_.last_out = std::max(totals_.last_out, frame.began);
     }
+
+    static bool is_awaited(const Frame &frame) { return !frame.outcomes.empty(); }
 
     static int judge(const Frame &sent, std::size_t port, const Received &frame) {
         bool right_port = false;
@@ -236,10 +242,17 @@ private:
         if (frame.bytes[host::REASON_AT] != host::OK)
             throw std::runtime_error(which + " was out of sequence");
         const std::size_t length = std::min(frame.length, phase_->requests[answered_].bytes.size());
-        for (std::size_t at = host::HEADER_BYTES; at + host::OP_BYTES <= length; at += host::OP_BYTES)
-            if (const int status = frame.bytes[at + host::STATUS_AT] >> host::STATUS_SHIFT & host::STATUS_MASK)
+        for (std::size_t at = host::HEADER_BYTES; at + host::OP_BYTES <= length; at += host::OP_BYTES) {
+            const std::uint8_t *const op = frame.bytes + at;
+            if (const int status = op[host::STATUS_AT] >> host::STATUS_SHIFT & host::STATUS_MASK)
                 throw std::runtime_error(which + ": access " + std::to_string((at - host::HEADER_BYTES) / host::OP_BYTES)
                                          + " was refused with status " + std::to_string(status));
+            if ((op[host::OPCODE_AT] >> host::OPCODE_SHIFT & host::OPCODE_MASK) == host::READ) {
+                std::uint64_t value;
+                std::memcpy(&value, op + host::DATA_AT, sizeof value);
+                read_.push_back(value);
+            }
+        }
         answered_at_[answered_++] = cycle_ - began_;
     }
 
@@ -255,6 +268,9 @@ private:
         std::printf("], \"requests\": [");
         for (std::size_t i = 0; i < asked_at_.size(); ++i)
             std::printf("%s[%" PRIu64 ",%" PRIu64 "]", i ? "," : "", asked_at_[i], answered_at_[i]);
+        std::printf("], \"reads\": [");
+        for (std::size_t i = 0; i < read_.size(); ++i)
+            std::printf("%s%" PRIu64, i ? "," : "", read_[i]);
         std::printf("]}\n");
         std::fflush(stdout);
     }
@@ -264,7 +280,7 @@ private:
     std::vector<std::unique_ptr<Line>> lines_;
     const Phase *phase_ = nullptr;
     std::vector<Record> records_;
-    std::vector<std::uint64_t> asked_at_, answered_at_;
+    std::vector<std::uint64_t> asked_at_, answered_at_, read_;
     std::vector<std::vector<std::uint32_t>> queues_;
     std::vector<std::size_t> next_;
     std::size_t unsent_ = 0, unreceived_ = 0, asked_ = 0, answered_ = 0;

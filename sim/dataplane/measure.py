@@ -1,20 +1,22 @@
 """The measurements: each makes tables and traffic, runs them through a Verilated core, and judges what comes out."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
 
 from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
-from .build import build_bench
+from ...host.tables.windows import most_filter_rules
+from .build import HARNESS
+from .filters import FilteredTraffic, costly_rules
 from .script import PARTS, BenchFrame, Fate, Phase, PhaseResult, run_script
 from .tables import BenchRouter, Hop, Prefix, Requests, deep_pairs, fill, nested, router_config, table_writes
 from .traffic import SHORTEST, Destinations, line_bytes, line_rate_frames, routed
 
 __all__ = ["LINE_HZ", "LINE_MPPS", "Headroom", "Isolation", "Latency", "Prefixes", "Throughput", "filled_routers",
-           "hitless", "hitless_wrong", "headroom", "ipv6_worst", "isolation", "latency", "throughput"]
+           "filter_limit", "hitless", "hitless_wrong", "headroom", "ipv6_worst", "isolation", "latency", "throughput"]
 
 #: Clock of a GMII, a byte a cycle.
 LINE_HZ = gmii.LINE_RATE / 8
@@ -59,11 +61,9 @@ def filled_routers(config: CoreConfig, prefixes: Callable[[int], Iterable[Prefix
     return routers
 
 
-def _run(executable: Path, routers: list[BenchRouter], rng: Random, phases: list[Phase],
-         requests: Requests | None = None) -> list[PhaseResult]:
+def _run(executable: Path, routers: list[BenchRouter], rng: Random, phases: list[Phase]) -> list[PhaseResult]:
     """What became of phases, after the tables were loaded through the host port."""
-    requests = requests or Requests()
-    load = Phase(requests=requests.rows(table_writes(routers, rng)))
+    load = Phase(requests=Requests().rows(table_writes(routers, rng)))
     return run_script(executable, [load, *phases])[1:]
 
 
@@ -75,39 +75,94 @@ class Throughput:
     routes: int
     fib_used: float             # part of the pool
     frames: int
-    mpps: float                 # as they left, all ports
+    mpps: float                 # as they left, all ports, of the part of the run in which none is dropped
     lost: int
     wrong: int
+    rules: int = 0              # filter rules of each router
+    matched: int = 0            # frames that matched a rule
+    dropped: int = 0            # frames that a rule dropped, as it had to
+    wrong_hits: int = 0         # hit counters that were not as they had to be
 
 
-def _line_rate(config: CoreConfig, routers: list[BenchRouter], slots: int, rng: Random, progress: Progress
-               ) -> Throughput:
-    executable = build_bench(config, progress=progress)
-    progress(f"{config.routers} routers: making {config.ports * slots} frames")
-    frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], slots, rng))
-    progress(f"{config.routers} routers: {len(frames)} frames at line rate")
-    result, = _run(executable, routers, rng, [Phase(frames)])
+def throughput(routers: int, prefixes: Prefixes, slots: int, progress: Progress,
+               config: CoreConfig | None = None) -> Throughput:
+    """Shortest frames with least gap on all ports, random routers and destinations, the FIB full of IPv4 routes.
+
+    Every router has as many filter rules as there is room for. A second part, a quarter as long, has frames that rules
+    drop. Then the hit counters are read.
+    """
+    rng = Random(_SEED)
+    config = config or router_config(routers)
+    filled = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
+    traffic = FilteredTraffic(filled, rng)
+    progress(f"{config.routers} routers: making {config.ports * (slots + slots // 4)} frames")
+    even, gaps = list(traffic.frames(slots, drops=False)), list(traffic.frames(slots // 4, drops=True))
+    progress(f"{config.routers} routers: {len(even) + len(gaps)} frames at line rate")
+    first, second, hits = _run(executable, filled, rng, [
+        Phase(even), Phase(gaps), Phase(requests=Requests().operations(traffic.reads()))])
+    return replace(
+        _throughput(filled, even, first), frames=len(even) + len(gaps), lost=first.lost + second.lost,
+        wrong=first.wrong + second.wrong + first.punted + second.punted, rules=filled[0].filter_room,
+        matched=traffic.hits.total(), dropped=traffic.dropped, wrong_hits=traffic.wrong(hits.reads))
+
+
+def _throughput(routers: list[BenchRouter], frames: list[BenchFrame], result: PhaseResult) -> Throughput:
+    config = routers[0].config
     used = sum(router.fib.statistics().words_used for router in routers)
     return Throughput(
         config.routers, sum(len(router.routes) for router in routers), used / config.fib_words, len(frames),
         sum(result.spacing(frames, LINE_HZ).values()) / 1e6, result.lost, result.wrong)
 
 
-def throughput(routers: int, prefixes: Prefixes, slots: int, progress: Progress,
-               config: CoreConfig | None = None) -> Throughput:
-    """Shortest frames with least gap on all ports, random routers and destinations, the FIB full of IPv4 routes."""
-    rng = Random(_SEED)
-    config = config or router_config(routers)
-    return _line_rate(config, filled_routers(config, lambda number: prefixes.part(number, config.routers), rng,
-                                             progress=progress), slots, rng, progress)
-
-
 def ipv6_worst(slots: int, progress: Progress, config: CoreConfig | None = None) -> Throughput:
-    """The same with IPv6 routes of 128 bits, each walked to its last node."""
+    """The same with IPv6 routes of 128 bits, each walked to its last node, without filter rules."""
     rng = Random(_SEED)
     config = config or router_config(8)
-    return _line_rate(config, filled_routers(config, lambda _: deep_pairs(rng, 128), rng, ipv6=True), slots, rng,
-                      progress)
+    routers = filled_routers(config, lambda _: deep_pairs(rng, 128), rng, ipv6=True)
+    executable = HARNESS.build(config, macs=True, progress=progress)
+    frames = list(line_rate_frames([Destinations(router, rng) for router in routers], slots, rng))
+    progress(f"IPv6: {len(frames)} frames at line rate")
+    result, = _run(executable, routers, rng, [Phase(frames)])
+    return _throughput(routers, frames, result)
+
+
+def filter_limit(prefixes: Prefixes, slots: int, progress: Progress, config: CoreConfig | None = None) -> int:
+    """Rules that every router may have so that shortest frames at line rate on all ports still pass.
+
+    From a few less than the host allows on, numbers are tried up to the first one with which a frame is lost, or a
+    queue grows: the last frames are so much later than with the least number. None of the rules matches, so that only
+    the time of their scan counts. 0 if the least number is too many already.
+    """
+    rng = Random(_SEED)
+    config = config or router_config(8)
+    allowed = most_filter_rules(config)
+    tried = range(max(1, allowed - 2), allowed + 3)
+    routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
+    # Fewer routers, so that each has room for more rules than it should have.
+    routers = routers[:config.filter_rules // tried[-1]]
+    for router in routers:
+        router.filter_room = tried[-1]
+        router.rules = list(islice(costly_rules(router, rng), router.filter_room))
+    executable = HARNESS.build(config, macs=True, progress=progress)
+    frames = list(line_rate_frames([Destinations(router, rng) for router in routers], slots, rng))
+    phases: list[Phase] = []
+    for rules in tried:
+        phases += [Phase(requests=Requests().rows(router.context(rules) for router in routers)), Phase(frames)]
+    progress(f"{tried[0]} to {tried[-1]} filter rules, {len(frames)} frames at line rate each")
+    found = 0
+    results = _run(executable, routers, rng, phases)[1::2]
+    usual = _last_delay(results[0])
+    for rules, result in zip(tried, results, strict=True):
+        if result.lost or result.wrong or _last_delay(result) > usual + Phase.slack:
+            break
+        found = rules
+    return found
+
+
+def _last_delay(result: PhaseResult) -> int:
+    """Cycles from the end of what came in to that of what went out."""
+    return result.last_out - result.last_in
 
 
 @dataclass(frozen=True)
@@ -123,8 +178,8 @@ def headroom(prefixes: Prefixes, slots: int, progress: Progress, config: CoreCon
     rng = Random(_SEED)
     config = config or router_config(8)
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
-    executable = build_bench(config, macs=False, progress=progress)
-    frames = list(line_rate_frames(config, [Destinations(router, rng) for router in routers], slots, rng))
+    executable = HARNESS.build(config, macs=False, progress=progress)
+    frames = list(line_rate_frames([Destinations(router, rng) for router in routers], slots, rng))
     progress(f"searching for the highest rate of the bare core, {len(frames)} frames at a time")
     beats = -(-SHORTEST // config.beat_bytes)
     slowest = 2 * line_bytes(SHORTEST)
@@ -160,7 +215,7 @@ def latency(count: int, prefixes: Prefixes, progress: Progress, *, ipv6: bool = 
         yield from prefixes.part(number, config.routers, ipv6=ipv6)
 
     routers = filled_routers(config, mixed, rng, ipv6=ipv6)
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     progress(f"IPv{6 if ipv6 else 4} latency of {count} frames")
     # Equally often by each length that there is, not by each route.
     lengths = {router.number: _by_length(router) for router in routers}
@@ -211,7 +266,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, *, flood_long
     rng = Random(_SEED)
     config = config or router_config(8)
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng)
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     progress("isolation: making frames")
     flooder, victim = routers[:2]
     egress, ingress = 0, config.ports - 1
@@ -265,7 +320,7 @@ def hitless(changes: int, prefixes: Prefixes, progress: Progress, config: CoreCo
     config = config or router_config(8)
     # Room for what changes: a block is used again only after a fence.
     routers = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng, part=0.875)
-    executable = build_bench(config, progress=progress)
+    executable = HARNESS.build(config, macs=True, progress=progress)
     load = Requests()
     phases = [Phase(requests=load.rows(table_writes(routers, rng)))]
     plans = [_Flips.choose(router, rng) for router in routers]

@@ -16,7 +16,8 @@ struct Outcome {
     Bytes head;
 };
 
-// A frame for a data port. Its serial number, the place in the list, is in its last four bytes.
+// A frame for a data port. Its serial number, the place in the list, is in its last four bytes. Without outcomes it must
+// not come out.
 struct Frame {
     std::uint8_t port;
     std::uint64_t at;       // not before this cycle of the phase

@@ -16,7 +16,8 @@ __all__ = ["CORRUPTED", "LOST", "MISDELIVERED", "PARTS", "SERIAL_BYTES", "BenchE
 SERIAL_BYTES = 4
 #: Parts of a cycle in which intervals between frames are given.
 PARTS = 16
-#: What becomes of a frame, other than the number of the outcome that it had, counted from 1.
+#: What becomes of a frame, other than the number of the outcome that it had, counted from 1. LOST is also one that must
+#: not come out, and does not; it does not count as lost.
 LOST, CORRUPTED, MISDELIVERED = 0, -1, -2
 
 
@@ -37,7 +38,7 @@ class BenchFrame(NamedTuple):
     port: int
     at: int                         # not before this cycle of the phase
     frame: bytes
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...]   # one of them; none if it must not come out
 
 
 @dataclass
@@ -90,6 +91,7 @@ class PhaseResult:
     last_out: int
     frames: list[Fate]
     requests: list[tuple[int, int]]     # when each was sent, and answered
+    reads: list[int]                    # what the READs of the requests found, in their order
 
     @classmethod
     def from_json(cls, line: str) -> "PhaseResult":

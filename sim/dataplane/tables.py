@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from ...hdl.config import CoreConfig
+from ...hdl.config import MOST_FILTER_RULES, CoreConfig
 from ...hdl.layouts import (
     CONTEXT_ROW,
     MAX_OPS,
@@ -18,9 +18,11 @@ from ...hdl.layouts import (
     pack,
 )
 from ...host.tables.fib import ROOT_ROW, Fence, FibCompiler, FibFull, FibWrite
+from ...host.tables.policy import ROUTER_POLICER, Bucket, FilterRule, filter_rows, policer_places
 from ...host.tables.shares import reserved_cells
+from ...host.tables.windows import LEAST_MAC_ROWS, filter_share, most_filter_rules
 from ..host_frames import HostFrame, Op
-from ..tablegen import RowWrite, VmacTable, adjacency_row
+from ..tablegen import RowWrite, VmacTable, adjacency_row, own_mac
 
 __all__ = ["HOPS", "HOST_MAC", "BenchRouter", "Hop", "Prefix", "Requests", "deep_pairs", "fill", "nested",
            "router_config", "table_writes"]
@@ -68,16 +70,22 @@ class _Lpm:
 
 @dataclass
 class BenchRouter:
-    """A virtual router on all ports, with the routes of one address family."""
+    """A virtual router on all ports, with the routes of one address family.
+
+    It has an equal share of every table; filter rules and a policer of its own, where it has been given some.
+    """
 
     number: int
     config: CoreConfig
     ipv6: bool = False
     routes: dict[Prefix, int] = field(default_factory=dict)
+    rules: Sequence[FilterRule] = ()
+    policer: Bucket | None = None
 
     def __post_init__(self) -> None:
         self.window = self.config.fib_words // self.config.routers
         self.rows = self.config.adjacencies // self.config.routers
+        self.filter_room = filter_share(self.config)
         self.fib = FibCompiler(self.window, self.bits)
         self.hops = [Hop(row % self.config.ports, 0x06_00_00_00_00_00 | row << 24 | self.number << 8)
                      for row in range(min(self.rows, HOPS * self.config.ports))]
@@ -90,7 +98,7 @@ class BenchRouter:
 
     def own(self, port: int) -> int:
         """Its MAC address on a port."""
-        return 0x02_00_00_00_00_00 | self.number << 8 | port
+        return own_mac(self.number, port)
 
     def change(self, changes: Iterable[tuple[Prefix, int | None]]) -> list[FibWrite | Fence]:
         """Give prefixes next hops, or withdraw them; what is to be written.
@@ -122,25 +130,54 @@ class BenchRouter:
 
     def writes(self) -> list[RowWrite]:
         """All rows but those of the VMAC-VE table, context first."""
-        everywhere = (1 << self.config.ports) - 1
-        context = {"enable": 1, "ports": everywhere, "fib_base": self.number * self.window, "fib_size": self.window,
-                   "ipv4_root": ROOT_ROW, "ipv6_root": ROOT_ROW, "adj_base": self.number * self.rows,
-                   "adj_size": self.rows}
         mtu = self.config.max_frame - 18
         return [
-            RowWrite(Table.CONTEXT, self.number, 0, pack(CONTEXT_ROW, context)),
+            self.context(),
             RowWrite(Table.QUOTA, self.number, 0, pack(QUOTA_ROW, {"reserved": reserved_cells(self.config)})),
             *(RowWrite(Table.PORT, self.number, port, pack(PORT_ROW, {"mac": self.own(port)}))
               for port in range(self.config.ports)),
             *(RowWrite(Table.ADJACENCY, self.number, row, adjacency_row(AdjacencyKind.FORWARD, hop.port, hop.mac, mtu))
               for row, hop in enumerate(self.hops)),
             *(RowWrite(Table.FIB, self.number, row, word) for row, word in sorted(self.fib.image().items())),
+            *self._policy_writes(),
         ]
+
+    def context(self, rules: int | None = None) -> RowWrite:
+        """The context row; only the first so many rules are compared, or all."""
+        everywhere = (1 << self.config.ports) - 1
+        policers = self._policers
+        return RowWrite(Table.CONTEXT, self.number, 0, pack(CONTEXT_ROW, {
+            "enable": 1, "ports": everywhere, "fib_base": self.number * self.window, "fib_size": self.window,
+            "ipv4_root": ROOT_ROW, "ipv6_root": ROOT_ROW, "adj_base": self.number * self.rows, "adj_size": self.rows,
+            "filter_base": self.number * self.filter_room, "filter_size": len(self.rules) if rules is None else rules,
+            "policer_base": self.number * policers, "policer_size": policers}))
+
+    @property
+    def _policers(self) -> int:
+        return self.config.policers // self.config.routers
+
+    def _policy_writes(self) -> Iterator[RowWrite]:
+        places = policer_places(tuple(self.rules), {}, self._policers)
+        for row, (rule, action) in enumerate(filter_rows(tuple(self.rules), places)):
+            yield RowWrite(Table.ACTION, self.number, row, action)
+            yield RowWrite(Table.FILTER, self.number, row, rule)
+        buckets = {ROUTER_POLICER: self.policer,
+                   **{place: rule.police for rule, place in zip(self.rules, places, strict=True) if place is not None}}
+        for row, bucket in buckets.items():
+            if bucket is not None:
+                yield RowWrite(Table.POLICER, self.number, row, bucket.policer_row())
 
 
 def router_config(routers: int, **parameters: int) -> CoreConfig:
-    """Parameters of a core with so many routers, and tables in which each has some room."""
-    sizes = {"fib_words": max(16384, 64 * routers), "adjacencies": max(1024, 2 * HOPS * 4 * routers)}
+    """Parameters of a core with so many routers, and tables in which each has some room.
+
+    For filter rules that is as many as line rate allows, as far as the table can be so large.
+    """
+    usual = CoreConfig(routers=routers)
+    sizes = {"fib_words": max(usual.fib_words, 64 * routers),
+             "adjacencies": max(usual.adjacencies, 2 * HOPS * usual.ports * routers),
+             "filter_rules": min(MOST_FILTER_RULES, most_filter_rules(usual) * routers),
+             "mac_rows": max(usual.mac_rows, LEAST_MAC_ROWS * routers)}
     return CoreConfig(routers=routers, **{**sizes, **parameters})
 
 
@@ -207,6 +244,10 @@ class Requests:
     def rows(self, writes: Iterable[RowWrite], at: int = 0) -> list[tuple[int, int, bytes]]:
         """Frames that write rows."""
         return self._frames((write.ops() for write in writes), at)
+
+    def operations(self, operations: Iterable[Op], at: int = 0) -> list[tuple[int, int, bytes]]:
+        """Frames that carry single accesses."""
+        return self._frames(([operation] for operation in operations), at)
 
     def fib(self, router: int, writes: Iterable[FibWrite | Fence], at: int = 0) -> list[tuple[int, int, bytes]]:
         """Frames that carry out what the FIB compiler gave."""

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board_pins.h"
+#include "port.h"
 #ifdef BOARD_TRACE
 #include "verilated_fst_c.h"
 #endif
@@ -100,9 +100,11 @@ public:
             trace_.open(options.trace.c_str());
         }
 #endif
-        ports_ = board::make_ports(top_, options.fds);
-        for (std::size_t i = 0; i < ports_.size(); ++i)
-            watch(ports_[i]->fd.fd(), i);
+        for (const board::Wire::Pins &pins : board::pins(top_)) {
+            const std::size_t port = ports_.size();
+            ports_.push_back(std::make_unique<Port>(options.fds[port], pins));
+            watch(options.fds[port], port);
+        }
         reset();
     }
 
@@ -151,15 +153,19 @@ private:
         top_.rst = 0;
     }
 
-    // A rising edge and a falling one. No output depends on an input without a register between, so inputs can change
-    // with the falling edge, and need no evaluation of their own.
-    void step() {
-        board::clock(top_, 1);
+    void clock(std::uint8_t level) {
+        board::core_clock(top_, level);
+        board::line_clock(top_, level);
         top_.eval();
+    }
+
+    // A rising edge and a falling one. No output depends on an input without a register between, so inputs can change
+    // with the falling edge, and need no evaluation of their own. With MACs, all clocks run in step.
+    void step() {
+        clock(1);
         for (auto &port : ports_)
             port->advance();
-        board::clock(top_, 0);
-        top_.eval();
+        clock(0);
         ++cycles_;
 #ifdef BOARD_TRACE
         if (trace_.isOpen())

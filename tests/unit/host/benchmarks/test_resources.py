@@ -29,6 +29,7 @@ def test_xc7():
 @pytest.mark.parametrize(("cell", "memory"), [
     ("fib.table.memory.0.3", "fib.table.memory"), ("counters.memory.2.0", "counters.memory"),
     ("ingress0.fifo.memory.0.0", "ingress0.fifo.memory"), ("odd", "odd"),
+    ("ingress0.store.data$39.0.1", "ingress0.store.data"),
     ("vmac.slots.memory.0.10.genblk1.genblk1[0].genblk1.slice", "vmac.slots.memory")])
 def test_a_block_ram_is_part_of_a_memory(cell, memory):
     assert memory_of(cell) == memory
@@ -39,13 +40,18 @@ def test_rows(monkeypatch):
 
     def synthesize(routers, family, *_):
         cores.append((routers, family.name))
-        return Resources(100, 50, 7, {"fib.memory": 6, "vmac.memory": 1}, {})
+        return Resources(100, 50, 7, {"fib.memory": 6, "vmac.memory": 1},
+                         {"context.rows": 340, "fifo.storage": 8, "other.storage": 4})
 
     monkeypatch.setattr(resources, "_synthesize", synthesize)
     result = run_resources_bench(vrs=[8])
     assert cores == [(8, "ecp5"), (8, "xc7")]
     assert result["ecp5_8_routers_luts"] == 100
     assert result["xc7_8_routers_block_rams[fib.memory]"] == 6
+    assert result["ecp5_8_routers_lut_ram[context.rows]"] == 340
+    assert result["ecp5_8_routers_lut_ram[others]"] == 12
+    assert "ecp5_8_routers_lut_ram[fifo.storage]" not in result
+    assert (result["results"][0]["core"], result["results"][0]["figure"]) == ("ecp5, 8", "luts")
     assert {row["unit"] for row in result["results"]} == {"look-up tables", "flip-flops", "18 kbit"}
     assert "ok" not in result["results"][0]
     cores.clear()

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.sim.dataplane.build import compile_bench
+from polyrouter.sim.dataplane.build import HARNESS
 from polyrouter.sim.dataplane.script import (
     CORRUPTED,
     LOST,
@@ -16,7 +16,7 @@ from polyrouter.sim.dataplane.script import (
     Phase,
     run_script,
 )
-from polyrouter.sim.live.top import StreamTop
+from polyrouter.sim.verilated.top import StreamTop
 
 from .faulty import BOTH, DROP, FLIP, PASS, FaultyCrossbar
 
@@ -26,7 +26,7 @@ CONFIG = CoreConfig(ports=2)
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
     top = StreamTop(FaultyCrossbar(CONFIG), CONFIG)
-    return compile_bench(top, CONFIG, tmp_path_factory.mktemp("board"), macs=False)
+    return HARNESS.compile(top, CONFIG, tmp_path_factory.mktemp("board"), macs=False)
 
 
 def frame(kind, *, port=1, head=None, at=0, length=60):
@@ -44,6 +44,13 @@ def test_every_fate_is_told(harness):
                  frame(PASS), frame(DROP))
     assert [fate.fate for fate in result.frames] == [1, LOST, CORRUPTED, MISDELIVERED, CORRUPTED, 1, LOST]
     assert (result.received, result.lost, result.wrong, result.duplicated) == (5, 2, 3, 0)
+
+
+def test_a_frame_that_must_not_come_out_is_not_lost_but_wrong_if_it_comes(harness):
+    refused, leaked = (frame(kind)._replace(outcomes=()) for kind in (DROP, PASS))
+    result = run(harness, refused, leaked, frame(PASS))
+    assert [fate.fate for fate in result.frames] == [LOST, MISDELIVERED, 1]
+    assert (result.lost, result.wrong) == (0, 1)
 
 
 def test_a_second_copy_is_wrong(harness):

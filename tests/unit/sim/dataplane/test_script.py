@@ -20,8 +20,9 @@ TOTALS = {"interval": 0, "cycles": 900, "received": 2, "lost": 1, "wrong": 0, "d
           "unknown": 0, "punted": 0, "last_in": 5, "last_out": 9}
 
 
-def result(frames, requests=()):
-    return PhaseResult.from_json(json.dumps({**TOTALS, "frames": frames, "requests": list(requests)}))
+def result(frames, requests=(), reads=()):
+    return PhaseResult.from_json(json.dumps(
+        {**TOTALS, "frames": frames, "requests": list(requests), "reads": list(reads)}))
 
 
 def test_a_script_has_what_script_h_takes():
@@ -43,9 +44,10 @@ def test_a_head_over_the_serial_number_is_refused():
 
 
 def test_a_result_is_read():
-    found = result([[1, 3, 250], [0, 18446744073709551615, 0]], [[1, 40]])
+    found = result([[1, 3, 250], [0, 18446744073709551615, 0]], [[1, 40]], [(1 << 64) - 1, 7])
     assert found.frames == [Fate(1, 3, 250), Fate(0, (1 << 64) - 1, 0)]
     assert found.requests == [(1, 40)]
+    assert found.reads == [(1 << 64) - 1, 7]
     assert found.lost == 1
 
 
@@ -72,7 +74,7 @@ def test_a_harness_that_gives_up_is_an_error_in_its_words(program):
 
 
 def test_a_phase_without_a_report_is_an_error(program):
-    line = json.dumps({**TOTALS, "frames": [], "requests": []})
+    line = json.dumps({**TOTALS, "frames": [], "requests": [], "reads": []})
     assert len(run_script(program(f"echo '{line}'"), [Phase()])) == 1
     with pytest.raises(BenchError, match="1 of 2 phases"):
         run_script(program(f"echo '{line}'"), [Phase(), Phase()])

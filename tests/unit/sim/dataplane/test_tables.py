@@ -112,7 +112,7 @@ def test_every_core_has_room_for_its_routers(routers):
 def test_no_port_is_oversubscribed_in_any_slot():
     rng = Random(5)
     routers = filled_routers(CONFIG, lambda number: nested(Random(number), 32), rng)
-    frames = list(line_rate_frames(CONFIG, [Destinations(router, rng) for router in routers], 50, rng))
+    frames = list(line_rate_frames([Destinations(router, rng) for router in routers], 50, rng))
     for slot in range(50):
         now = frames[4 * slot:4 * slot + 4]
         assert [frame.port for frame in now] == [0, 1, 2, 3]
@@ -158,5 +158,5 @@ def nested_of(rng, count):
 ])
 def test_a_frame_sees_the_table_before_or_after_a_change(fate, wrong):
     frame = BenchFrame(0, 0, b"", (Outcome(0, b"a"), Outcome(0, b"b")))
-    result = PhaseResult(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, [fate], [(100, 150), (110, 200), (300, 400)])
+    result = PhaseResult(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, [fate], [(100, 150), (110, 200), (300, 400)], [])
     assert hitless_wrong([frame], result, [range(0, 2), range(2, 3)]) == wrong

@@ -5,9 +5,10 @@ import threading
 import pytest
 from amaranth.hdl import Fragment
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.sim.live import build
 from polyrouter.sim.live.build import BuildError, build_board, compile_board, write_verilog
-from polyrouter.sim.live.top import StreamTop
+from polyrouter.sim.verilated import build
+from polyrouter.sim.verilated.build import Harness
+from polyrouter.sim.verilated.top import StreamTop
 
 from .crossbar import Crossbar
 
@@ -19,13 +20,13 @@ def compiled(monkeypatch, tmp_path):
     """Configurations that were compiled, with a compiler that only leaves a file."""
     calls = []
 
-    def compile_nothing(top, config, directory, **options):
+    def compile_nothing(_, top, config, directory, **options):
         Fragment.get(top, None)     # or Amaranth warns of a component that was never elaborated
         calls.append((config, options["macs"], options["trace"]))
         (directory / "board").write_text("")
 
     monkeypatch.setenv("POLYROUTER_CACHE", str(tmp_path))
-    monkeypatch.setattr(build, "compile_board", compile_nothing)
+    monkeypatch.setattr(Harness, "compile", compile_nothing)
     return calls
 
 
@@ -50,13 +51,13 @@ def test_callers_in_parallel_build_once(compiled):
 
 
 def test_a_build_that_fails_leaves_nothing(compiled, monkeypatch, tmp_path):
-    def fail(top, config, directory, **options):
+    def fail(_, top, config, directory, **options):
         Fragment.get(top, None)
         (directory / "half").write_text("")
         raise BuildError("make failed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "compile_board", fail)
+        patch.setattr(Harness, "compile", fail)
         with pytest.raises(BuildError):
             build_board(SMALL)
     assert [path.suffix for path in (tmp_path / "boards").iterdir()] == [".lock"]

@@ -9,7 +9,7 @@ import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.sim.live.board import LiveBoard
 from polyrouter.sim.live.build import compile_board
-from polyrouter.sim.live.top import StreamTop
+from polyrouter.sim.verilated.top import StreamTop
 
 from .crossbar import Crossbar
 

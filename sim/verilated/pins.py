@@ -1,4 +1,4 @@
-"""C++ headers that tell the harness what the core is like: its parameters, and where the model has its ports."""
+"""C++ headers that tell a harness what the core is like: its parameters, and where the model has its ports."""
 
 from amaranth.hdl import Const, Value, ValueCastable
 from amaranth.lib import wiring
@@ -7,7 +7,7 @@ from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
 from ...hdl.stream import frame_layout
 
-__all__ = ["config_header", "flat_ports", "model_pins", "pins_header"]
+__all__ = ["config_header", "flat_ports", "pins_header"]
 
 
 def flat_ports(top: wiring.Component) -> dict[str, Value]:
@@ -48,40 +48,43 @@ constexpr std::size_t GAP_BYTES = {gmii.GAP_BYTES};
 """
 
 
-def _pins(names: list[str]) -> str:
-    # The model's integers and arrays of words are little-endian in memory, so their bytes can be reached one by one.
-    return ", ".join(f"reinterpret_cast<std::uint8_t *>(&top.{name})" for name in names)
-
-
-def model_pins(config: CoreConfig, *, macs: bool) -> list[str]:
-    """C++ expressions of a ``GmiiPins`` (with MACs) or ``StreamPins`` for each port, the host port last."""
-    if macs:
-        return [f"GmiiPins{{{_pins([f'gmii{port}_{pin}' for pin in ('rxd', 'rx_dv', 'txd', 'tx_en', 'tx_er')])}}}"
-                for port in range(config.all_ports)]
-    streams = [*((f"rx_{port}", f"tx_{port}") for port in range(config.ports)), ("host_rx", "host_tx")]
-    return [f"StreamPins{{{_pins([f'{rx}_payload', f'{rx}_valid', f'{rx}_ready', f'{tx}_payload', f'{tx}_valid'])}}}"
-            for rx, tx in streams]
-
-
 def pins_header(ports: dict[str, Value], config: CoreConfig, *, macs: bool) -> str:
-    """``board_pins.h``: functions that reach the model's ports. With MACs, all clocks run in step."""
-    boundary, kind = ("gmii_port.h", "GmiiPort") if macs else ("stream_port.h", "StreamPort")
-    lines = "\n    ".join(f"ports.push_back(std::make_unique<{kind}>(fds[{fd}], {pins}));"
-                          for fd, pins in enumerate(model_pins(config, macs=macs)))
-    clocks = ["clk", *(name for name in ports if name.endswith("_clk"))]
+    """``board_pins.h``: what is at the other end of the model's ports, and functions that reach its pins and clocks."""
+    line_clocks = [name for name in ports if name.endswith("_clk")]
+    pins = ",\n        ".join(f"Wire::Pins{{{', '.join(map(_pin, names))}}}" for names in _pin_names(config, macs=macs))
     return f"""#pragma once
 #include <cstdint>
-#include <memory>
 #include <vector>
 #include "Vboard.h"
-#include "{boundary}"
+#include "{"gmii_wire.h" if macs else "stream_wire.h"}"
 namespace board {{
-inline std::vector<std::unique_ptr<Port>> make_ports(Vboard &top, const std::vector<int> &fds) {{
-    std::vector<std::unique_ptr<Port>> ports;
-    {lines}
-    return ports;
+using Wire = {"GmiiWire" if macs else "StreamWire"};
+// Of each port, the host port last.
+inline std::vector<Wire::Pins> pins(Vboard &top) {{
+    return {{
+        {pins},
+    }};
 }}
-inline void clock(Vboard &top, std::uint8_t level) {{ {" ".join(f"top.{name} = level;" for name in clocks)} }}
+inline void core_clock(Vboard &top, std::uint8_t level) {{ top.clk = level; }}
+// Of the ports, where these have clocks of their own.
+inline void line_clock(Vboard &top, std::uint8_t level) {{
+    (void)top, (void)level;
+    {" ".join(f"top.{name} = level;" for name in line_clocks)}
+}}
 inline bool active(const Vboard &top) {{ (void)top; return {"!top.idle" if "idle" in ports else "false"}; }}
 }}
 """
+
+
+def _pin_names(config: CoreConfig, *, macs: bool) -> list[list[str]]:
+    """Ports of the model in the order of a ``GmiiWire::Pins`` (with MACs) or ``StreamWire::Pins``."""
+    if macs:
+        return [[f"gmii{port}_{pin}" for pin in ("rxd", "rx_dv", "txd", "tx_en", "tx_er")]
+                for port in range(config.all_ports)]
+    streams = [*((f"rx_{port}", f"tx_{port}") for port in range(config.ports)), ("host_rx", "host_tx")]
+    return [[f"{rx}_payload", f"{rx}_valid", f"{rx}_ready", f"{tx}_payload", f"{tx}_valid"] for rx, tx in streams]
+
+
+def _pin(name: str) -> str:
+    # The model's integers and arrays of words are little-endian in memory, so their bytes can be reached one by one.
+    return f"reinterpret_cast<std::uint8_t *>(&top.{name})"
