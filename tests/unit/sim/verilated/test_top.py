@@ -3,9 +3,9 @@
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.sim.live.top import StreamTop
+from polyrouter.sim.verilated.top import StreamTop
 
-from .crossbar import Crossbar
+from ..live.crossbar import Crossbar
 
 
 def test_nothing_that_was_taken_is_lost_to_the_core_s_reset():
