@@ -10,12 +10,11 @@ from .config import HOST_HEADER_BYTES, CoreConfig
 from .framestore import FrameStore
 from .headers import ETHERNET_BYTES
 from .layouts import Reason, RxError
+from .mac.gmii import FCS_BYTES
 from .stream import FrameSignature, PacketSignature
 
 __all__ = ["Ingress"]
 
-#: The frame check sequence counts in ``max_frame``, but is not in the core's frames.
-_FCS_BYTES = 4
 #: Dropped frames whose count may wait. One suffices for function; more ride out bursts of bad frames.
 _EVENTS = 8
 
@@ -59,7 +58,7 @@ class Ingress(wiring.Component):
     def __init__(self, config: CoreConfig, *, host: bool = False) -> None:
         self.config = config
         self.host = host
-        self.longest = config.max_frame - _FCS_BYTES + (HOST_HEADER_BYTES if host else 0)
+        self.longest = config.max_frame - FCS_BYTES + (HOST_HEADER_BYTES if host else 0)
         members = {
             "i": In(FrameSignature(config)),
             "o": Out(PacketSignature(config)),

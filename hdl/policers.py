@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import POLICER_ROW, RATE_FRACTION
+from .mac.gmii import FCS_BYTES
 from .records import PASSED, POLICE, TableSignature
 from .stream import LENGTH_BITS
 from .table import TableMemory, table_addr_bits
@@ -16,8 +17,6 @@ __all__ = ["Policers", "policer_cycles"]
 
 #: Cycles from the refill of one row to that of the next.
 _REFILL_CYCLES = 16
-#: Bytes of the FCS, which is charged, but not in a length.
-_FCS_BYTES = 4
 #: Requests that are under way, or whose outcomes wait.
 _UNDER_WAY = 4
 
@@ -100,7 +99,7 @@ class Policers(wiring.Component):
             self.refill.eq(due & ~second.valid & ~hold),
             self.i.ready.eq(~second.valid & ~hold & ~due & (under_way != _UNDER_WAY)),
             accept.eq(self.i.valid & self.i.ready),
-            cost.eq(request.length + _FCS_BYTES),
+            cost.eq(request.length + FCS_BYTES),
         ]
         m.d.sync += [
             held.eq(hold),

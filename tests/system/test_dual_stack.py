@@ -1,15 +1,12 @@
 """IPv6 beside IPv4 from a topology file to the hardware: OSPFv3, static routes, two networks with equal addresses."""
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .test_network import Site, wait_until
+from .site import Site, new_site, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
@@ -20,19 +17,8 @@ PINGS = 30
 
 @pytest.fixture(scope="module")
 def site(image) -> Iterator[Site]:
-    top = Path(tempfile.mkdtemp(prefix="polyrouter-dual-"))
-    top.chmod(0o755)
-    (top / "state/images").mkdir(parents=True)
-    (top / "state/images/default").symlink_to(image)
-    site = Site(top, f"d{os.getpid()}")
-    site.write(TOPOLOGY)
-    try:
-        site.up()
+    with new_site(image, "d", TOPOLOGY) as site:
         yield site
-    finally:
-        if (top / "state/networks" / site.name).exists():
-            site.run("down")
-        shutil.rmtree(top)
 
 
 def forwarded(site: Site, router: str) -> int:

@@ -1,9 +1,6 @@
 """Multicast from one host to two receivers on live boards: by routes of the file, and by PIM."""
 
-import os
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +11,7 @@ from polyrouter.host.fabric import namespace_path
 from polyrouter.host.netns import in_namespace
 
 from ..multicast_host import Receiver, receiver, sender
-from .test_network import Site, wait_until
+from .site import Site, new_site, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
@@ -26,19 +23,8 @@ SENDER = {False: "192.168.1.10", True: "2001:db8:a::10"}
 
 @pytest.fixture(scope="module")
 def site(image) -> Iterator[Site]:
-    top = Path(tempfile.mkdtemp(prefix="polyrouter-mcast-"))
-    top.chmod(0o755)
-    (top / "state/images").mkdir(parents=True)
-    (top / "state/images/default").symlink_to(image)
-    site = Site(top, f"m{os.getpid()}")
-    site.write(TOPOLOGY)
-    try:
-        site.up()
+    with new_site(image, "m", TOPOLOGY) as site:
         yield site
-    finally:
-        if (top / "state/networks" / site.name).exists():
-            site.run("down")
-        shutil.rmtree(top)
 
 
 def counters(site: Site, router: str) -> dict[tuple[str, str], int]:

@@ -1,29 +1,18 @@
 """A small network by the command line: up, change, what dies comes back, and down leaves nothing behind."""
 
-import itertools
-import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.hostport import HostPort
 from polyrouter.host.board.transport import open_packet_socket
-from polyrouter.host.cli import app
-from polyrouter.host.fabric import list_namespaces, namespace_path
-from polyrouter.host.netns import in_namespace
-from typer.testing import CliRunner
+from polyrouter.host.fabric import list_namespaces
+
+from .site import Site, flows_again, new_site, traffic, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
@@ -58,124 +47,6 @@ topology:
 HOST = '        a: {attach: "left:p1", address: 192.168.1.10/24}\n'
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Result of a condition as soon as it holds."""
-    deadline = time.monotonic() + seconds
-    waiter = threading.Event()
-    while True:
-        result = condition()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        waiter.wait(0.1)
-
-
-class Site:
-    """The command line with directories of its own."""
-
-    def __init__(self, top: Path, name: str) -> None:
-        self.top, self.name = top, name
-        self.file = top / "network.yaml"
-        self.environment: dict[str, str] = os.environ | {
-            "POLYROUTER_STATE": str(top / "state"), "POLYROUTER_RUN": str(top / "run"), "POLYROUTER_NETWORK": name}
-        self.write(TOPOLOGY)
-
-    def write(self, text: str) -> None:
-        self.file.write_text(text.replace("NAME", self.name))
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, arguments, env=self.environment)
-        assert done.exit_code == code, f"{arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def process(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen([sys.executable, "-c", "from polyrouter.host.cli import app; app()", *arguments],
-                                env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json"))
-
-    def up(self, *arguments: str) -> list[str]:
-        changes = self.json("up", str(self.file), *arguments)["changes"]
-        return [f"{change['action']} {change['kind']} {change['name']}" for change in changes]
-
-    def namespace(self, host: str) -> str:
-        return f"pr-{self.name}.{host}"
-
-    def ping(self, first: str, target: str) -> bool:
-        done = subprocess.run(["ip", "netns", "exec", self.namespace(first), "ping", "-n", "-q", "-c", "1", "-W", "2",
-                               target], capture_output=True, timeout=30)
-        return done.returncode == 0
-
-    def pid(self, node: str, what: str) -> int:
-        text = (self.top / "run" / self.name / node / f"{what}.pid").read_text()
-        return json.loads(text)["pid"] if what == "board" else int(text)
-
-
-class Arrivals(list[float]):
-    """Times at which datagrams arrived; afterwards, which of those that were sent did not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: set[int] = set()
-        self.lost: set[int] = set()
-
-
-@contextmanager
-def traffic(site: Site, first: str, second: str, address: str) -> Iterator[Arrivals]:
-    """Numbered datagrams from one host to another all the time; yields when they arrived."""
-    def udp() -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(0.2)
-        return sock
-
-    receiver = in_namespace(namespace_path(site.namespace(second)), udp)
-    receiver.bind((address, 7000))
-    sender = in_namespace(namespace_path(site.namespace(first)), udp)
-    arrivals = Arrivals()
-    received: set[int] = set()
-    stopping = threading.Event()
-
-    def send() -> None:
-        for number in itertools.count():
-            if stopping.wait(0.01):
-                return
-            try:
-                sender.sendto(number.to_bytes(4, "big"), (address, 7000))
-            except OSError:     # no neighbour for a moment
-                continue
-            arrivals.sent.add(number)
-
-    def receive() -> None:
-        quiet = 0
-        while quiet < 5:        # the last ones are on their way
-            try:
-                received.add(int.from_bytes(receiver.recv(100), "big"))
-            except TimeoutError:
-                quiet += stopping.is_set()
-                continue
-            arrivals.append(time.monotonic())
-
-    threads = [threading.Thread(target=send), threading.Thread(target=receive)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield arrivals
-    finally:
-        stopping.set()
-        for thread in threads:
-            thread.join()
-        arrivals.lost = arrivals.sent - received
-        sender.close()
-        receiver.close()
-
-
-def flows_again(arrivals: list[float], seconds: float = 60.0) -> None:
-    """Wait until datagrams that were sent after now arrive."""
-    seen = len(arrivals)
-    wait_until(lambda: len(arrivals) > seen + 20, "datagrams arrive", seconds)
-
-
 def ours(name: str) -> set[str]:
     """Everything of this machine that has the network's name in it."""
     found = {f"namespace {entry}" for entry in list_namespaces() if name in entry}
@@ -197,17 +68,8 @@ def ours(name: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def site(image) -> Iterator[Site]:
-    top = Path(tempfile.mkdtemp(prefix="polyrouter-net-"))
-    top.chmod(0o755)
-    (top / "state/images").mkdir(parents=True)
-    (top / "state/images/default").symlink_to(image)
-    site = Site(top, f"n{os.getpid()}")
-    try:
+    with new_site(image, "n", TOPOLOGY, up=False) as site:
         yield site
-    finally:
-        if (top / "state/networks" / site.name).exists():
-            site.run("down")
-        shutil.rmtree(top)
 
 
 def test_a_bad_file_starts_nothing(site):

@@ -1,9 +1,6 @@
 """examples/policies.yaml comes up and passes traffic as its filters, VLANs and rates say."""
 
-import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +8,7 @@ import pytest
 from polyrouter.host.fabric import namespace_path
 from polyrouter.host.netns import in_namespace
 
-from .test_network import Site, flows_again, traffic, wait_until
+from .site import Site, flows_again, new_site, traffic, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
@@ -21,19 +18,8 @@ A, B, C = "10.0.0.10", "10.0.0.11", "192.168.1.10"
 
 @pytest.fixture(scope="module")
 def site(image) -> Iterator[Site]:
-    top = Path(tempfile.mkdtemp(prefix="polyrouter-pol-"))
-    top.chmod(0o755)
-    (top / "state/images").mkdir(parents=True)
-    (top / "state/images/default").symlink_to(image)
-    site = Site(top, f"p{os.getpid()}")
-    site.write(EXAMPLE.read_text().replace("name: policies", "name: NAME"))
-    try:
-        site.up()
+    with new_site(image, "p", EXAMPLE.read_text().replace("name: policies", "name: NAME")) as site:
         yield site
-    finally:
-        if (top / "state/networks" / site.name).exists():
-            site.run("down")
-        shutil.rmtree(top)
 
 
 def count(site: Site, router: str, reason: str) -> int:
