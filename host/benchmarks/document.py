@@ -42,7 +42,7 @@ def _side_by_side(rows: list[dict[str, Any]]) -> str:
     units = {row["figure"]: row["unit"] for row in rows}
     # What is part of the same figure stays together, also if not all cores have it.
     kinds = list(dict.fromkeys(figure.partition("[")[0] for figure in units))
-    order = sorted(units, key=lambda figure: kinds.index(figure.partition("[")[0]))
+    order = sorted(units, key=lambda figure: (kinds.index(figure.partition("[")[0]), figure.endswith("[others]")))
     values = {(row["figure"], row["core"]): row["value"] for row in rows}
     lines = [_line(["result", *cores, "unit"]), "|" + "---|" * (len(cores) + 2)]
     lines += [_line([f"`{figure}`", *(_figure(values.get((figure, core))) for core in cores), units[figure]])

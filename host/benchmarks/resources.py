@@ -48,9 +48,9 @@ FAMILIES = (
             "RAM64X1S": 1}),
 )
 
-#: What memory_libmap puts behind a memory's name to make that of a cell, and mapping to slices behind that. Before it,
-#: the number by which Amaranth tells a name from another of the same module.
-_CELL_NUMBERS = re.compile(r"(\$\d+)?\.\d+(\..*)?$")
+#: What memory_libmap puts behind a memory's name to make that of a cell, and mapping to slices behind that; and numbers
+#: by which Amaranth tells a name from another of the same module, which change with every change of the design.
+_CELL_NUMBERS = re.compile(r"\.\d+(\..*)?$|\$\d+")
 #: Memories of look-up tables that take less are put together.
 _LEAST_LUT_RAM = 100
 #: What says that one pass of yosys begins.

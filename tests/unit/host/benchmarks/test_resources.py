@@ -29,7 +29,7 @@ def test_xc7():
 @pytest.mark.parametrize(("cell", "memory"), [
     ("fib.table.memory.0.3", "fib.table.memory"), ("counters.memory.2.0", "counters.memory"),
     ("ingress0.fifo.memory.0.0", "ingress0.fifo.memory"), ("odd", "odd"),
-    ("ingress0.store.data$39.0.1", "ingress0.store.data"),
+    ("ingress0.store.data$39.0.1", "ingress0.store.data"), ("free$175.returned.storage.0.0", "free.returned.storage"),
     ("vmac.slots.memory.0.10.genblk1.genblk1[0].genblk1.slice", "vmac.slots.memory")])
 def test_a_block_ram_is_part_of_a_memory(cell, memory):
     assert memory_of(cell) == memory
