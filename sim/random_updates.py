@@ -1,7 +1,7 @@
 """Random updates of a scenario's tables in steps, and which frames are treated alike at every moment of a step.
 
 A router is replaced in four steps: it is taken out, its rows are written, its VMAC-VE entries are exchanged, it is put
-back. A single row is a step by itself.
+back. A single row is a step by itself, and so are entries that only move.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,10 +28,13 @@ from .random_filter import random_action
 from .random_tables import random_router, share_of
 from .tablegen import RouterSetup, RowWrite, Scenario, VmacTable, adjacency_row, peer_mac
 
-__all__ = ["Fates", "Step", "exchange_entries", "meets", "one_row", "replace", "router_keys"]
+__all__ = ["Fates", "Step", "entries_of", "exchange_entries", "fate", "meets", "move_entries", "one_row",
+           "replace"]
 
 #: Draws of a router until its VMAC-VE entries fit.
 MOST_DRAWS = 20
+#: Entries that one update moves.
+MOST_MOVED = 6
 #: Windows that may reach into another router's.
 OVERLAPPING = ("filter", "policer", "mac")
 
@@ -49,9 +52,14 @@ class Step(NamedTuple):
     compare: bool = False
 
 
-def router_keys(setup: RouterSetup) -> frozenset[int]:
-    """Keys of a router's VMAC-VE entries."""
-    return frozenset(vmac_key(mac, port, role, vid) for mac, port, role, vid in setup.vmac_entries())
+def entries_of(*setups: RouterSetup) -> frozenset[tuple[int, int]]:
+    """VMAC-VE entries of routers: key and router of each."""
+    return frozenset((vmac_key(mac, port, role, vid), setup.number) for setup in setups
+                     for mac, port, role, vid in setup.vmac_entries())
+
+
+def _keys(*setups: RouterSetup) -> frozenset[int]:
+    return frozenset(key for key, _ in entries_of(*setups))
 
 
 def meets(frame: RxFrame) -> frozenset[int]:
@@ -92,8 +100,9 @@ def _path_to_free(vmac: VmacTable, key: int) -> list[int]:
     raise OverflowError("no path to a free slot")
 
 
-def exchange_entries(vmac: VmacTable, old: Iterable[int], new: Iterable[int], router: int) -> list[RowWrite]:
-    """Take a router's old keys out and put new ones in; what has to move for it is always in at least one row.
+def exchange_entries(vmac: VmacTable, old: Iterable[tuple[int, int]], new: Iterable[tuple[int, int]]
+                     ) -> list[RowWrite]:
+    """Take entries, which are keys with their routers, out and put new ones in; what moves is always in some row.
 
     Raises
     ------
@@ -101,18 +110,18 @@ def exchange_entries(vmac: VmacTable, old: Iterable[int], new: Iterable[int], ro
         If there is no place; ``vmac`` has then changed for nothing.
     """
     old, new, writes = set(old), set(new), []
-    for row, (key, _) in sorted(vmac.slots.items()):
-        if key in old - new:
+    for row, entry in sorted(vmac.slots.items()):
+        if entry in old - new:
             del vmac.slots[row]
             writes.append(_vmac_write(row, None))
-    for key in sorted(new - old):
-        path = _path_to_free(vmac, key)
+    for entry in sorted(new - old):
+        path = _path_to_free(vmac, entry[0])
         # From the free end, so that a copy is there before the original goes
         for row, before in zip(path[:0:-1], path[-2::-1], strict=True):
             vmac.slots[row] = vmac.slots[before]
             writes.append(_vmac_write(row, vmac.slots[row]))
-        vmac.slots[path[0]] = key, router
-        writes.append(_vmac_write(path[0], vmac.slots[path[0]]))
+        vmac.slots[path[0]] = entry
+        writes.append(_vmac_write(path[0], entry))
     return writes
 
 
@@ -152,8 +161,7 @@ def replace(scenario: Scenario, rng: Random, numbers: list[int]) -> list[Step]:
                  for number, share in zip(numbers, (*shares[1:], shares[0]), strict=True)]
         scenario.vmac.slots = dict(slots)
         try:
-            entries = [write for setup, router in zip(old, drawn, strict=True) for write in exchange_entries(
-                scenario.vmac, router_keys(setup), router_keys(router.setup), setup.number)]
+            entries = exchange_entries(scenario.vmac, entries_of(*old), entries_of(*(one.setup for one in drawn)))
         except OverflowError:
             continue
         break
@@ -167,11 +175,22 @@ def replace(scenario: Scenario, rng: Random, numbers: list[int]) -> list[Step]:
     rows = [write for router in drawn for write in router.rows(config, enable=0)]
     contexts = [context for setup, router in zip(old, drawn, strict=True)
                 for context in (setup.context, router.whole, router.setup.context)]
-    neighbours = [router_keys(setup) for setup in others if _reach_into(setup, contexts)]
+    neighbours = _keys(*(setup for setup in others if _reach_into(setup, contexts)))
     on = [router.setup.context_write() for router in drawn]
-    keys = frozenset().union(*(router_keys(setup) for setup in (*old, *(router.setup for router in drawn))))
-    return [Step(off, who, compare=True), Step(rows, who, frozenset().union(*neighbours)),
-            Step(entries, who, keys), Step(on, who, compare=True)]
+    return [Step(off, who, compare=True), Step(rows, who, neighbours),
+            Step(entries, who, _keys(*old, *(router.setup for router in drawn))), Step(on, who, compare=True)]
+
+
+def move_entries(scenario: Scenario, rng: Random) -> list[Step]:
+    """Move some VMAC-VE entries to other rows, which no frame may notice."""
+    slots, writes = scenario.vmac.slots, []
+    for row, entry in rng.sample(sorted(slots.items()), min(MOST_MOVED, len(slots))):
+        free = [other for other in scenario.vmac.candidates(entry[0]) if other not in slots]
+        if free:
+            place = rng.choice(free)
+            slots[place] = slots.pop(row)
+            writes += [_vmac_write(place, entry), _vmac_write(row, None)]
+    return [Step(writes, frozenset())] if writes else []
 
 
 def one_row(scenario: Scenario, rng: Random) -> list[Step]:
@@ -249,7 +268,7 @@ class Fates:
         return not self._step.compare or self._alike(lambda model: model.host_receive(frame))
 
     def _alike(self, act: Callable[[GoldenModel], list[Output]]) -> bool:
-        one, other = (_fate(model, act) for model in self._models)
+        one, other = (fate(model, act) for model in self._models)
         return one == other
 
 
@@ -258,8 +277,9 @@ def _apply(model: GoldenModel, writes: Iterable[RowWrite]) -> None:
         model.tables.write(*write)
 
 
-def _fate(model: GoldenModel, act: Callable[[GoldenModel], list[Output]]) -> tuple[object, ...]:
+def fate(model: GoldenModel, act: Callable[[GoldenModel], list[Output]]) -> tuple[object, ...]:
     """What comes out, and what is counted for it."""
     hits, model.tables.counters = model.tables.hits, {}
     outputs = act(model)
-    return outputs, model.tables.counters, {row: hit for row, hit in model.tables.hits.items() if hits.get(row) != hit}
+    return outputs, model.tables.counters, {row: hit - hits.get(row, 0) for row, hit in model.tables.hits.items()
+                                            if hit != hits.get(row, 0)}

@@ -19,7 +19,7 @@ REACHES = {
 #: Random traffic reaches everything with so many frames; with fewer, what is rare may be missing.
 ENOUGH_FRAMES = 2000
 #: What takes a second port.
-WITH_OTHER_PORTS = frozenset({Reason.BRIDGED, Reason.DROP_SOURCE})
+WITH_OTHER_PORTS = frozenset({Reason.BRIDGED, Reason.DROP_RPF})
 
 
 def reached_by(test: str, config: CoreConfig, frames: int) -> frozenset[Reason]:

@@ -9,7 +9,7 @@ from cocotb.utils import get_sim_time
 from polyrouter.hdl.layouts import RxError
 from polyrouter.sim.cocotb_board import HOST_MAC, CocotbBoard
 from polyrouter.sim.frames import FrameGenerator
-from polyrouter.sim.random_updates import Fates, Step, one_row, replace
+from polyrouter.sim.random_updates import Fates, Step, move_entries, one_row, replace
 from polyrouter.sim.tablegen import Scenario
 
 __all__ = ["RandomTraffic"]
@@ -73,10 +73,13 @@ class RandomTraffic:
     async def update(self) -> None:
         """Change the tables at random while frames flow."""
         rng, routers = self.rng, self.board.config.routers
-        if rng.random() < 0.5:
+        kind = rng.random()
+        if kind < 0.5:
+            steps = replace(self.scenario, rng, rng.sample(range(routers), min(routers, rng.choice((1, 1, 2)))))
+        elif kind < 0.9:
             steps = one_row(self.scenario, rng)
         else:
-            steps = replace(self.scenario, rng, rng.sample(range(routers), min(routers, rng.choice((1, 1, 2)))))
+            steps = move_entries(self.scenario, rng)
         for step in steps:
             await self._make(step)
 

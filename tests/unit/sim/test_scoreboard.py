@@ -177,6 +177,7 @@ COUNTED = {(0, 0, Reason.BRIDGED): 2, (0, 0, Reason.PUNT_MIRROR): 1}
 def test_each_copy_must_come_out_at_its_port():
     scoreboard, ((one, two, three),) = sent(FLOOD)
     assert scoreboard.outstanding == 3 and scoreboard.outstanding_bytes == 60 + 60 + 92
+    assert [scoreboard.outstanding_of(frozenset(routers)) for routers in ((), (0,), (1,), (0, 1))] == [0, 3, 0, 3]
     leave(scoreboard, three, one, two).finish()
     scoreboard.check_counters(COUNTED)
     scoreboard, ((one, two, three),) = sent(FLOOD)
