@@ -48,6 +48,7 @@ BARS: dict[str, tuple[str, float]] = {
     "latency_ns_max": ("most", 1200), "latency_spread_ns": ("most", 100),
     "filter_wrong_hits": ("most", 0), "filter_rules_at_line_rate": ("least", most_filter_rules(CoreConfig())),
     "isolation_lost_frames": ("most", 0), "isolation_added_latency_ns": ("most", _LONGEST_FRAME),
+    "isolation_longest_lost_frames": ("most", 0), "isolation_longest_added_latency_ns": ("most", _LONGEST_FRAME),
     "ipv6_worst_throughput_mpps": ("least", _LINE), "ipv6_worst_lost_frames": ("most", 0),
     "hitless_wrong_frames": ("most", 0), "hitless_lost_frames": ("most", 0),
 }
@@ -121,13 +122,15 @@ def run_dataplane_bench(*, quick: bool = False, vrs: Sequence[int] = (),
             results.add(f"{prefix}_spread_ns", found.most_ns - found.least_ns, "ns")
             results.add(f"{prefix}_lost_frames", found.lost + found.wrong, "frames")
 
-    found = results.run("isolation_lost_frames", "frames", lambda: isolation(1_000_000 // few, prefixes, tell))
-    if found is not None:
-        results.add("isolation_lost_frames", found.stream_lost, "frames")
-        results.add("isolation_added_latency_ns", found.added_ns, "ns",
-                    "no frame of the stream came through" if found.added_ns is None else None)
-        results.add("isolation_stream_frames", found.stream_frames, "frames")
-        results.add("isolation_wrong_frames", found.wrong, "frames")
+    for prefix, longest in (("isolation", False), ("isolation_longest", True)):
+        found = results.run(f"{prefix}_lost_frames", "frames",
+                            partial(isolation, 1_000_000 // few, prefixes, tell, flood_longest=longest))
+        if found is not None:
+            results.add(f"{prefix}_lost_frames", found.stream_lost, "frames")
+            results.add(f"{prefix}_added_latency_ns", found.added_ns, "ns",
+                        "no frame of the stream came through" if found.added_ns is None else None)
+            results.add(f"{prefix}_stream_frames", found.stream_frames, "frames")
+            results.add(f"{prefix}_wrong_frames", found.wrong, "frames")
 
     found = results.run("ipv6_worst_throughput_mpps", "Mpps", lambda: ipv6_worst(5000 // few, tell))
     if found is not None:

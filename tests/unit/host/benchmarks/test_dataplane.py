@@ -26,7 +26,7 @@ def good(monkeypatch):
         "filter_limit": lambda *_: 21,
         "headroom": lambda *_: Headroom(2 * LINE_MPPS, 16000),
         "latency": lambda *_, ipv6: Latency(1000.0, 1016.0, 1008.0, 500, 0, 0),
-        "isolation": lambda *_: Isolation(120, 0, 900.0, 40000, 0),
+        "isolation": lambda *_, flood_longest: Isolation(120, 0, 900.0, 40000, 0),
         "hitless": lambda *_: (20000, 0, 0, 2000),
     }
     for name, function in found.items():
@@ -91,7 +91,7 @@ def test_a_core_that_loses_at_every_rate_has_no_headroom(good):
 
 def test_too_few_rules_at_line_rate_and_a_stream_that_waits_too_long_are_seen(good):
     good.setattr(dataplane, "filter_limit", lambda *_: 20)
-    good.setattr(dataplane, "isolation", lambda *_: Isolation(120, 0, 12305.0, 40000, 0))
+    good.setattr(dataplane, "isolation", lambda *_, flood_longest: Isolation(120, 0, 12305.0, 40000, 0))
     rows = by_name(dataplane.run_dataplane_bench(quick=True))
     assert not rows["filter_rules_at_line_rate"]["ok"]
     # One longest frame on the line, with preamble and gap
@@ -100,7 +100,7 @@ def test_too_few_rules_at_line_rate_and_a_stream_that_waits_too_long_are_seen(go
 
 
 def test_a_stream_that_is_lost_whole_has_no_latency(good):
-    good.setattr(dataplane, "isolation", lambda *_: Isolation(120, 120, None, 40000, 0))
+    good.setattr(dataplane, "isolation", lambda *_, flood_longest: Isolation(120, 120, None, 40000, 0))
     rows = by_name(dataplane.run_dataplane_bench(quick=True))
     assert rows["isolation_added_latency_ns"]["error"] == "no frame of the stream came through"
     assert rows["isolation_added_latency_ns"]["value"] is None
