@@ -57,12 +57,17 @@ def segment(kind, delay, start=("a", "Q"), end=("b", "D"), net="n"):
 PATH = [segment("clk-to-q", 0.5), segment("routing", 1.0, net="n1"), segment("logic", 0.25),
         segment("routing", 2.0, ("x", "Z"), net="n2"), segment("routing", 0.25, ("y", "Z"), ("last", "DI"), net="n2"),
         segment("setup", 0.0, ("y", "Z"), ("last", "DI"))]
+ENDS = [{"cell": cell, "port": "D", "event": event, "delay": delay} for cell, event, delay in (
+    ("part.fib.late", "posedge clk", [1.0, 8.0]), ("part.fib.later", "posedge clk", [7.0]),
+    ("part.parser.late", "posedge clk", [10.0]), ("part.parser.other", "<async>", [50.0]), ("o", "posedge clk", [60.0]))]
 REPORT = {
     "fmax": {"clk": {"achieved": 150.04, "constraint": 125.0}, "slow": {"achieved": 100.0, "constraint": 125.0}},
     "critical_paths": [
         {"from": "<async>", "to": "posedge slow", "path": PATH[:2]},
         {"from": "posedge clk", "to": "posedge clk", "path": PATH[:3]},
         {"from": "posedge slow", "to": "posedge slow", "path": PATH}],
+    "detailed_net_timings": [{"event": "posedge clk", "endpoints": ENDS}, {"event": "<async>", "endpoints": [
+        {"cell": "part.parser.late", "port": "D", "event": "posedge clk", "delay": [99.0]}]}],
 }
 
 
@@ -102,8 +107,10 @@ def test_rows(placed):
     assert (row["name"], row["value"], row["unit"], row["bar"], row["ok"]) == ("fib", 100.0, "MHz", 125, False)
     assert (row["from"], row["to"], row["through"]) == ("a.Q", "last.DI", ["n1", "n2"])
     assert result["fib"] == 100.0
-    (row,) = run_timing_bench(part=[CORE], vrs=[64], speed=6, seed=3)["results"]
+    row, *stages = run_timing_bench(part=[CORE], vrs=[64], speed=6, seed=3)["results"]
     assert (row["name"], row["bar"], row["ok"]) == ("core_64_routers", None, True)
+    assert [(stage["name"], stage["value"], stage["to"]) for stage in stages] == [
+        ("core_64_routers[parser]", 100.0, "part.parser.late.D"), ("core_64_routers[fib]", 125.0, "part.fib.late.D")]
     assert placed == [("fib", "45", 8, 1), ("core_64_routers", "85", 6, 3)]
 
 
