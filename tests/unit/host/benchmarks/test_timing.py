@@ -59,7 +59,8 @@ PATH = [segment("clk-to-q", 0.5), segment("routing", 1.0, net="n1"), segment("lo
         segment("setup", 0.0, ("y", "Z"), ("last", "DI"))]
 ENDS = [{"cell": cell, "port": "D", "event": event, "delay": delay} for cell, event, delay in (
     ("part.fib.late", "posedge clk", [1.0, 8.0]), ("part.fib.later", "posedge clk", [7.0]),
-    ("part.parser.late", "posedge clk", [10.0]), ("part.parser.other", "<async>", [50.0]), ("o", "posedge clk", [60.0]))]
+    ("part.parser.late", "posedge clk", [10.0]), ("part.parser.other", "<async>", [50.0]),
+    ("o", "posedge clk", [60.0]))]
 REPORT = {
     "fmax": {"clk": {"achieved": 150.04, "constraint": 125.0}, "slow": {"achieved": 100.0, "constraint": 125.0}},
     "critical_paths": [
