@@ -124,8 +124,8 @@ def run_timing_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), speed
                      progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """``bench``, ``machine``, and ``results``: rows of ``name``, ``value``, ``unit`` and the path's ends and nets.
 
-    The bar is the clock that a core has by default. Behind a whole core come its stages, each with its own slowest path,
-    which may begin in another.
+    The bar is the clock that a core has by default. Behind a whole core come its stages, each with its own slowest
+    path, which may begin in another.
 
     Parameters
     ----------
