@@ -71,9 +71,10 @@ class FrameStore(wiring.Component):
         written = Signal(addr_bits + 1)     # ``start``, as far as the memory has it
         kept = Signal()                     # the cycle before was one with ``keep``, and ``length``
         length = Signal(LENGTH_BITS)
+        frames = Signal(range(lengths.depth + 1))   # in ``lengths``, with the one of ``kept``
         m.d.comb += [
             self.room.eq((head ^ tail) != depth),
-            self.room_length.eq((lengths.level != lengths.depth) & ~((lengths.level == lengths.depth - 1) & kept)),
+            self.room_length.eq(frames != lengths.depth),
             lengths.w_data.eq(length),
             lengths.w_en.eq(kept),
         ]
@@ -84,6 +85,7 @@ class FrameStore(wiring.Component):
             length.eq(self.length),
             kept.eq(self.keep),
             written.eq(start),
+            frames.eq(frames + self.keep - (lengths.r_en & lengths.r_rdy)),
         ]
         with m.If(self.keep | self.discard):
             m.d.sync += [
