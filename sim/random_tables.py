@@ -198,7 +198,7 @@ def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
         "fib_base": share * window + unused, "fib_size": window - unused,
         "adj_base": share * rows + spare, "adj_size": rows - spare,
-        "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
+        "multicast": int(rng.random() < 0.85), "mirror": int(rng.random() < 0.2),
         "filter_base": share * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
         "policer_base": share * policers, "policer_size": policers, "mac_base": share * macs, "mac_size": macs,
         "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
