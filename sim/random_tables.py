@@ -1,5 +1,6 @@
 """Random contents of all tables of a core, with everything in them that a host may write, and a few mistakes."""
 
+from itertools import cycle
 from random import Random
 from typing import NamedTuple
 
@@ -89,8 +90,9 @@ def relocated(words: list[int], offset: int) -> list[int]:
 
 
 def _random_routes(rng: Random, count: int, unicast: list[int], adjacencies: int) -> list[Route]:
-    """Routes of both families, mostly to one of the unicast adjacencies."""
+    """Routes of both families, mostly to the unicast adjacencies in turn, so that there is one to most of them."""
     routes: list[Route] = []
+    turn = cycle(rng.sample(unicast, len(unicast)))
     for ipv6, bits, usual in ((False, 32, (0, 1, 5, 8, 16, 24, 24, 24, 32)), (True, 128, (0, 16, 32, 48, 48, 64, 128))):
         family: list[Route] = []
         for _ in range(count // 2):
@@ -99,7 +101,7 @@ def _random_routes(rng: Random, count: int, unicast: list[int], adjacencies: int
             base = rng.choice(family).prefix if family and rng.random() < 0.5 else rng.getrandbits(bits)
             noise = rng.getrandbits(bits) >> rng.randint(0, bits)
             prefix = (base ^ noise) & (1 << bits) - 1 >> bits - length << bits - length
-            adjacency = rng.choice(unicast) if rng.random() < 0.95 else rng.randrange(adjacencies)
+            adjacency = next(turn) if rng.random() < 0.95 else rng.randrange(adjacencies)
             family.append(Route(prefix, length, adjacency, ipv6))
         routes += family
     return routes
@@ -129,10 +131,15 @@ def _window_of(rng: Random, routes: list[Route], groups: list[Group]) -> tuple[l
     return words + relocated(fib_image(routes, rng).words, len(words)), len(words)
 
 
-def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, rows: int) -> int:
-    kind = rng.choices((AdjacencyKind.FORWARD, AdjacencyKind.LOCAL, AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE,
-                        AdjacencyKind.UNREACHABLE, AdjacencyKind.INVALID, AdjacencyKind.ECMP, AdjacencyKind.MULTICAST),
-                       (20, 2, 2.5, 2.5, 1, 1, 4, 6))[0]
+def _random_kinds(rng: Random, rows: int) -> list[AdjacencyKind]:
+    """Each kind at least once, if there are enough rows."""
+    least = (AdjacencyKind.FORWARD, AdjacencyKind.MULTICAST, AdjacencyKind.ECMP, AdjacencyKind.LOCAL,
+             AdjacencyKind.UNRESOLVED, AdjacencyKind.BLACKHOLE, AdjacencyKind.UNREACHABLE)[:rows]
+    more = rng.choices((*least, AdjacencyKind.INVALID), (*(20, 6, 4, 2, 2, 2, 1)[:rows], 1), k=rows - len(least))
+    return rng.sample([*least, *more], rows)
+
+
+def _random_adjacency(config: CoreConfig, rng: Random, number: int, kind: int, ports: int, rows: int) -> int:
     mine = [port for port in range(config.ports) if ports >> port & 1]
     port = rng.choice(mine) if mine and rng.random() < 0.95 else rng.randrange(16)
     mtu = rng.choice((1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
@@ -150,7 +157,7 @@ def _random_adjacency(config: CoreConfig, rng: Random, number: int, ports: int, 
 
 def _policer(rng: Random) -> int:
     """One that lets everything through or nothing, as both do not depend on the order of frames."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         return pack(POLICER_ROW, {"limit": 1})
     return pack(POLICER_ROW, {"rate": rng.getrandbits(32), "burst": rng.getrandbits(18)})
 
@@ -191,7 +198,7 @@ def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
         "fib_base": share * window + unused, "fib_size": window - unused,
         "adj_base": share * rows + spare, "adj_size": rows - spare,
-        "multicast": int(rng.random() < 0.7), "mirror": int(rng.random() < 0.2),
+        "multicast": int(rng.random() < 0.85), "mirror": int(rng.random() < 0.2),
         "filter_base": share * rules, "filter_size": rules * int(mode == RouterMode.SWITCHED or rng.random() < 0.7),
         "policer_base": share * policers, "policer_size": policers, "mac_base": share * macs, "mac_size": macs,
         "ecmp_seed": rng.getrandbits(CONTEXT_ROW["ecmp_seed"].width),
@@ -220,7 +227,8 @@ def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, sh
     context = _context(config, rng, share, mode)
     setup = RouterSetup(number, context, own={port: own_mac(number, port) for port in range(config.ports)})
     rows = min(context["adj_size"], MOST_ADJACENCIES)
-    setup.adjacencies = [_random_adjacency(config, rng, number, context["ports"], rows) for _ in range(rows)]
+    setup.adjacencies = [_random_adjacency(config, rng, number, kind, context["ports"], rows)
+                         for kind in _random_kinds(rng, rows)]
     multicast = [row for row, value in enumerate(setup.adjacencies)
                  if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST]
     unicast = [row for row in range(rows) if row not in multicast]

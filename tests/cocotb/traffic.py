@@ -70,10 +70,10 @@ class RandomTraffic:
         await board.cycles(rng.choice((0, 0, 50, 400)) if len(frame.frame) < LONG else 400)
         await board.room(board.config.queue_frames // 2)
 
-    async def update(self) -> None:
-        """Change the tables at random while frames flow."""
+    async def update(self, *, other_routers: bool = False) -> None:
+        """Change the tables at random while frames flow; if asked to, so that other routers are there."""
         rng, routers = self.rng, self.board.config.routers
-        kind = rng.random()
+        kind = 0.0 if other_routers else rng.random()
         if kind < 0.5:
             steps = replace(self.scenario, rng, rng.sample(range(routers), min(routers, rng.choice((1, 1, 2)))))
         elif kind < 0.9:

@@ -93,7 +93,7 @@ def test_same_seed_same_traffic():
 @pytest.mark.parametrize("config", CONFIGS)
 def test_scenarios_use_what_there_is(config):
     modes, tables, multicast, segments = set(), set(), 0, set()
-    for seed in range(10):
+    for seed in range(30):
         scenario = random_scenario(config, Random(seed))
         modes |= {router.mode for router in scenario.routers}
         tables |= {write.table for write in scenario.writes}
