@@ -34,7 +34,7 @@ class FrameBuffer(wiring.Component):
 
     Frames come one at a time; each is taken whole or dropped whole, which is decided at its first beat. Its copies are
     in their queues at once, while its other beats still come: they must come without gaps. On an idle buffer the first
-    beat is offered at a port 8 cycles after it was accepted, 11 if other work is in the way. At a sustained load a
+    beat is offered at a port 9 cycles after it was accepted, 11 if other work is in the way. At a sustained load a
     frame of one copy takes 6 cycles, or its beats if they are more and up to 2 cycles between frames; one of more
     copies takes about 7.5 for each.
 

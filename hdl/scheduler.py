@@ -1,6 +1,8 @@
 """Output queues of every router at every port, and the choice of what a port sends next."""
 
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
@@ -61,10 +63,12 @@ class Scheduler(wiring.Component):
 
     One engine does one piece of work after the other, in turns among those that ask, so that there are no two changes
     at once. From one start to the next: a copy 2 cycles, a frame for a port 4, a refill 3, an access 2. All of a row's
-    state is read in the first cycle, and written in the last one, in which the next work's state is already read.
+    state is read in the first cycle, and written in the last one, in which the next work's state is already read. Which
+    work is next is decided a cycle before it starts, or more.
 
     A copy that finds its queue and all lists of its port empty is handed to the port at once: it is in ``o`` three
-    cycles after it was accepted. A port's next frame is there 6 cycles after it was wanted, plus other ports' work.
+    cycles after it was accepted, which is a cycle after it came if there is no other work. A port's next frame is there
+    7 cycles after it was wanted, plus other ports' work.
 
     Deficits are in byte times of the line. While others wait, a turn ends as soon as what is left is no more than a
     quantum; and a router that had the port to itself, and is owed no more than that, hands over before its next frame.
@@ -175,36 +179,42 @@ class Scheduler(wiring.Component):
         sweep_port = Signal.like(port)
         m.d.sync += timer.eq(Mux(timer == SWEEP_CYCLES - 1, 0, timer + 1))
 
-        m.submodules.turn = turn = RoundRobin(len(_Work))
+        # What comes first behind the work that was begun last. It is chosen anew every cycle, a cycle ahead, which is
+        # no harm: who asks does so until it is begun.
+        asks, behind, first = Signal(len(_Work)), Signal(len(_Work)), Signal(len(_Work))
+        choice, chosen = Signal(len(_Work)), Signal(len(_Work))     # one bit at most
+        go = Signal(len(_Work))
         issue = Signal()
         start_row = Signal.like(row)
-        go = Signal(len(_Work))
+        begun = {access: (load | execute) & (work == access) for access in (_Work.SHAPER, _Work.PROBE)}
         m.d.comb += [
-            turn.requests.eq(Cat(
-                self.copy[0].valid & self.event_room, self.copy[1].valid & self.event_room, next_valid, sweep,
-                self.table.stb & ~self.table.ack & ~(execute & (work == _Work.SHAPER)),
-                self.probe.stb & ~self.probe.ack & ~(execute & (work == _Work.PROBE)))),
-            issue.eq(ready & turn.valid),
-            turn.advance.eq(issue),
+            asks.eq(~go & Cat(
+                self.copy[0].valid, self.copy[1].valid, next_valid, sweep,
+                self.table.stb & ~self.table.ack & ~begun[_Work.SHAPER],
+                self.probe.stb & ~self.probe.ack & ~begun[_Work.PROBE])),
+            first.eq(Mux((asks & behind).any(), asks & behind, asks)),
+            choice.eq(Cat(first[k] & ~first[:k].any() for k in range(len(_Work)))),
+            # Events go on to be counted whatever happens here, so a copy does not wait long for their room.
+            go.eq(Mux(ready & (self.event_room | ~chosen[_Work.COPY_0:_Work.COPY_1 + 1].any()), chosen, 0)),
+            issue.eq(go.any()),
         ]
-        for k in range(len(_Work)):
-            m.d.comb += go[k].eq(issue & (turn.grant == k))
         for k in range(SOURCES):
             m.d.comb += self.copy[k].ready.eq(go[k])
         m.d.comb += next_go.eq(go[_Work.DEQUEUE])
-        # Each row is compared before one is chosen, which is the shorter way.
         rows = [*(self.copy[k].payload.row for k in range(SOURCES)), next_row, sweep_row, self.table.addr,
                 self.probe.row]
-        again = Signal()
-        with m.Switch(turn.grant):
-            for k, asked_row in enumerate(rows):
-                with m.Case(k):
-                    m.d.comb += [start_row.eq(asked_row), again.eq(asked_row == row)]
+        number = Signal(_Work)
+        m.d.sync += [
+            chosen.eq(choice),
+            number.eq(Cat(Cat(choice[k] for k in range(len(_Work)) if k >> bit & 1).any() for bit in range(3))),
+            start_row.eq(reduce(or_, (Mux(choice[k], asked, 0) for k, asked in enumerate(rows)))),
+        ]
         same = Signal()             # this work's row is that of the one before
-        m.d.sync += same.eq(again & execute)
+        m.d.sync += same.eq((start_row == row) & execute)
         with m.If(issue):
             m.d.sync += [
-                work.eq(turn.grant),
+                behind.eq(~(chosen | (chosen - 1))),
+                work.eq(number),
                 row.eq(start_row),
                 port.eq(Mux(go[_Work.DEQUEUE], next_port, sweep_port)),
                 traffic_class.eq(next_class),
