@@ -87,7 +87,7 @@ def test_ends_when_its_interfaces_are_removed(fabric, board):
 
 def test_an_interface_that_can_not_carry_punts_is_refused(fabric):
     fabric.ensure_tap("host", 1500)
-    with pytest.raises(TransportError, match="has an MTU of 1500, a host port needs 1532"):
+    with pytest.raises(TransportError, match="has an MTU of 1500, a host port needs 1536"):
         open_packet_socket("host", fabric.namespace)
 
 
