@@ -12,7 +12,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.host.benchmarks import timing
 from polyrouter.host.benchmarks.isolated import Isolated
 from polyrouter.host.benchmarks.parts import CORE, PARTS
-from polyrouter.host.benchmarks.timing import critical_path, run_timing_bench
+from polyrouter.host.benchmarks.timing import critical_path, run_timing_bench, slowest_ends
 from polyrouter.host.benchmarks.tools import find_tool, run_tool
 from polyrouter.sim.dataplane.script import BenchError
 
@@ -63,6 +63,15 @@ REPORT = {
         {"from": "<async>", "to": "posedge slow", "path": PATH[:2]},
         {"from": "posedge clk", "to": "posedge clk", "path": PATH[:3]},
         {"from": "posedge slow", "to": "posedge slow", "path": PATH}],
+    "detailed_net_timings": [
+        {"event": "posedge clk", "endpoints": [
+            {"cell": "part.fib.ring0.word_TRELLIS_FF_Q", "port": "DI", "event": "posedge clk", "delay": [1.0, 4.0]},
+            {"cell": "part.fib.pool.memory.0.0", "port": "ADA3", "event": "posedge clk", "delay": [5.0, 2.0]},
+            {"cell": "part.buffer.cells.0.0", "port": "WEA", "event": "posedge clk", "delay": [1.0, 8.0]},
+            {"cell": "row_0_TRELLIS_FF_Q", "port": "DI", "event": "posedge clk", "delay": [9.0, 9.0]},
+            {"cell": "part.fib.pool.memory.0.1", "port": "ADA3", "event": "<async>", "delay": [7.0, 7.0]}]},
+        {"event": "<async>", "endpoints": [
+            {"cell": "part.fib.pool.memory.0.2", "port": "ADA3", "event": "posedge clk", "delay": [7.0, 7.0]}]}],
 }
 
 
@@ -71,6 +80,12 @@ def test_critical_path():
     assert (found.mhz, found.start, found.end) == (100.0, "a.Q", "last.DI")
     assert found.nets == ("n1", "n2")
     assert (found.logic_ns, found.wires_ns) == (0.75, 3.25)
+
+
+def test_slowest_ends():
+    assert slowest_ends(REPORT) == {"buffer": ("part.buffer.cells.0.0.WEA", 8.0),
+                                    "fib": ("part.fib.pool.memory.0.0.ADA3", 5.0)}
+    assert list(slowest_ends(REPORT)) == ["buffer", "fib"]
 
 
 def test_a_report_without_a_clock_is_an_error():
@@ -102,7 +117,9 @@ def test_rows(placed):
     assert (row["name"], row["value"], row["unit"], row["bar"], row["ok"]) == ("fib", 100.0, "MHz", 125, False)
     assert (row["from"], row["to"], row["through"]) == ("a.Q", "last.DI", ["n1", "n2"])
     assert result["fib"] == 100.0
-    (row,) = run_timing_bench(part=[CORE], vrs=[64], speed=6, seed=3)["results"]
+    row, *stages = run_timing_bench(part=[CORE], vrs=[64], speed=6, seed=3)["results"]
+    assert [(stage["name"], stage["value"]) for stage in stages] == [
+        ("core_64_routers[buffer]", 125.0), ("core_64_routers[fib]", 200.0)]
     assert (row["name"], row["bar"], row["ok"]) == ("core_64_routers", None, True)
     assert placed == [("fib", "45", 8, 1), ("core_64_routers", "85", 6, 3)]
 
