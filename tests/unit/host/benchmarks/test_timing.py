@@ -12,7 +12,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.host.benchmarks import timing
 from polyrouter.host.benchmarks.isolated import Isolated
 from polyrouter.host.benchmarks.parts import CORE, PARTS
-from polyrouter.host.benchmarks.timing import critical_path, run_timing_bench
+from polyrouter.host.benchmarks.timing import critical_path, run_timing_bench, slowest_ends
 from polyrouter.host.benchmarks.tools import find_tool, run_tool
 from polyrouter.sim.dataplane.script import BenchError
 
@@ -57,18 +57,21 @@ def segment(kind, delay, start=("a", "Q"), end=("b", "D"), net="n"):
 PATH = [segment("clk-to-q", 0.5), segment("routing", 1.0, net="n1"), segment("logic", 0.25),
         segment("routing", 2.0, ("x", "Z"), net="n2"), segment("routing", 0.25, ("y", "Z"), ("last", "DI"), net="n2"),
         segment("setup", 0.0, ("y", "Z"), ("last", "DI"))]
-ENDS = [{"cell": cell, "port": "D", "event": event, "delay": delay} for cell, event, delay in (
-    ("part.fib.late", "posedge clk", [1.0, 8.0]), ("part.fib.later", "posedge clk", [7.0]),
-    ("part.parser.late", "posedge clk", [10.0]), ("part.parser.other", "<async>", [50.0]),
-    ("o", "posedge clk", [60.0]))]
 REPORT = {
     "fmax": {"clk": {"achieved": 150.04, "constraint": 125.0}, "slow": {"achieved": 100.0, "constraint": 125.0}},
     "critical_paths": [
         {"from": "<async>", "to": "posedge slow", "path": PATH[:2]},
         {"from": "posedge clk", "to": "posedge clk", "path": PATH[:3]},
         {"from": "posedge slow", "to": "posedge slow", "path": PATH}],
-    "detailed_net_timings": [{"event": "posedge clk", "endpoints": ENDS}, {"event": "<async>", "endpoints": [
-        {"cell": "part.parser.late", "port": "D", "event": "posedge clk", "delay": [99.0]}]}],
+    "detailed_net_timings": [
+        {"event": "posedge clk", "endpoints": [
+            {"cell": "part.fib.ring0.word_TRELLIS_FF_Q", "port": "DI", "event": "posedge clk", "delay": [1.0, 4.0]},
+            {"cell": "part.fib.pool.memory.0.0", "port": "ADA3", "event": "posedge clk", "delay": [5.0, 2.0]},
+            {"cell": "part.buffer.cells.0.0", "port": "WEA", "event": "posedge clk", "delay": [1.0, 8.0]},
+            {"cell": "row_0_TRELLIS_FF_Q", "port": "DI", "event": "posedge clk", "delay": [9.0, 9.0]},
+            {"cell": "part.fib.pool.memory.0.1", "port": "ADA3", "event": "<async>", "delay": [7.0, 7.0]}]},
+        {"event": "<async>", "endpoints": [
+            {"cell": "part.fib.pool.memory.0.2", "port": "ADA3", "event": "posedge clk", "delay": [7.0, 7.0]}]}],
 }
 
 
@@ -77,6 +80,12 @@ def test_critical_path():
     assert (found.mhz, found.start, found.end) == (100.0, "a.Q", "last.DI")
     assert found.nets == ("n1", "n2")
     assert (found.logic_ns, found.wires_ns) == (0.75, 3.25)
+
+
+def test_slowest_ends():
+    assert slowest_ends(REPORT) == {"buffer": ("part.buffer.cells.0.0.WEA", 8.0),
+                                    "fib": ("part.fib.pool.memory.0.0.ADA3", 5.0)}
+    assert list(slowest_ends(REPORT)) == ["buffer", "fib"]
 
 
 def test_a_report_without_a_clock_is_an_error():
@@ -109,9 +118,9 @@ def test_rows(placed):
     assert (row["from"], row["to"], row["through"]) == ("a.Q", "last.DI", ["n1", "n2"])
     assert result["fib"] == 100.0
     row, *stages = run_timing_bench(part=[CORE], vrs=[64], speed=6, seed=3)["results"]
+    assert [(stage["name"], stage["value"]) for stage in stages] == [
+        ("core_64_routers[buffer]", 125.0), ("core_64_routers[fib]", 200.0)]
     assert (row["name"], row["bar"], row["ok"]) == ("core_64_routers", None, True)
-    assert [(stage["name"], stage["value"], stage["to"]) for stage in stages] == [
-        ("core_64_routers[parser]", 100.0, "part.parser.late.D"), ("core_64_routers[fib]", 125.0, "part.fib.late.D")]
     assert placed == [("fib", "45", 8, 1), ("core_64_routers", "85", 6, 3)]
 
 
