@@ -20,7 +20,7 @@ __all__ = ["Dequeuer"]
 _FIFO_BEATS = 8
 #: Beats of a frame that are not read yet when the next one is asked for, behind a port that is not slower than the
 #: memory: covers the time in which it is chosen, if no other port wants one. Elsewhere a full FIFO covers it.
-_AHEAD_BEATS = 8
+_AHEAD_BEATS = 12
 
 
 class Dequeuer(wiring.Component):
@@ -87,6 +87,7 @@ class Dequeuer(wiring.Component):
             "cell": table_addr_bits(config.cells),
             "position": max(1, self._beat_bits),    # beat within the cell
             "left": descriptor_layout(config)["length"].shape,
+            "last": 1,                              # no more than a beat is left
         })
         chosen = Signal(layout)
 
@@ -95,7 +96,7 @@ class Dequeuer(wiring.Component):
         crossing = Signal()                         # last beat of the cell
         m.d.comb += [
             turn.advance.eq(1),
-            last.eq(chosen.left <= beat_bytes),
+            last.eq(chosen.last),
             crossing.eq(last | (chosen.position == (1 << self._beat_bits) - 1) if self._beat_bits else 1),
             self.data_en.eq(turn.valid),
             self.data_addr.eq(Cat(chosen.position[:self._beat_bits], chosen.cell)),
@@ -163,6 +164,7 @@ class Dequeuer(wiring.Component):
                 m.d.comb += [chosen.eq(state), chosen.cell.eq(cell)]
                 m.d.sync += [
                     state.left.eq(state.left - beat_bytes),
+                    state.last.eq(state.left <= 2 * beat_bytes),
                     ending.eq(state.left <= (_AHEAD_BEATS + 1) * beat_bytes),
                 ]
                 with m.If(last):
@@ -178,6 +180,7 @@ class Dequeuer(wiring.Component):
                     state.cell.eq(self.i[q].payload.cell),
                     state.left.eq(self.i[q].payload.length),
                     state.position.eq(0),
+                    state.last.eq(self.i[q].payload.length <= beat_bytes),
                     ending.eq(self.i[q].payload.length <= _AHEAD_BEATS * beat_bytes),
                 ]
 

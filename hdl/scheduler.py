@@ -68,7 +68,7 @@ class Scheduler(wiring.Component):
 
     A copy that finds its queue and all lists of its port empty is handed to the port at once: it is in ``o`` three
     cycles after it was accepted, which is a cycle after it came if there is no other work. A port's next frame is there
-    7 cycles after it was wanted, plus other ports' work.
+    8 cycles after it was wanted, plus other ports' work.
 
     Deficits are in byte times of the line. While others wait, a turn ends as soon as what is left is no more than a
     quantum; and a router that had the port to itself, and is owed no more than that, hands over before its next frame.
@@ -156,9 +156,11 @@ class Scheduler(wiring.Component):
         next_port, next_row = Signal.like(port), Signal.like(row)
         next_go = Signal()
         coming = Signal(config.all_ports)           # a frame is being fetched for the port
+        wanted = Signal(config.all_ports)           # a cycle late, and not for what has got a frame since
+        m.d.sync += wanted.eq(Cat(self.want[q] & ~self.o[q].valid for q in ports))
         m.d.comb += [
             ask.requests.eq(Cat(
-                lists.filled[q].any() & ~self.o[q].valid & ~coming[q] & self.want[q] & ~self.hold for q in ports)),
+                lists.filled[q].any() & ~self.o[q].valid & ~coming[q] & wanted[q] & ~self.hold for q in ports)),
             ask.advance.eq(~next_valid | next_go),
         ]
         grant_filled = Array(lists.filled)[ask.grant]
@@ -311,7 +313,7 @@ class Scheduler(wiring.Component):
         # Enqueue.
         accept, direct, store = Signal(), Signal(), Signal()
         filled_here = Array(lists.filled)[port]
-        taking_here = Array(self.want[q] & ~self.o[q].valid for q in ports)[port]
+        taking_here = Array(wanted[q] & ~self.o[q].valid for q in ports)[port]
         m.d.comb += [
             accept.eq(~copy.refused & (state.depth != config.queue_frames) & (direct | (free.available != 0))),
             direct.eq(~filled_here.any() & taking_here & ~self.hold & ~this.filled & ~broke),

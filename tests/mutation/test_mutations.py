@@ -164,7 +164,7 @@ FAULTS = [
           "next_tokens = Signal(signed(TOKENS.width + 1))", "next_tokens = Signal(TOKENS)",
           unit("scheduler"), "largest"),
     Fault("a frame is chosen before it is wanted", "hdl/scheduler.py",
-          "& self.want[q] & ~self.hold for q", "& ~self.hold for q", unit("scheduler"), "wanted"),
+          "& wanted[q] & ~self.hold for q", "& ~self.hold for q", unit("scheduler"), "wanted"),
     Fault("a queue may hold one frame more", "hdl/scheduler.py",
           "(state.depth != config.queue_frames)", "(state.depth != config.queue_frames + 1)",
           unit("buffer"), "full_queue"),
