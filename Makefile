@@ -1,7 +1,7 @@
 # make demo      the main job, from nothing: installs, builds, runs it, shows the result, cleans up
 # make test      all tests but the slow ones
 # make nightly   all tests
-# make formal    proofs only
+# make formal    all proofs, the deep ones too
 # make lint      ruff and mypy
 # make docs      the register map, build/docs/registers.md
 # make benchmarks  measures the data plane and its size, and writes the tables of docs/benchmarks.md; takes an hour
@@ -9,7 +9,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q -p no:cacheprovider --no-header
 
-.PHONY: demo test nightly formal lint unit cocotb system docs benchmarks venv clean
+.PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks venv clean
 
 demo: venv
 	$(BIN)/polyrouter demo
@@ -18,22 +18,25 @@ demo: venv
 test: venv
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory unit
-	$(MAKE) --no-print-directory formal
+	$(MAKE) --no-print-directory proofs
 	$(MAKE) --no-print-directory cocotb
 	$(MAKE) --no-print-directory system
 
 nightly: venv
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -n 2 tests/unit tests/mutation
-	$(PYTEST) -n 2 tests/formal
+	$(MAKE) --no-print-directory formal
 	$(PYTEST) -n 2 tests/cocotb
 	$(PYTEST) tests/system
 
 unit: venv
 	$(PYTEST) -n 2 -m "not slow" tests/unit tests/mutation
 
-formal: venv
+proofs: venv
 	$(PYTEST) -n 2 -m "not slow" tests/formal
+
+formal: venv
+	$(PYTEST) -n 2 tests/formal
 
 cocotb: venv
 	$(PYTEST) -n 2 -m "not slow" tests/cocotb
