@@ -312,11 +312,14 @@ class Scheduler(wiring.Component):
 
         # Enqueue.
         accept, direct, store = Signal(), Signal(), Signal()
+        unused = Signal()               # nothing waits for the port, and it takes a frame; known a cycle ahead
         filled_here = Array(lists.filled)[port]
         taking_here = Array(wanted[q] & ~self.o[q].valid for q in ports)[port]
+        with m.If(load):
+            m.d.sync += unused.eq(~filled_here.any() & taking_here & ~self.hold)
         m.d.comb += [
             accept.eq(~copy.refused & (state.depth != config.queue_frames) & (direct | (free.available != 0))),
-            direct.eq(~filled_here.any() & taking_here & ~self.hold & ~this.filled & ~broke),
+            direct.eq(unused & ~this.filled & ~broke),
             store.eq(execute & is_copy & accept & ~direct),
             descriptors_write.en.eq(store),
             links_write.en.eq(store & this.filled),
