@@ -54,7 +54,7 @@ def bench(
         found = run(**{option: value for option, value in {**options, "progress": step}.items() if option in takes})
     result: dict[str, Any] = found if isinstance(found, dict) else {
         "bench": name, "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
-        "results": found}
+        "results": found, **{row["name"]: row["value"] for row in found}}
     if as_json:
         print_json(result)
     else:
