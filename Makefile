@@ -7,7 +7,8 @@
 # make benchmarks  measures the data plane and its size, and writes the tables of docs/benchmarks.md; takes an hour
 
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest -q -p no:cacheprovider --no-header
+# -rs: what was skipped, and why.
+PYTEST := $(BIN)/pytest -q -rs -p no:cacheprovider --no-header
 
 .PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks venv clean
 

@@ -1,6 +1,6 @@
 """The stage where records wait for what the engines find: FIB, filter, MAC table and flow hash, side by side."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -66,31 +66,6 @@ def _walks(record):
         "filter": goes_on,
         "mac": goes_on & bridged & ~record.group & ~record.own,
     }
-
-
-class Outcomes(wiring.Component):
-    """FIFO of outcomes, in distributed RAM. Latency 1 cycle, one a cycle.
-
-    Parameters
-    ----------
-    shape : ShapeLike
-        Payload of both streams.
-    depth : int
-        Outcomes that it holds.
-    """
-
-    def __init__(self, shape, depth: int) -> None:
-        self._depth = depth
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.queue = queue = fifo.SyncFIFO(width=len(Value.cast(self.i.payload)), depth=self._depth)
-        m.d.comb += [
-            queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
-            Value.cast(self.o.payload).eq(queue.r_data), self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
-        ]
-        return m
 
 
 class Lookup(wiring.Component):
@@ -167,10 +142,11 @@ class Lookup(wiring.Component):
         settled, taken = Signal(), Signal()
         answers = {name: getattr(self, f"{name}_o") for name in ENGINES}
         for name in _QUICK:
-            shape = answers[name].payload.shape()
-            m.submodules[f"{name}_outcomes"] = waiting = Outcomes(shape, depth=_RECORDS)
-            connect(m, flipped(answers[name]), waiting.i)
-            answers[name] = waiting.o
+            _, outcome = ENGINES[name]
+            m.submodules[f"{name}_outcomes"] = waiting = fifo.SyncFIFO(
+                width=Shape.cast(outcome).width, depth=_RECORDS)
+            connect(m, flipped(answers[name]), waiting.w_stream)
+            answers[name] = waiting.r_stream
         m.d.comb += [
             settled.eq(records.r_rdy & Cat(answer.valid for answer in answers.values()).all()),
             self.o.valid.eq(settled),
@@ -179,10 +155,11 @@ class Lookup(wiring.Component):
             *(answer.ready.eq(taken) for answer in answers.values()),
         ]
         kept, out = data.View(_KEPT, records.r_data), self.o.payload
+        outcomes = {name: data.View(ENGINES[name][1], Value.cast(answers[name].payload)) for name in _FOUND}
         m.d.comb += [
             *(out[name].eq(kept[name]) for name, _ in _KEPT if name not in _ADDRESSES),
             *(out[name][-ADDRESS_BITS_KEPT:].eq(kept[name]) for name in _ADDRESSES),
-            *(out[name].eq(answers[engine].payload[source])
+            *(out[name].eq(outcomes[engine][source])
               for engine, found in _FOUND.items() for name, source in found.items()),
             out.flow_hash.eq(answers["hash"].payload),
         ]

@@ -28,6 +28,7 @@ from .queues import (
 )
 from .records import EVENT, TableSignature
 from .roundrobin import RoundRobin
+from .roundrobin_ahead import RoundRobinAhead
 from .shapers import SWEEP_CYCLES, capped, charged, full_bucket
 from .table import table_addr_bits
 
@@ -181,42 +182,32 @@ class Scheduler(wiring.Component):
         sweep_port = Signal.like(port)
         m.d.sync += timer.eq(Mux(timer == SWEEP_CYCLES - 1, 0, timer + 1))
 
-        # What comes first behind the work that was begun last. It is chosen anew every cycle, a cycle ahead, which is
-        # no harm: who asks does so until it is begun.
-        asks, behind, first = Signal(len(_Work)), Signal(len(_Work)), Signal(len(_Work))
-        choice, chosen = Signal(len(_Work)), Signal(len(_Work))     # one bit at most
-        go = Signal(len(_Work))
+        m.submodules.turn = turn = RoundRobinAhead(len(_Work))
+        go = Signal(len(_Work))             # one bit at most
         issue = Signal()
         start_row = Signal.like(row)
         begun = {access: (load | execute) & (work == access) for access in (_Work.SHAPER, _Work.PROBE)}
         m.d.comb += [
-            asks.eq(~go & Cat(
+            turn.requests.eq(Cat(
                 self.copy[0].valid, self.copy[1].valid, next_valid, sweep,
                 self.table.stb & ~self.table.ack & ~begun[_Work.SHAPER],
                 self.probe.stb & ~self.probe.ack & ~begun[_Work.PROBE])),
-            first.eq(Mux((asks & behind).any(), asks & behind, asks)),
-            choice.eq(Cat(first[k] & ~first[:k].any() for k in range(len(_Work)))),
             # Events go on to be counted whatever happens here, so a copy does not wait long for their room.
-            go.eq(Mux(ready & (self.event_room | ~chosen[_Work.COPY_0:_Work.COPY_1 + 1].any()), chosen, 0)),
+            go.eq(Mux(ready & (self.event_room | ~turn.chosen[_Work.COPY_0:_Work.COPY_1 + 1].any()), turn.chosen, 0)),
             issue.eq(go.any()),
+            turn.serve.eq(issue),
         ]
         for k in range(SOURCES):
             m.d.comb += self.copy[k].ready.eq(go[k])
         m.d.comb += next_go.eq(go[_Work.DEQUEUE])
         rows = [*(self.copy[k].payload.row for k in range(SOURCES)), next_row, sweep_row, self.table.addr,
                 self.probe.row]
-        number = Signal(_Work)
-        m.d.sync += [
-            chosen.eq(choice),
-            number.eq(Cat(Cat(choice[k] for k in range(len(_Work)) if k >> bit & 1).any() for bit in range(3))),
-            start_row.eq(reduce(or_, (Mux(choice[k], asked, 0) for k, asked in enumerate(rows)))),
-        ]
+        m.d.sync += start_row.eq(reduce(or_, (Mux(turn.choice[k], asked, 0) for k, asked in enumerate(rows))))
         same = Signal()             # this work's row is that of the one before
         m.d.sync += same.eq((start_row == row) & execute)
         with m.If(issue):
             m.d.sync += [
-                behind.eq(~(chosen | (chosen - 1))),
-                work.eq(number),
+                work.eq(reduce(or_, (Mux(go[k], k, 0) for k in range(len(_Work))))),
                 row.eq(start_row),
                 port.eq(Mux(go[_Work.DEQUEUE], next_port, sweep_port)),
                 traffic_class.eq(next_class),

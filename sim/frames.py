@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
+from polyrouter.hdl.config import MAX_FRAME_STANDARD
 from polyrouter.hdl.layouts import ADJACENCY_MULTICAST, HostFrameType, RouterMode, RxError, unpack
+from polyrouter.hdl.mac.gmii import FCS_BYTES
 
 from .host_frames import HostFrame
 from .packets import ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, LEAST, ethernet, ipv4, ipv6, l4_bytes, segment, with_tag
@@ -13,14 +15,13 @@ from .tablegen import Group, RouterSetup, Scenario
 
 __all__ = ["FrameGenerator", "RxFrame", "ethernet", "ipv4", "ipv6"]
 
-MOST_STANDARD = 1514
 TAG_BYTES = 4
 SERIAL_BYTES = 4
 GROUP_BIT = 1 << 40
 BROADCAST = (1 << 48) - 1
 RESERVED_GROUP = 0x0180C2000000
 LINK_LOCAL = 0xFE80 << 112
-FCS_BYTES = 4
+MOST_STANDARD = MAX_FRAME_STANDARD - FCS_BYTES
 
 
 class RxFrame(NamedTuple):

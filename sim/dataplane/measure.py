@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from ...hdl.config import CoreConfig
+from ...hdl.config import MAX_FRAME_STANDARD, CoreConfig
 from ...hdl.mac import gmii
 from ...host.tables.windows import most_filter_rules
 from .build import HARNESS
@@ -306,7 +306,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, *, flood_long
 
 def _longest(config: CoreConfig) -> int:
     """Longest frame of the Ethernet standard that the core takes, without FCS."""
-    return min(config.max_frame, 1518) - gmii.FCS_BYTES
+    return min(config.max_frame, MAX_FRAME_STANDARD) - gmii.FCS_BYTES
 
 
 def hitless(changes: int, prefixes: Prefixes, progress: Progress, config: CoreConfig | None = None

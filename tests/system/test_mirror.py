@@ -1,7 +1,6 @@
 """The route mirror with real kernels, against tables in memory and the golden model's look-ups."""
 
 import json
-import os
 import random
 import subprocess
 import threading
@@ -21,7 +20,7 @@ from polyrouter.host.tables.windows import Window
 
 from ..table_board import TableBoard
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root and namespaces")]
+pytestmark = pytest.mark.root
 
 CONFIG = CoreConfig(routers=2, fib_words=65536, adjacencies=512)
 WINDOW = Window(1000, 60000, 100, 300)

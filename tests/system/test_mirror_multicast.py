@@ -1,6 +1,5 @@
 """The mirror of multicast routes with a real kernel, against tables in memory and the golden model's look-ups."""
 
-import os
 import socket
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from polyrouter.sim.packets import ethernet, ipv4, ipv6, segment
 from ..mroute_socket import MrouteSocket
 from .test_mirror import ROUTER, Container, Node, wait_for
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root and namespaces")]
+pytestmark = pytest.mark.root
 
 K = AdjacencyKind
 #: What a packet meets: kind, the port that it must come in at, ports that it leaves by.

@@ -1,7 +1,6 @@
 """The relay between a board and real veth pairs."""
 
 import contextlib
-import os
 import socket
 import struct
 import subprocess
@@ -15,7 +14,7 @@ from polyrouter.hdl.layouts import Reason
 from polyrouter.host.netns import in_namespace
 from polyrouter.host.relay import Relay
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root and namespaces")]
+pytestmark = pytest.mark.root
 
 CONFIG = CoreConfig()
 LONGEST = CONFIG.max_frame - 4

@@ -23,11 +23,7 @@ from polyrouter.host.runtime.rootfs import Lower, Support, Upper
 from polyrouter.host.runtime.runc import RuncRuntime
 from pyroute2 import NetNS
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.image,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = [pytest.mark.root, pytest.mark.image]
 
 OSPF = """\
 interface eth0
