@@ -1,7 +1,7 @@
 """Headers as data: where each field of an untagged IP frame lies.
 
 Ethernet as in IEEE 802.3, clause 3.1; IPv4 as in RFC 791, section 3.1; IPv6 as in RFC 8200, section 3; the 802.1Q tag
-as in IEEE 802.1Q, clause 9. All fields are big-endian.
+as in IEEE 802.1Q, clause 9; tunnels as in RFC 7348, RFC 2784 and RFC 2890. All fields are big-endian.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from enum import IntEnum
 
 from amaranth.hdl import Cat, Value, ValueLike
 
-__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "HOP_BY_HOP", "IPV4_BYTES",
-           "IPV6_BYTES", "L4_PORTS_BYTES", "TAG_BYTES", "Ethernet", "Field", "Ipv4", "Ipv6", "Protocol", "VlanTag",
+__all__ = ["ETHERNET_BYTES", "ETHERTYPE_BRIDGING", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "GRE_BYTES",
+           "HOP_BY_HOP", "IPV4_BYTES", "IPV6_BYTES", "L4_PORTS_BYTES", "TAG_BYTES", "UDP_BYTES", "VXLAN_BYTES",
+           "VXLAN_PORT", "Ethernet", "Field", "Gre", "Ipv4", "Ipv6", "Protocol", "Udp", "VlanTag", "Vxlan",
            "frame_bytes"]
 
 
@@ -72,6 +73,7 @@ class Protocol(IntEnum):
     ICMP = 1
     TCP = 6
     UDP = 17
+    GRE = 47
     ICMPV6 = 58
 
 
@@ -119,6 +121,47 @@ IPV6_BYTES = 40
 HOP_BY_HOP = 0
 #: Bytes of the layer-4 ports.
 L4_PORTS_BYTES = 4
+
+
+class Udp:
+    """Fields of the UDP header (RFC 768) behind Ethernet and an IPv4 header without options."""
+
+    SOURCE = Ipv4.L4_SOURCE
+    DESTINATION = Ipv4.L4_DESTINATION
+    LENGTH = Field(38, 2)
+    CHECKSUM = Field(40, 2)
+
+
+UDP_BYTES = 8
+
+
+class Vxlan:
+    """Fields of the VXLAN header (RFC 7348, section 5) behind UDP; the reserved ones are zero."""
+
+    FLAGS = Field(42, 1)
+    VNI = Field(46, 3)
+    #: The only flag: the VNI is valid.
+    FLAG_I = 0x08
+
+
+VXLAN_BYTES = 8
+#: UDP port of VXLAN (RFC 7348, section 8).
+VXLAN_PORT = 4789
+
+
+class Gre:
+    """Fields of a GRE header with a key (RFC 2784, section 2.1; RFC 2890, section 2) behind IPv4."""
+
+    FLAGS = Field(34, 2)            # and version 0
+    PROTOCOL = Field(36, 2)
+    KEY = Field(38, 4)
+    #: A key is present, neither checksum nor sequence number.
+    FLAG_K = 0x2000
+
+
+GRE_BYTES = 8
+#: Protocol type of Ethernet in GRE: transparent Ethernet bridging (RFC 1701, table of protocol types).
+ETHERTYPE_BRIDGING = 0x6558
 
 
 def frame_bytes(bits: Value) -> list[Value]:

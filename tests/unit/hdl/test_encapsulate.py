@@ -1,0 +1,106 @@
+"""What goes into a tunnel, as scapy reads it."""
+
+import random
+from itertools import pairwise
+
+import pytest
+from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.encapsulate import OUTER_BYTES, Encapsulator, inner_layout
+from polyrouter.hdl.layouts import pack
+from polyrouter.hdl.records import TUNNEL, TunnelKind
+from polyrouter.hdl.stream import packet_layout
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import GRE, Ether
+from scapy.layers.vxlan import VXLAN
+
+from .bench import WIDTHS, chunks, packets, simulate, sink, source, until
+
+LONGEST = 1518
+
+
+def random_row(rng, kind):
+    """A tunnel of any addresses, all of whose fields are drawn."""
+    return {
+        "kind": kind, "key": rng.getrandbits(24 if kind == TunnelKind.VXLAN else 32), "source": rng.getrandbits(32),
+        "destination": rng.getrandbits(32), "tos": rng.getrandbits(8), "ttl": rng.randrange(1, 256),
+    }
+
+
+def run(width, frames, rates=(1, 1), seed=0):
+    """Send (inner frame, row, entropy) through; gives the outer frames, and the cycles of the beats in and out."""
+    dut = Encapsulator(CoreConfig(data_width=width))
+    rng = random.Random(seed)
+    layout = inner_layout(width)
+    items, out, taken, given = [], [], [], []
+    for frame, row, entropy in frames:
+        parts = chunks(frame, width)
+        items += [pack(layout, {
+            "data": int.from_bytes(part, "little"), "last": k == len(parts) - 1, "length": len(frame),
+            "tunnel": pack(TUNNEL, row), "entropy": entropy,
+        }) for k, part in enumerate(parts)]
+    expected = sum(-(-(len(frame) + OUTER_BYTES[row["kind"]]) // (width // 8)) for frame, row, _ in frames)
+    simulate(dut, [source(dut.i, items, rng=rng, rate=rates[0], times=taken), until(lambda: len(out) == expected)],
+             [sink(dut.o, out, rng=rng, rate=rates[1], times=given)])
+    return [octets for octets, _ in packets(packet_layout(width), out, width)], taken, given
+
+
+def check(octets, frame, row, entropy):
+    """The outer frame says what the row says, its lengths and checksum are right, and the inner one is untouched."""
+    outer = Ether(octets)
+    ip = outer[IP]
+    assert octets[:12] == bytes(12)
+    assert (outer.type, ip.version, ip.ihl, ip.id, ip.flags, ip.frag) == (0x0800, 4, 5, 0, "DF", 0)
+    assert (ip.tos, ip.ttl, ip.len) == (row["tos"], row["ttl"], len(octets) - 14)
+    assert int.from_bytes(octets[26:30], "big") == row["source"]
+    assert int.from_bytes(octets[30:34], "big") == row["destination"]
+    rebuilt = ip.copy()
+    del rebuilt.chksum
+    assert IP(bytes(rebuilt)).chksum == ip.chksum
+    if row["kind"] == TunnelKind.VXLAN:
+        udp, vxlan = outer[UDP], outer[VXLAN]
+        assert (udp.sport, udp.dport, udp.len, udp.chksum) == (0xC000 | entropy, 4789, len(frame) + 16, 0)
+        assert (vxlan.flags, vxlan.reserved1, vxlan.reserved2, vxlan.vni) == ("Instance", 0, 0, row["key"])
+    else:
+        gre = outer[GRE]
+        assert (gre.key_present, gre.chksum_present, gre.seqnum_present, gre.version) == (1, 0, 0, 0)
+        assert (gre.proto, gre.key) == (0x6558, row["key"])
+    assert octets[OUTER_BYTES[row["kind"]]:] == frame
+
+
+@pytest.mark.parametrize("rates", [(1, 1), (0.5, 0.9), (0.9, 0.4)])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_frames(width, rates):
+    rng = random.Random(width)
+    lengths = [*range(14, 14 + 2 * width // 8 + 1), 60, LONGEST]
+    frames = [(rng.randbytes(length), random_row(rng, rng.choice(list(TunnelKind))), rng.getrandbits(14))
+              for length in rng.sample(lengths, len(lengths))]
+    out, _, _ = run(width, frames, rates, seed=width)
+    assert len(out) == len(frames)
+    for octets, (frame, row, entropy) in zip(out, frames, strict=True):
+        check(octets, frame, row, entropy)
+
+
+def test_checksums_with_carries():
+    """Sums that carry once, twice or not at all."""
+    rng = random.Random(1)
+    frames = [(rng.randbytes(60), random_row(rng, kind) | {"source": source_, "destination": destination}, 0)
+              for kind in TunnelKind
+              for source_ in (0, 0xFFFFFFFF, 0xFFFF0000, 0x0000FFFF)
+              for destination in (0, 0xFFFFFFFF, 0xFFFE0001, 0x7FFF8000)]
+    out, _, _ = run(64, frames)
+    for octets, (frame, row, entropy) in zip(out, frames, strict=True):
+        check(octets, frame, row, entropy)
+
+
+@pytest.mark.parametrize("kind", TunnelKind)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pace(width, kind):
+    """As the docstring says: first beat after 4 cycles, 3 cycles a frame more than its beats, no gap inside."""
+    rng = random.Random(width)
+    frame = rng.randbytes(60)
+    beats = -(-(len(frame) + OUTER_BYTES[kind]) // (width // 8))
+    _, _, given = run(width, [(frame, random_row(rng, kind), 0)] * 5)
+    assert given[0] == 5        # taken at the end of the cycle in which it is offered
+    starts = given[::beats]
+    assert [later - earlier for earlier, later in pairwise(starts)] == [beats + 3] * 4
+    assert all(given[k * beats + n] == starts[k] + n for k in range(5) for n in range(beats))
