@@ -42,9 +42,8 @@ class Decapsulator(wiring.Component):
     length beyond the frame's end; an inner frame of less than an Ethernet header. The other bits of the outer header,
     and the UDP checksum, are not looked at. Padding behind the packet goes away.
 
-    Latency: the inner frame's first beat is offered 3 cycles after the beat that completes it, or 2 cycles after that
-    if the outer header's last beat completes it. A frame takes at most 2 cycles more than the outer frame has beats,
-    and has no gap inside if ``i`` has none.
+    Latency: the inner frame's first beat is offered 3 cycles after the beat that completes the outer header. A frame
+    takes at most 2 cycles more than the outer frame has beats, and has no gap inside if ``i`` has none.
 
     Parameters
     ----------

@@ -13,8 +13,10 @@ from polyrouter.hdl.context import ContextLookup
 from polyrouter.hdl.control import ControlEngine
 from polyrouter.hdl.core import Core
 from polyrouter.hdl.counters import Counters
+from polyrouter.hdl.decapsulate import Decapsulator
 from polyrouter.hdl.deframer import HostDeframer
 from polyrouter.hdl.egress import Egress
+from polyrouter.hdl.encapsulate import Encapsulator
 from polyrouter.hdl.enframer import HostEnframer
 from polyrouter.hdl.fib import FibLookup
 from polyrouter.hdl.filter import FilterLookup
@@ -126,6 +128,8 @@ PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "rewriter": Rewriter,
     "buffer": FrameBuffer,
     "egress": lambda config: Egress(config, 0),
+    "encapsulator": Encapsulator,
+    "decapsulator": Decapsulator,
     "deframer": HostDeframer,
     "headertap": HeaderTap,
     "enframer": HostEnframer,

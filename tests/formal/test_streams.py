@@ -15,8 +15,10 @@ from polyrouter.hdl.capture import HeaderCapture
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.context import ContextLookup
 from polyrouter.hdl.control import ControlEngine
+from polyrouter.hdl.decapsulate import Decapsulator
 from polyrouter.hdl.deframer import HostDeframer
 from polyrouter.hdl.egress import Egress
+from polyrouter.hdl.encapsulate import Encapsulator
 from polyrouter.hdl.enframer import HostEnframer
 from polyrouter.hdl.fallthrough import FallThroughFifo
 from polyrouter.hdl.flowhash import FlowHash
@@ -318,6 +320,22 @@ def test_enframer(tmp_path, width):
     m.submodules.dut = dut = HostEnframer(CoreConfig(data_width=width))
     drive(m, dut.host_mac)
     rules(m, [(dut.i_punt,), (dut.i_response,)], [(dut.o,)])
+    prove(m, tmp_path, depth=3)
+
+
+@pytest.mark.parametrize("width", [32, 256])
+def test_encapsulator(tmp_path, width):
+    m = Module()
+    m.submodules.dut = dut = Encapsulator(CoreConfig(data_width=width))
+    rules(m, [(dut.i,)], [(dut.o,)])
+    prove(m, tmp_path, depth=3)
+
+
+@pytest.mark.parametrize("width", [32, 256])
+def test_decapsulator(tmp_path, width):
+    m = Module()
+    m.submodules.dut = dut = Decapsulator(CoreConfig(data_width=width))
+    rules(m, [(dut.i,)], [(dut.o,), (dut.event,)])
     prove(m, tmp_path, depth=3)
 
 

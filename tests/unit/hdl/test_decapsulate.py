@@ -5,6 +5,7 @@ import random
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.decapsulate import Decapsulator, decapsulated_layout
+from polyrouter.hdl.encapsulate import OUTER_BYTES
 from polyrouter.hdl.layouts import Reason, unpack
 from polyrouter.hdl.records import TUNNEL, TunnelKind
 from polyrouter.hdl.stream import packet_layout
@@ -125,7 +126,7 @@ def test_bad_frames_are_dropped_whole(width, rates):
 @pytest.mark.parametrize("kind", TunnelKind)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pace(width, kind):
-    """At most two cycles more than the outer frame has beats, and no gap inside a frame."""
+    """As the docstring says: at most two cycles more than the outer frame has beats, no gap inside a frame."""
     rng = random.Random(width)
     dut = Decapsulator(CoreConfig(data_width=width))
     frame = outer(random_row(rng, kind), rng.randbytes(60))
@@ -136,4 +137,5 @@ def test_pace(width, kind):
              [sink(dut.o, out, times=given)])
     assert taken[-1] <= 5 * (len(items) + 2)
     starts = given[::inner_beats]
+    assert starts[0] == taken[-(-OUTER_BYTES[kind] // (width // 8)) - 1] + 3
     assert all(given[k * inner_beats + n] == starts[k] + n for k in range(5) for n in range(inner_beats))
