@@ -32,11 +32,14 @@ from polyrouter.hdl.policers import Policers
 from polyrouter.hdl.records import META
 from polyrouter.hdl.rewrite import Rewriter
 from polyrouter.hdl.stream import FrameSignature
+from polyrouter.hdl.terminations import Terminations
 from polyrouter.hdl.verdict import Decide
 from polyrouter.hdl.vmac import VmacLookup
 
 __all__ = ["CORE", "PARTS", "Front"]
 
+#: A table of 1,024 rows.
+_TERMINATION_BITS = 8
 #: The part that is all of it.
 CORE = "core"
 
@@ -130,6 +133,7 @@ PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "egress": lambda config: Egress(config, 0),
     "encapsulator": Encapsulator,
     "decapsulator": Decapsulator,
+    "terminations": lambda _: Terminations(_TERMINATION_BITS),
     "deframer": HostDeframer,
     "headertap": HeaderTap,
     "enframer": HostEnframer,

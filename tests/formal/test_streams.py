@@ -32,6 +32,7 @@ from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.replicator import Replicator
 from polyrouter.hdl.rewrite import Rewriter
 from polyrouter.hdl.roundrobin import RoundRobin
+from polyrouter.hdl.terminations import Terminations
 from polyrouter.hdl.untag import Untagger
 from polyrouter.hdl.verdict import Decide
 from polyrouter.hdl.vmac import VmacLookup
@@ -337,6 +338,15 @@ def test_decapsulator(tmp_path, width):
     m.submodules.dut = dut = Decapsulator(CoreConfig(data_width=width))
     rules(m, [(dut.i,)], [(dut.o,), (dut.event,)])
     prove(m, tmp_path, depth=3)
+
+
+def test_terminations(tmp_path):
+    m = Module()
+    m.submodules.dut = dut = Terminations(index_bits=2)
+    drive(m, dut.seed0, dut.seed1)
+    drive_table(m, dut.table, dut.rows)
+    rules(m, [(dut.i,)], [(dut.o,)])
+    prove(m, tmp_path, depth=9)      # deeper than a look-up takes, in which nothing is offered
 
 
 @pytest.mark.parametrize("converter", [WordJoiner, WordSplitter])
