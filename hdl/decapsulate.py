@@ -1,15 +1,13 @@
 """Way out of a tunnel: takes the outer headers off, and tells what they said."""
 
-
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import CoreConfig
-from .encapsulate import OUTER_BYTES, by_kind
 from .headers import (
     ETHERNET_BYTES,
-    ETHERTYPE_BRIDGING,
+    ETHERTYPE_TEB,
     VXLAN_PORT,
     Gre,
     Ipv4,
@@ -19,14 +17,11 @@ from .headers import (
     frame_bytes,
 )
 from .layouts import Reason
-from .records import TUNNEL, TunnelKind
 from .slice import RegisterSlice
 from .stream import LENGTH_BITS, PacketSignature
+from .tunnel import OUTER_BYTES, TUNNEL, TunnelKind, by_kind
 
 __all__ = ["Decapsulator", "decapsulated_layout"]
-
-#: More fragments, and the fragment's offset, of ``Ipv4.FRAGMENT``.
-_FRAGMENT = 0x3FFF
 
 
 def decapsulated_layout(width: int) -> data.StructLayout:
@@ -39,8 +34,8 @@ class Decapsulator(wiring.Component):
 
     The outer frame is untagged IPv4 without options, for this router, and its checksum was looked at. What else does
     not fit is dropped: another protocol, UDP port, flag or protocol type; fragments (RFC 7348, section 4.3); a total
-    length beyond the frame's end; an inner frame of less than an Ethernet header. The other bits of the outer header,
-    and the UDP checksum, are not looked at. Padding behind the packet goes away.
+    length beyond the frame's end; an inner frame of less than an Ethernet header. Reserved bits (RFC 7348, section 5;
+    RFC 2784, section 2.3) and the UDP checksum are not looked at. Padding behind the packet goes away.
 
     Latency: the inner frame's first beat is offered 3 cycles after the beat that completes the outer header. A frame
     takes at most 2 cycles more than the outer frame has beats, and has no gap inside if ``i`` has none.
@@ -93,12 +88,12 @@ class Decapsulator(wiring.Component):
         good, good_gre, good_vxlan, fits = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             inner_length.eq((total_length + ETHERNET_BYTES).as_signed() - outer_bytes),
-            good_gre.eq((Ipv4.PROTOCOL.of(octets) == Protocol.GRE) & (Gre.FLAGS.of(octets) == Gre.FLAG_K)
-                        & (Gre.PROTOCOL.of(octets) == ETHERTYPE_BRIDGING)),
+            good_gre.eq((Ipv4.PROTOCOL.of(octets) == Protocol.GRE) & ((Gre.FLAGS.of(octets) & Gre.FLAGS_CHECKED) == Gre.FLAG_K)
+                        & (Gre.PROTOCOL.of(octets) == ETHERTYPE_TEB)),
             good_vxlan.eq(vxlan & (Udp.DESTINATION.of(octets) == VXLAN_PORT)
-                          & (Vxlan.FLAGS.of(octets) == Vxlan.FLAG_I)),
+                          & ((Vxlan.FLAGS.of(octets) & Vxlan.FLAG_I) != 0)),
             fits.eq((inner_length >= ETHERNET_BYTES) & (total_length + ETHERNET_BYTES <= length)),
-            good.eq((good_gre | good_vxlan) & fits & ((Ipv4.FRAGMENT.of(octets) & _FRAGMENT) == 0)),
+            good.eq((good_gre | good_vxlan) & fits & ((Ipv4.FRAGMENT.of(octets) & Ipv4.FRAGMENTED) == 0)),
             o.payload.length.eq(inner_length),
             o.payload.tunnel.kind.eq(Mux(vxlan, TunnelKind.VXLAN, TunnelKind.GRE)),
             o.payload.tunnel.key.eq(Mux(vxlan, Vxlan.VNI.of(octets), Gre.KEY.of(octets))),

@@ -1,8 +1,6 @@
 """Way into a tunnel: puts an outer Ethernet, IPv4 and GRE or VXLAN header around a frame."""
 
-from collections.abc import Mapping
-
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
@@ -10,12 +8,9 @@ from amaranth.utils import exact_log2
 from .config import CoreConfig
 from .headers import (
     ETHERNET_BYTES,
-    ETHERTYPE_BRIDGING,
     ETHERTYPE_IPV4,
-    GRE_BYTES,
+    ETHERTYPE_TEB,
     IPV4_BYTES,
-    UDP_BYTES,
-    VXLAN_BYTES,
     VXLAN_PORT,
     Ethernet,
     Field,
@@ -25,24 +20,18 @@ from .headers import (
     Udp,
     Vxlan,
 )
-from .records import TUNNEL, TunnelKind
 from .slice import RegisterSlice
 from .stream import LENGTH_BITS, PacketSignature, packet_layout
+from .tunnel import OUTER_BYTES, TUNNEL, TunnelKind, by_kind
 
-__all__ = ["ENTROPY_BITS", "OUTER_BYTES", "Encapsulator", "by_kind", "inner_layout"]
+__all__ = ["ENTROPY_BITS", "Encapsulator", "inner_layout"]
 
-#: Bytes in front of the inner frame.
-OUTER_BYTES = {
-    TunnelKind.GRE: ETHERNET_BYTES + IPV4_BYTES + GRE_BYTES,
-    TunnelKind.VXLAN: ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + VXLAN_BYTES,
-}
 #: The source port of VXLAN is one of the dynamic ports, 49152 to 65535 (RFC 7348, section 5).
 ENTROPY_BITS = 14
 
 _PROTOCOL = {TunnelKind.GRE: Const(Protocol.GRE, 8), TunnelKind.VXLAN: Const(Protocol.UDP, 8)}
-_VERSION_IHL = 0x45
-#: Don't fragment: tunnel end points must not (RFC 7348, section 4.3).
-_DONT_FRAGMENT = 0x4000
+#: Version 4, and the words of a header without options.
+_VERSION_IHL = 4 << 4 | IPV4_BYTES // 4
 
 
 def inner_layout(width: int) -> data.StructLayout:
@@ -59,8 +48,9 @@ class Encapsulator(wiring.Component):
     """Carries Ethernet in IPv4: by GRE with a key (RFC 2784, RFC 2890) or by VXLAN (RFC 7348).
 
     The outer header has TOS and TTL of ``tunnel``, whatever the inner one says (pipe model, RFC 2983), identification
-    zero (atomic datagrams, RFC 6864, section 4.1), "don't fragment" set, and its checksum (RFC 1071). That of UDP is
-    zero (RFC 7348, section 5). Both outer MAC addresses are zero: the underlay's router writes its own ones.
+    zero (atomic datagrams, RFC 6864, section 4.1), "don't fragment" set (RFC 7348, section 4.3), and its checksum
+    (RFC 1071). That of UDP is zero (RFC 7348, section 5). Both outer MAC addresses are zero: the underlay's router
+    writes its own ones.
 
     Latency: the first beat is offered 4 cycles after that of the inner frame. A frame takes 3 cycles more than the
     outer frame has beats, and has no gap inside if ``i`` has none.
@@ -126,7 +116,7 @@ class Encapsulator(wiring.Component):
                               >= by_kind(tunnel.kind, {kind: beat_bytes - k for kind, k in shift.items()})),
                     partial[0].eq(tunnel.source[:16] + tunnel.source[16:]),
                     partial[1].eq(tunnel.destination[:16] + tunnel.destination[16:]),
-                    partial[2].eq(Cat(tunnel.tos, Const(_VERSION_IHL, 8)) + _DONT_FRAGMENT),
+                    partial[2].eq(Cat(tunnel.tos, Const(_VERSION_IHL, 8)) + Ipv4.DONT_FRAGMENT),
                 ]
                 with m.If(self.i.valid):
                     m.next = "SUM"
@@ -181,7 +171,7 @@ class Encapsulator(wiring.Component):
             (Ipv4.VERSION_IHL, _VERSION_IHL),
             (Ipv4.TOS, tunnel.tos),
             (Ipv4.TOTAL_LENGTH, total_length),
-            (Ipv4.FRAGMENT, _DONT_FRAGMENT),
+            (Ipv4.FRAGMENT, Ipv4.DONT_FRAGMENT),
             (Ipv4.TTL, tunnel.ttl),
             (Ipv4.PROTOCOL, by_kind(vxlan, _PROTOCOL)),
             (Ipv4.CHECKSUM, checksum),
@@ -191,7 +181,7 @@ class Encapsulator(wiring.Component):
         of_kind: dict[TunnelKind, list[tuple[Field, ValueLike]]] = {
             TunnelKind.GRE: [
                 (Gre.FLAGS, Gre.FLAG_K),
-                (Gre.PROTOCOL, ETHERTYPE_BRIDGING),
+                (Gre.PROTOCOL, ETHERTYPE_TEB),
                 (Gre.KEY, tunnel.key),
             ],
             TunnelKind.VXLAN: [
@@ -204,20 +194,10 @@ class Encapsulator(wiring.Component):
         }
         header: list[Value] = [Const(0, 8)] * max(OUTER_BYTES.values())
         for field, value in common:
-            for byte, octet in field.spread(_sized(value, field)).items():
+            for byte, octet in field.spread(value).items():
                 header[byte] = octet
-        octets = {kind: dict(octet for field, value in fields for octet in field.spread(_sized(value, field)).items())
+        octets = {kind: dict(octet for field, value in fields for octet in field.spread(value).items())
                   for kind, fields in of_kind.items()}
         for byte in set().union(*octets.values()):
             header[byte] = by_kind(vxlan, {kind: given.get(byte, Const(0, 8)) for kind, given in octets.items()})
         return header
-
-
-def by_kind(vxlan: ValueLike, values: Mapping[TunnelKind, ValueLike]) -> Value:
-    """The value that belongs to the kind of tunnel."""
-    return Mux(vxlan, values[TunnelKind.VXLAN], values[TunnelKind.GRE])
-
-
-def _sized(value: ValueLike, field: Field) -> Value:
-    """The value in as many bits as the field has."""
-    return Const(value, 8 * field.size) if isinstance(value, int) else Value.cast(value)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amaranth.hdl import Cat, Value, ValueLike
+from amaranth.hdl import Cat, Const, Value, ValueLike
 
-__all__ = ["ETHERNET_BYTES", "ETHERTYPE_BRIDGING", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "GRE_BYTES",
+__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_TEB", "ETHERTYPE_VLAN", "GRE_BYTES",
            "HOP_BY_HOP", "IPV4_BYTES", "IPV6_BYTES", "L4_PORTS_BYTES", "TAG_BYTES", "UDP_BYTES", "VXLAN_BYTES",
            "VXLAN_PORT", "Ethernet", "Field", "Gre", "Ipv4", "Ipv6", "Protocol", "Udp", "VlanTag", "Vxlan",
            "frame_bytes"]
@@ -37,7 +37,7 @@ class Field:
 
     def spread(self, value: ValueLike) -> dict[int, Value]:
         """The bytes that a value of the field puts into the frame, by their position."""
-        bits = Value.cast(value)
+        bits = Const(value, 8 * self.size) if isinstance(value, int) else Value.cast(value)
         return {self.offset + k: bits.word_select(self.size - 1 - k, 8) for k in range(self.size)}
 
 
@@ -84,6 +84,8 @@ class Ipv4:
     TOS = Field(15, 1)
     TOTAL_LENGTH = Field(16, 2)
     FRAGMENT = Field(20, 2)         # flags in the upper three bits, the lowest of them "more fragments"; offset
+    DONT_FRAGMENT = 0x4000
+    FRAGMENTED = 0x3FFF             # more fragments, or an offset: one of several
     TTL = Field(22, 1)
     PROTOCOL = Field(23, 1)
     CHECKSUM = Field(24, 2)
@@ -129,14 +131,13 @@ class Udp:
     SOURCE = Ipv4.L4_SOURCE
     DESTINATION = Ipv4.L4_DESTINATION
     LENGTH = Field(38, 2)
-    CHECKSUM = Field(40, 2)
 
 
 UDP_BYTES = 8
 
 
 class Vxlan:
-    """Fields of the VXLAN header (RFC 7348, section 5) behind UDP; the reserved ones are zero."""
+    """Fields of the VXLAN header (RFC 7348, section 5) behind UDP; all others are sent as zero and not looked at."""
 
     FLAGS = Field(42, 1)
     VNI = Field(46, 3)
@@ -155,13 +156,15 @@ class Gre:
     FLAGS = Field(34, 2)            # and version 0
     PROTOCOL = Field(36, 2)
     KEY = Field(38, 4)
-    #: A key is present, neither checksum nor sequence number.
+    #: A key is present.
     FLAG_K = 0x2000
+    #: Bits that a receiver may not pass over: checksum, key, sequence number, those of RFC 1701, version.
+    FLAGS_CHECKED = 0xFC07
 
 
 GRE_BYTES = 8
-#: Protocol type of Ethernet in GRE: transparent Ethernet bridging (RFC 1701, table of protocol types).
-ETHERTYPE_BRIDGING = 0x6558
+#: Protocol type of Ethernet in GRE: Transparent Ethernet Bridging (RFC 1701, table of protocol types).
+ETHERTYPE_TEB = 0x6558
 
 
 def frame_bytes(bits: Value) -> list[Value]:

@@ -42,8 +42,6 @@ _MULTICAST_LINK = 0xE00000
 #: ff00::/8, and the scopes that stay on the link (RFC 4291, section 2.7).
 _MULTICAST_IPV6 = 0xFF
 _SCOPE_LINK = 2
-_MORE_FRAGMENTS = 13        # bit of Ipv4.FRAGMENT
-_OFFSET_BITS = 13
 
 
 class Parser(wiring.Component):
@@ -147,7 +145,7 @@ class Parser(wiring.Component):
                     family,
                     has(_IPV6_END + L4_PORTS_BYTES) & (payload_length >= L4_PORTS_BYTES),
                     has(_IPV4_END + L4_PORTS_BYTES) & (ipv4_length >= IPV4_BYTES + L4_PORTS_BYTES)
-                    & (ihl == _IPV4_WORDS) & ~fragment[_MORE_FRAGMENTS] & (fragment[:_OFFSET_BITS] == 0))),
+                    & (ihl == _IPV4_WORDS) & ((fragment & Ipv4.FRAGMENTED) == 0))),
                 options.eq(Mux(family, next_header == HOP_BY_HOP, ihl > _IPV4_WORDS)),
                 protocol.eq(Mux(family, next_header, Ipv4.PROTOCOL.of(octets))),
                 multicast.eq(Mux(

@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
-__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "HIT", "LEARN", "POLICE", "PASSED", "TUNNEL", "TunnelKind",
-           "paired_layout", "queued_layout", "egress_layout", "punted_layout", "TableSignature", "LEAST_LENGTH_BITS",
-           "PORT_BITS", "ROUTER_BITS"]
+__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "HIT", "LEARN", "POLICE", "PASSED", "paired_layout",
+           "queued_layout", "egress_layout", "punted_layout", "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS",
+           "ROUTER_BITS"]
 
 #: A router number, the number for "none" included.
 ROUTER_BITS = 11
@@ -30,13 +30,6 @@ class FibOutcome(IntEnum):
     MISS = 0
     HIT = 1
     FAULT = 2
-
-
-class TunnelKind(IntEnum):
-    """How Ethernet frames are carried in IPv4."""
-
-    GRE = 0                 # RFC 2784 with the key of RFC 2890
-    VXLAN = 1               # RFC 7348
 
 
 #: Where a frame came from, known before its bytes are looked at.
@@ -201,16 +194,6 @@ POLICE = data.StructLayout({
 })
 #: And their answer.
 PASSED = data.StructLayout({"passed": 1})
-
-#: What the outer header of a frame in a tunnel says.
-TUNNEL = data.StructLayout({
-    "kind": 1,              # TunnelKind
-    "key": 32,              # virtual network: the key of GRE; of VXLAN the VNI, 24 bits
-    "source": 32,           # IPv4 addresses of the tunnel's ends
-    "destination": 32,
-    "tos": 8,               # DSCP and ECN
-    "ttl": 8,
-})
 
 
 def paired_layout(width: int) -> data.StructLayout:

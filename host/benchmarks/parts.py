@@ -1,6 +1,6 @@
 """Parts of the core that can be placed and routed by themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
@@ -35,8 +35,9 @@ from polyrouter.hdl.stream import FrameSignature
 from polyrouter.hdl.terminations import Terminations
 from polyrouter.hdl.verdict import Decide
 from polyrouter.hdl.vmac import VmacLookup
+from polyrouter.sim.dataplane.script import BenchError
 
-__all__ = ["CORE", "PARTS", "Front"]
+__all__ = ["CORE", "PARTS", "Front", "check_parts"]
 
 #: A table of 1,024 rows.
 _TERMINATION_BITS = 8
@@ -141,3 +142,16 @@ PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "counters": lambda config: Counters(config, inputs=config.ports + 4),
     CORE: Core,
 }
+
+
+def check_parts(names: Iterable[str]) -> None:
+    """Refuse what is not in ``PARTS``.
+
+    Raises
+    ------
+    BenchError
+        With the names that there are.
+    """
+    for name in names:
+        if name not in PARTS:
+            raise BenchError(f"there is no part {name!r}; there are: {', '.join(PARTS)}")

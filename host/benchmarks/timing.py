@@ -19,7 +19,7 @@ from polyrouter.sim.dataplane.script import BenchError
 from polyrouter.sim.dataplane.tables import router_config
 
 from .isolated import Isolated
-from .parts import CORE, PARTS
+from .parts import CORE, PARTS, check_parts
 from .resources import YOSYS_PASS
 from .tools import find_tool, run_tool
 
@@ -151,9 +151,7 @@ def run_timing_bench(*, part: Sequence[str] = (), vrs: Sequence[int] = (), speed
     """
     tell = progress or (lambda _: None)
     names = list(part) or [name for name in PARTS if name != CORE or not quick]
-    for name in names:
-        if name not in PARTS:
-            raise BenchError(f"there is no part {name!r}; there are: {', '.join(PARTS)}")
+    check_parts(names)
     rows: list[dict[str, Any]] = []
     for name in names:
         for routers in list(vrs) or (ROUTERS if name == CORE else ROUTERS[:1]):

@@ -5,10 +5,9 @@ import random
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.decapsulate import Decapsulator, decapsulated_layout
-from polyrouter.hdl.encapsulate import OUTER_BYTES
 from polyrouter.hdl.layouts import Reason, unpack
-from polyrouter.hdl.records import TUNNEL, TunnelKind
 from polyrouter.hdl.stream import packet_layout
+from polyrouter.hdl.tunnel import OUTER_BYTES, TUNNEL, TunnelKind
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
@@ -85,7 +84,6 @@ BAD = {
     "shorter than the header": (None, {"ip_len": 20}),
     "port": (TunnelKind.VXLAN, {"udp_dport": 4790}),
     "no VNI": (TunnelKind.VXLAN, {"vxlan_flags": 0}),
-    "unknown flag": (TunnelKind.VXLAN, {"vxlan_flags": 0x0C}),
     "no key": (TunnelKind.GRE, {"gre_key_present": 0}),
     "checksum": (TunnelKind.GRE, {"gre_chksum_present": 1}),
     "sequence number": (TunnelKind.GRE, {"gre_seqnum_present": 1}),
@@ -121,6 +119,25 @@ def test_bad_frames_are_dropped_whole(width, rates):
     assert inner[:-1] == expected
     assert len(inner[-1][0]) == 14
     assert events == [Reason.DROP_MALFORMED] * bad
+
+
+@pytest.mark.parametrize("kind", TunnelKind)
+def test_reserved_bits_are_passed_over(kind):
+    """All that RFC 7348, section 5, and RFC 2784, section 2.3, want ignored; each of GRE's other flags is refused."""
+    rng = random.Random(kind)
+    row, inner = random_row(rng, kind), rng.randbytes(60)
+    good = outer(row, inner)
+    first, bits = (42, [*range(0, 4), *range(5, 32), *range(56, 64)]) if kind == TunnelKind.VXLAN else (
+        34, range(6, 13))
+
+    def flipped(bit):
+        at = first + bit // 8
+        return good[:at] + bytes([good[at] ^ 0x80 >> bit % 8]) + good[at + 1:]
+
+    assert run(64, [flipped(bit) for bit in bits]) == ([(inner, row)] * len(bits), [])
+    if kind == TunnelKind.GRE:
+        others = [*range(0, 6), *range(13, 16)]
+        assert run(64, [flipped(bit) for bit in others]) == ([], [Reason.DROP_MALFORMED] * len(others))
 
 
 @pytest.mark.parametrize("kind", TunnelKind)

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.encapsulate import OUTER_BYTES, Encapsulator, inner_layout
+from polyrouter.hdl.encapsulate import Encapsulator, inner_layout
 from polyrouter.hdl.layouts import pack
-from polyrouter.hdl.records import TUNNEL, TunnelKind
 from polyrouter.hdl.stream import packet_layout
+from polyrouter.hdl.tunnel import OUTER_BYTES, TUNNEL, TunnelKind
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
