@@ -88,7 +88,8 @@ class Decapsulator(wiring.Component):
         good, good_gre, good_vxlan, fits = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             inner_length.eq((total_length + ETHERNET_BYTES).as_signed() - outer_bytes),
-            good_gre.eq((Ipv4.PROTOCOL.of(octets) == Protocol.GRE) & ((Gre.FLAGS.of(octets) & Gre.FLAGS_CHECKED) == Gre.FLAG_K)
+            good_gre.eq((Ipv4.PROTOCOL.of(octets) == Protocol.GRE)
+                        & ((Gre.FLAGS.of(octets) & Gre.FLAGS_CHECKED) == Gre.FLAG_K)
                         & (Gre.PROTOCOL.of(octets) == ETHERTYPE_TEB)),
             good_vxlan.eq(vxlan & (Udp.DESTINATION.of(octets) == VXLAN_PORT)
                           & ((Vxlan.FLAGS.of(octets) & Vxlan.FLAG_I) != 0)),
