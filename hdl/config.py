@@ -33,7 +33,8 @@ class CoreConfig:
     Parameters
     ----------
     ports : int
-        Data ports, 1 to 8. The host port comes on top and has the index ``ports``.
+        Data ports, 1 to 8. The host port comes on top and has the index ``ports``. With ``circuits``, the last one is
+        the link port, which has no wire.
     routers : int
         Virtual routers, 1 to 1024.
     data_width : int
@@ -64,6 +65,9 @@ class CoreConfig:
         Token buckets that drop, shared by all routers, 1 to 4095; 0 picks two a router.
     mac_rows : int
         Rows of the bridges' MAC table, shared by all routers, a power of two, 16 to 2**18.
+    circuits : int
+        Attachments to the link port (VNICs, ports of virtual switches, ends of wires and tunnels), and as many places
+        for tunnels that end here: 0, or a power of two, 16 to 4096. 0: there is no link port.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -88,6 +92,7 @@ class CoreConfig:
     filter_banks: int = 1
     policers: int = 0
     mac_rows: int = 1024
+    circuits: int = 0
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -117,6 +122,9 @@ class CoreConfig:
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)
         self._between("mac_rows", 16, 1 << 18, power_of_two=True)
+        if self.circuits:
+            self._between("circuits", 16, 4096, power_of_two=True)
+            self._between("ports", 2, 8)
         if self.buffer_bytes % self.cell_bytes:
             raise ConfigError(
                 f"buffer_bytes must be a multiple of cell_bytes ({self.cell_bytes}), not {self.buffer_bytes}")
@@ -146,10 +154,20 @@ class CoreConfig:
         ConfigError
             If ``data_width * clock_hz`` is less than what the ports deliver together.
         """
-        if self.data_width * self.clock_hz < self.ports * 1e9:
+        if self.data_width * self.clock_hz < self.wired_ports * 1e9:
             raise ConfigError(f"data_width {self.data_width} at {self.clock_hz / 1e6:g} MHz carries "
-                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.ports} ports of "
+                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.wired_ports} ports of "
                               "1 Gb/s: use a wider data_width or a faster clock")
+
+    @property
+    def wired_ports(self) -> int:
+        """Data ports that have a wire: all but the link port."""
+        return self.ports - (self.circuits > 0)
+
+    @property
+    def link_port(self) -> int | None:
+        """Index of the link port: the last of the data ports, if there are circuits."""
+        return self.ports - 1 if self.circuits else None
 
     @property
     def host_port(self) -> int:

@@ -16,10 +16,10 @@ from .headers import (
     Vxlan,
     frame_bytes,
 )
-from .layouts import Reason
+from .layouts import TUNNEL, Reason, TunnelKind
 from .slice import RegisterSlice
 from .stream import LENGTH_BITS, PacketSignature
-from .tunnel import OUTER_BYTES, TUNNEL, TunnelKind, by_kind
+from .tunnel import OUTER_BYTES, by_kind
 
 __all__ = ["Decapsulator", "decapsulated_layout"]
 

@@ -20,9 +20,10 @@ from .headers import (
     Udp,
     Vxlan,
 )
+from .layouts import TUNNEL, TunnelKind
 from .slice import RegisterSlice
 from .stream import LENGTH_BITS, PacketSignature, packet_layout
-from .tunnel import OUTER_BYTES, TUNNEL, TunnelKind, by_kind
+from .tunnel import OUTER_BYTES, by_kind
 
 __all__ = ["ENTROPY_BITS", "Encapsulator", "inner_layout"]
 

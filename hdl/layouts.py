@@ -11,12 +11,13 @@ from amaranth.lib import data
 
 __all__ = [
     "Reason", "RxError", "RouterMode", "AdjacencyKind", "FilterAction", "Table", "Opcode", "OpStatus", "HostFrameType",
-    "HostStatus", "Role", "Info", "Register", "QueueStat", "HitStat", "TrafficClass",
+    "HostStatus", "LinkKind", "Role", "Info", "Register", "QueueStat", "HitStat", "TrafficClass",
     "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
     "ADDRESS_BITS", "RESULTS_PER_WORD", "FIB_LEVELS", "FIB_LEVELS_IPV6", "INFO_MAGIC",
     "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
     "FIB_WORD_BITS", "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
     "POLICER_ROW", "SHAPER_ROW", "QUOTA_ROW", "MAC_ROW", "ECMP_KEY_BITS", "ECMP_HASH_BITS", "RATE_FRACTION", "MAC_AGES",
+    "LINK_ROW", "TERMINATION_KEY", "TERMINATION_ROW", "TUNNEL", "TunnelKind",
     "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
 ]
 
@@ -106,6 +107,22 @@ class Role(IntEnum):
     SEGMENT = 2             # MAC address zero: the router owns this VLAN of this port
 
 
+class TunnelKind(IntEnum):
+    """What carries a tunnel's frames: GRE with a key (RFC 2784, RFC 2890), or VXLAN (RFC 7348)."""
+
+    GRE = 0
+    VXLAN = 1
+
+
+class LinkKind(IntEnum):
+    """Where a frame goes that leaves the link port on a circuit."""
+
+    NONE = 0                # nowhere: there is no such circuit
+    DIRECT = 1              # it comes in again on circuit ``peer``
+    TUNNEL = 2              # into an IP packet of the router ``underlay``
+    LIST = 3                # to each circuit of a list, from ``next`` on
+
+
 class AdjacencyKind(IntEnum):
     """What is done with a frame whose route points at this adjacency."""
 
@@ -147,6 +164,8 @@ class Table(IntEnum):
     MAC = 13
     SHAPER = 14
     QUOTA = 15
+    LINK = 16
+    TERMINATION = 17
 
 
 class Info(IntEnum):
@@ -170,6 +189,7 @@ class Info(IntEnum):
     CLOCK_HZ = 15           # core clock
     POLICER_CYCLES = 16     # core cycles from one refill of a policer to the next
     SHAPER_CYCLES = 17      # core cycles from one refill of a shaper to the next, on average
+    CIRCUITS = 18           # rows of the LINK and TERMINATION tables; 0: there is no link port
 
 
 class Register(IntEnum):
@@ -276,6 +296,7 @@ VMAC_ROW = data.StructLayout({
     "role": 2,              # Role
     "valid": 1,
     "router": 10,
+    "guard": 1,             # SEGMENT: frames of this VLAN count only if their source is a peer of this router
 })
 #: Key of the VMAC-VE hashes: the low bits of the row, mac, port, vid and role.
 VMAC_KEY_BITS = 66
@@ -303,6 +324,7 @@ CONTEXT_ROW = data.StructLayout({
     "mac_base": 18,         # first row of its window of the MAC table
     "mac_size": 19,         # rows of the window: zero, or a power of two, at least 4
     "ecmp_seed": 112,       # key of the flow hash
+    "tunnels": 1,           # packets of GRE and VXLAN to the router itself are for the tunnels that end here
 })
 #: Bits of the key of the flow hash, and of the hash.
 ECMP_KEY_BITS = 96
@@ -350,6 +372,7 @@ ADJACENCY_ROW = data.StructLayout({
     "port": 4,              # egress port
     "mac": 48,              # destination MAC address
     "mtu": 14,              # longest IP packet, in bytes
+    "vid": 12,              # VLAN (link port: circuit) that it leaves by; 0: that of PORT
 })
 
 #: The same row of kind ECMP: the flow's adjacency is ``first + (hash * count >> 16)``.
@@ -358,7 +381,7 @@ ADJACENCY_ECMP = data.StructLayout({
     "port": 4,              # not used
     "first": 18,            # first of the adjacencies, relative to the router's window
     "count": 12,            # how many, next to each other
-    "reserved": 32,
+    "reserved": 44,
 })
 #: The same row of kind MULTICAST.
 ADJACENCY_MULTICAST = data.StructLayout({
@@ -368,6 +391,7 @@ ADJACENCY_MULTICAST = data.StructLayout({
     "host": 1,              # a copy to the host as well
     "reserved": 39,
     "mtu": 14,              # longest IP packet, in bytes
+    "vid": 12,              # if ``port`` is the link port: the only circuit that is right
 })
 
 #: What a filter rule looks at: OpenFlow 1.0's twelve fields (with the VLAN's presence as one more). Fields that a frame
@@ -453,6 +477,39 @@ MAC_ROW = data.StructLayout({
     "port": 4,
     "static": 1,            # does not age, and is not learned anew
     "age": 3,               # MAC_AGES when it was seen last, one less each MAC_AGE_CYCLES; 0: no entry
+    "vid": 12,              # if ``port`` is the link port: circuit
+})
+
+#: A tunnel, as its packets say it.
+TUNNEL = data.StructLayout({
+    "kind": 1,              # TunnelKind
+    "key": 32,              # GRE: key (RFC 2890); VXLAN: VNI in the low 24 bits
+    "source": 32,           # IPv4 addresses
+    "destination": 32,
+    "tos": 8,               # of the outer header (RFC 2474), whatever the inner one says: the pipe model of RFC 2983
+    "ttl": 8,
+})
+#: A circuit: where frames go that leave the link port on it.
+LINK_ROW = data.StructLayout({
+    "router": 10,           # whose circuit it is; frames of no other leave on it
+    "kind": 2,              # LinkKind
+    "next": 12,             # LIST: the first of its circuits; else the one that follows it in its list. 0: none
+    "peer": 12,             # DIRECT
+    "underlay": 10,         # TUNNEL: the router that routes the packets
+    "tunnel": TUNNEL,       # TUNNEL; its TTL is one more than on the wire
+})
+#: Whose packet it is, and what its outer headers say.
+TERMINATION_KEY = data.StructLayout({
+    "router": 10,           # underlay
+    "kind": 1,              # TunnelKind
+    "key": 32,
+    "remote": 32,           # the packet's source: the tunnel's other end
+})
+#: A tunnel that ends here. The row number is ``(hash * 2 + way) << index bits | index``, as in the VMAC-VE table.
+TERMINATION_ROW = data.StructLayout({
+    **{name: field.width for name, field in TERMINATION_KEY},
+    "circuit": 12,          # that its frames come in on
+    "valid": 1,
 })
 
 #: Bits of a row of each table.
@@ -473,6 +530,8 @@ ROWS: dict[Table, int] = {
     Table.MAC: MAC_ROW.size,
     Table.SHAPER: SHAPER_ROW.size,
     Table.QUOTA: QUOTA_ROW.size,
+    Table.LINK: LINK_ROW.size,
+    Table.TERMINATION: TERMINATION_ROW.size,
 }
 
 

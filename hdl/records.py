@@ -36,6 +36,7 @@ class FibOutcome(IntEnum):
 TAG = data.StructLayout({
     "port": PORT_BITS,          # ingress port
     "injected": 1,              # from the host, for ``router`` and ``egress``
+    "given": 1,                 # a tunnel's packet: ``router`` is to route it
     "router": ROUTER_BITS,
     "egress": PORT_BITS,
 })
@@ -44,7 +45,8 @@ META = data.StructLayout({
     # tag, from the arbiter
     "port": PORT_BITS,
     "injected": 1,
-    "router": ROUTER_BITS,      # injected: given; else set by the VMAC-VE stage (no_router if there is none)
+    "given": 1,
+    "router": ROUTER_BITS,      # injected or given: known; else set by the VMAC-VE stage (no_router if there is none)
     "egress": PORT_BITS,
     # parser
     "dmac": 48,
@@ -77,10 +79,11 @@ META = data.StructLayout({
     "peer_router": 10,
     "segment": 1,               # a SEGMENT entry matched: ``segment_router`` is set
     "segment_router": 10,
+    "segment_guard": 1,         # the SEGMENT entry says so
     # context
     "enable": 1,                # enabled, and the mode is a known one
     "mode": 2,
-    "guarded": 1,               # ingress port is in ``guard``
+    "guarded": 1,               # ingress port is in ``guard``, or the segment is guarded
     "asks": 1,                  # ingress port is in ``group``
     "ports": 8,
     "fib_base": 20,
@@ -92,6 +95,7 @@ META = data.StructLayout({
     "takes_multicast": 1,
     "mirror": 1,
     "learn": 1,
+    "tunnels": 1,
     "filter_base": 12,
     "filter_size": 12,
     "policer_base": 12,
@@ -115,6 +119,7 @@ META = data.StructLayout({
     # bridge
     "mac_hit": 1,
     "mac_port": PORT_BITS,
+    "mac_vid": 12,
     # FIB
     "fib": 2,                   # FibOutcome
     "result": 18,               # adjacency, relative to adj_base
@@ -124,6 +129,7 @@ META = data.StructLayout({
     "adj_port": PORT_BITS,
     "adj_mac": 48,              # MULTICAST: the fields of ADJACENCY_MULTICAST in its place
     "adj_mtu": 14,
+    "adj_vid": 12,
 })
 
 #: What is to be done with a frame, once it is whole.
@@ -148,6 +154,9 @@ VERDICT = data.StructLayout({
     "tci": 16,
     "keep_tag": 1,              # copies to data ports have that tag, else the one of PORT[router, egress]
     "own_source": 1,            # copies to data ports have PORT[router, egress].mac as their source
+    "vid": 12,                  # not zero: without ``keep_tag``, copies to data ports have this VLAN id
+    "untag": 1,                 # copies to data ports have no tag at all
+    "entropy": 14,              # of the frame's flow, for the packets of tunnels
     # changes
     "set_dmac": 1,
     "dmac": 48,
@@ -181,6 +190,7 @@ HIT = data.StructLayout({"rule": VERDICT["rule"].shape, "length": LENGTH_BITS})
 LEARN = data.StructLayout({
     "mac": VERDICT["smac"].shape,
     "port": VERDICT["port"].shape,
+    "vid": VERDICT["vid"].shape,    # circuit that it came in by; zero for other ports
     "base": VERDICT["mac_base"].shape,
     "size": VERDICT["mac_size"].shape,
 })
@@ -214,7 +224,8 @@ def queued_layout(width: int) -> data.StructLayout:
         "data": width, "last": 1, "length": LENGTH_BITS,
         **{name: VERDICT[name].shape for name in (
             "router", "port", "copies", "reason", "host", "host_reason", "traffic_class", "host_class",
-            "group", "peer", "peer_router", "segment", "segment_router", "tagged", "tci", "keep_tag", "own_source")},
+            "group", "peer", "peer_router", "segment", "segment_router", "tagged", "tci", "keep_tag", "own_source",
+            "entropy")},
         "host_tci": 16,         # the tag that the frame came with, for copies to the host: zero if there was none
     })
 
@@ -223,7 +234,8 @@ def egress_layout(width: int) -> data.StructLayout:
     """A beat from a data port's queues to the port; all but ``data`` and ``last`` hold for the whole frame."""
     return data.StructLayout({
         "data": width, "last": 1, "length": LENGTH_BITS, "router": ROUTER_BITS,
-        **{name: VERDICT[name].shape for name in ("tagged", "tci", "keep_tag", "own_source")},
+        **{name: VERDICT[name].shape for name in ("tagged", "tci", "keep_tag", "own_source", "entropy")},
+        "from_link": 1,         # it came in at the link port
     })
 
 

@@ -4,30 +4,16 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .layouts import PORT_ROW, VMAC_ROW
+from .layouts import TERMINATION_KEY, TERMINATION_ROW
 from .records import TableSignature
 from .table import TableMemory, table_addr_bits
 from .toeplitz import toeplitz
-from .tunnel import TUNNEL
 
-__all__ = ["TERMINATED", "TERMINATION_KEY", "TERMINATION_ROW", "Terminations"]
+__all__ = ["TERMINATED", "Terminations"]
 
 _HASHES = 2
 _WAYS = 2
 
-#: What the outer headers said, and whose packet it was.
-TERMINATION_KEY = data.StructLayout({
-    "router": VMAC_ROW["router"].width, # underlay
-    "kind": TUNNEL["kind"].width,       # TunnelKind
-    "key": TUNNEL["key"].width,
-    "remote": TUNNEL["source"].width,   # the packet's source: the tunnel's other end
-})
-#: A tunnel of a virtual network, as it is found. The row number is ``(hash * 2 + way) << index bits | index``.
-TERMINATION_ROW = data.StructLayout({
-    **{name: field.shape for name, field in TERMINATION_KEY},
-    "circuit": PORT_ROW["vid"].width,   # travels as VLAN id
-    "valid": 1,
-})
 #: ``circuit`` is zero unless ``hit``.
 TERMINATED = data.StructLayout({"hit": 1, "circuit": TERMINATION_ROW["circuit"].width})
 

@@ -5,9 +5,9 @@ import random
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.decapsulate import Decapsulator, decapsulated_layout
-from polyrouter.hdl.layouts import Reason, unpack
+from polyrouter.hdl.layouts import TUNNEL, Reason, TunnelKind, unpack
 from polyrouter.hdl.stream import packet_layout
-from polyrouter.hdl.tunnel import OUTER_BYTES, TUNNEL, TunnelKind
+from polyrouter.hdl.tunnel import OUTER_BYTES
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN

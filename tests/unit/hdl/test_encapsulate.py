@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.encapsulate import Encapsulator, inner_layout
-from polyrouter.hdl.layouts import pack
+from polyrouter.hdl.layouts import TUNNEL, TunnelKind, pack
 from polyrouter.hdl.stream import packet_layout
-from polyrouter.hdl.tunnel import OUTER_BYTES, TUNNEL, TunnelKind
+from polyrouter.hdl.tunnel import OUTER_BYTES
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN

@@ -4,9 +4,8 @@ import random
 from itertools import pairwise
 
 import pytest
-from polyrouter.hdl.layouts import pack, unpack
-from polyrouter.hdl.terminations import TERMINATED, TERMINATION_KEY, TERMINATION_ROW, Terminations
-from polyrouter.hdl.tunnel import TunnelKind
+from polyrouter.hdl.layouts import TERMINATION_KEY, TERMINATION_ROW, TunnelKind, pack, unpack
+from polyrouter.hdl.terminations import TERMINATED, Terminations
 
 from .bench import access, simulate, sink, source, until
 
