@@ -37,7 +37,7 @@ def directed_layout(width: int) -> data.StructLayout:
     return data.StructLayout({
         "data": width, "last": 1, "length": LENGTH_BITS,
         "router": ROUTER_BITS,              # that sent it
-        "kind": LINK_ROW["kind"].width,     # LinkKind: DIRECT, TUNNEL, or NONE for the packet of a tunnel that ends here
+        "kind": LINK_ROW["kind"].width,     # LinkKind: DIRECT, TUNNEL, or NONE: a packet of a tunnel that ends here
         "tci": 16,                          # DIRECT: of the circuit that it comes in by
         "underlay": LINK_ROW["underlay"].width,
         "tunnel": LINK_ROW["tunnel"].width,
@@ -112,7 +112,7 @@ class Circuits(wiring.Component):
         end = Signal.like(position)         # the last one
         reason = Signal(5)
 
-        owned, too_long = Signal(), Signal()
+        owned, too_long, copying = Signal(), Signal(), Signal()
         m.d.comb += [
             owned.eq(exists & (row.router == departure.router)),
             too_long.eq((row.kind == LinkKind.TUNNEL)
@@ -129,6 +129,7 @@ class Circuits(wiring.Component):
             self.event.payload.router.eq(departure.router),
             self.event.payload.reason.eq(reason),
             w_port.addr.eq(position),
+            r_port.en.eq(~copying | o.ready),
             w_port.data.eq(i.payload.data),
         ]
 
@@ -158,17 +159,16 @@ class Circuits(wiring.Component):
                 m.next = "DROP"
                 with m.If(~departure.tagged):
                     m.next = "PASS"
-                with m.Elif(owned):
-                    with m.Switch(row.kind):
-                        with m.Case(LinkKind.DIRECT):
-                            m.next = "PASS"
-                        with m.Case(LinkKind.TUNNEL):
-                            m.next = "PASS"
-                            with m.If(too_long):
-                                refuse(Reason.DROP_LENGTH)
-                                m.next = "DROP"
-                        with m.Case(LinkKind.LIST):
-                            m.next = "STORE"
+                with m.Elif(owned), m.Switch(row.kind):
+                    with m.Case(LinkKind.DIRECT):
+                        m.next = "PASS"
+                    with m.Case(LinkKind.TUNNEL):
+                        m.next = "PASS"
+                        with m.If(too_long):
+                            refuse(Reason.DROP_LENGTH)
+                            m.next = "DROP"
+                    with m.Case(LinkKind.LIST):
+                        m.next = "STORE"
             with m.State("PASS"):
                 m.d.sync += row.eq(row)
                 m.d.comb += [o.valid.eq(i.valid), i.ready.eq(o.ready)]
@@ -220,12 +220,10 @@ class Circuits(wiring.Component):
                         m.next = "EVENT"
             with m.State("COPY"):
                 m.d.sync += row.eq(row)
-                m.d.comb += [o.valid.eq(1), r_port.addr.eq(position + 1), r_port.en.eq(o.ready)]
+                m.d.comb += [o.valid.eq(1), r_port.addr.eq(position + 1)]
                 with m.If(o.ready):
                     m.d.sync += position.eq(position + 1)
                     with m.If(position == end):
                         m.next = "MEMBER"
-            with m.If(~fsm.ongoing("COPY")):
-                m.d.comb += r_port.en.eq(1)
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), copying.eq(fsm.ongoing("COPY"))]
         return m

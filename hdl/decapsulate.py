@@ -99,7 +99,8 @@ class Decapsulator(wiring.Component):
                           & ((Vxlan.FLAGS.of(octets) & Vxlan.FLAG_I) != 0)),
             fits.eq((inner_length >= ETHERNET_BYTES) & (total_length + ETHERNET_BYTES <= length)),
             good.eq((good_gre | good_vxlan) & fits & (Ethernet.ETHERTYPE.of(octets) == ETHERTYPE_IPV4)
-                    & (Ipv4.VERSION_IHL.of(octets) == Ipv4.PLAIN) & ((Ipv4.FRAGMENT.of(octets) & Ipv4.FRAGMENTED) == 0)),
+                    & (Ipv4.VERSION_IHL.of(octets) == Ipv4.PLAIN)
+                    & ((Ipv4.FRAGMENT.of(octets) & Ipv4.FRAGMENTED) == 0)),
             o.payload.length.eq(inner_length),
             o.payload.router.eq(router),
             o.payload.tunnel.kind.eq(Mux(vxlan, TunnelKind.VXLAN, TunnelKind.GRE)),

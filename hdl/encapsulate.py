@@ -37,7 +37,8 @@ _PROTOCOL = {TunnelKind.GRE: Const(Protocol.GRE, 8), TunnelKind.VXLAN: Const(Pro
 def inner_layout(width: int) -> data.StructLayout:
     """A beat of a frame that enters a tunnel; all but ``data`` and ``last`` hold for every beat of the frame.
 
-    ``underlay`` is the router that gets the packet; ``entropy`` is the same for all frames of a flow, and spreads flows over the underlay's paths.
+    ``underlay`` is the router that gets the packet; ``entropy`` is the same for all frames of a flow, and spreads flows
+    over the underlay's paths.
     """
     return data.StructLayout({
         "data": width, "last": 1, "length": LENGTH_BITS, "underlay": ROUTER_BITS, "tunnel": TUNNEL,

@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
-__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "REFUSED", "HIT", "LEARN", "POLICE", "PASSED", "paired_layout",
-           "queued_layout", "egress_layout", "owned_layout", "punted_layout", "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS",
-           "ROUTER_BITS"]
+__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "REFUSED", "HIT", "LEARN", "POLICE", "PASSED",
+           "paired_layout", "queued_layout", "egress_layout", "owned_layout", "punted_layout", "TableSignature",
+           "LEAST_LENGTH_BITS", "PORT_BITS", "ROUTER_BITS"]
 
 #: A router number, the number for "none" included.
 ROUTER_BITS = 11
