@@ -51,9 +51,9 @@ class Circuits(wiring.Component):
     A frame only leaves by circuits of the router that sent it. A list ends after as many members as there are
     circuits, so a list that bites its own tail ends too.
 
-    A frame's first beat is offered 5 cycles after it came, and a frame takes 5 cycles more than it has beats. One that
-    goes to a list is stored first, and then takes 4 cycles and 3 more for each circuit that is looked at, besides its
-    beats for each copy.
+    A frame's first beat is offered 4 cycles after it came, and a frame takes 3 cycles more than it has beats. One that
+    goes to a list is stored first, and takes 5 cycles more than its beats for that; then 3 cycles for each circuit that
+    is looked at, and its beats for each copy.
 
     Parameters
     ----------
