@@ -11,7 +11,6 @@ from typing import NamedTuple
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
     ACTION_ROW,
-    VMAC_ROW,
     AdjacencyKind,
     Role,
     RouterMode,
@@ -24,9 +23,10 @@ from .frames import RxFrame
 from .golden import GoldenModel, Output
 from .golden_packet import ETHERNET_BYTES, parse
 from .golden_tables import vmac_key
+from .hash_tables import VmacEntry, VmacTable
 from .random_filter import random_action
 from .random_tables import random_router, share_of
-from .tablegen import RouterSetup, RowWrite, Scenario, VmacTable, adjacency_row, peer_mac
+from .tablegen import RouterSetup, RowWrite, Scenario, adjacency_row, peer_mac
 
 __all__ = ["Fates", "Step", "entries_of", "exchange_entries", "fate", "meets", "move_entries", "one_row",
            "replace"]
@@ -52,14 +52,13 @@ class Step(NamedTuple):
     compare: bool = False
 
 
-def entries_of(*setups: RouterSetup) -> frozenset[tuple[int, int]]:
-    """VMAC-VE entries of routers: key and router of each."""
-    return frozenset((vmac_key(mac, port, role, vid), setup.number) for setup in setups
-                     for mac, port, role, vid in setup.vmac_entries())
+def entries_of(*setups: RouterSetup) -> frozenset[VmacEntry]:
+    """VMAC-VE entries of routers."""
+    return frozenset(entry for setup in setups for entry in setup.entries())
 
 
 def _keys(*setups: RouterSetup) -> frozenset[int]:
-    return frozenset(key for key, _ in entries_of(*setups))
+    return frozenset(entry.key for entry in entries_of(*setups))
 
 
 def meets(frame: RxFrame) -> frozenset[int]:
@@ -74,9 +73,8 @@ def meets(frame: RxFrame) -> frozenset[int]:
 
 # Entries
 
-def _vmac_write(row: int, slot: tuple[int, int] | None) -> RowWrite:
-    value = 0 if slot is None else pack(VMAC_ROW, {"valid": 1, "router": slot[1]}) | slot[0]
-    return RowWrite(Table.VMAC, 0, row, value)
+def _vmac_write(row: int, entry: VmacEntry | None) -> RowWrite:
+    return RowWrite(Table.VMAC, 0, row, 0 if entry is None else entry.row)
 
 
 def _path_to_free(vmac: VmacTable, key: int) -> list[int]:
@@ -93,16 +91,15 @@ def _path_to_free(vmac: VmacTable, key: int) -> list[int]:
         slot = vmac.slots.get(path[-1])
         if slot is None:
             return path
-        for row in vmac.candidates(slot[0]):
+        for row in vmac.candidates(slot.key):
             if row not in seen:
                 seen.add(row)
                 paths.append([*path, row])
     raise OverflowError("no path to a free slot")
 
 
-def exchange_entries(vmac: VmacTable, old: Iterable[tuple[int, int]], new: Iterable[tuple[int, int]]
-                     ) -> list[RowWrite]:
-    """Take entries, which are keys with their routers, out and put new ones in; what moves is always in some row.
+def exchange_entries(vmac: VmacTable, old: Iterable[VmacEntry], new: Iterable[VmacEntry]) -> list[RowWrite]:
+    """Take entries out and put new ones in; what moves is always in some row.
 
     Raises
     ------
@@ -115,7 +112,7 @@ def exchange_entries(vmac: VmacTable, old: Iterable[tuple[int, int]], new: Itera
             del vmac.slots[row]
             writes.append(_vmac_write(row, None))
     for entry in sorted(new - old):
-        path = _path_to_free(vmac, entry[0])
+        path = _path_to_free(vmac, entry.key)
         # From the free end, so that a copy is there before the original goes
         for row, before in zip(path[:0:-1], path[-2::-1], strict=True):
             vmac.slots[row] = vmac.slots[before]
@@ -185,7 +182,7 @@ def move_entries(scenario: Scenario, rng: Random) -> list[Step]:
     """Move some VMAC-VE entries to other rows, which no frame may notice."""
     slots, writes = scenario.vmac.slots, []
     for row, entry in rng.sample(sorted(slots.items()), min(MOST_MOVED, len(slots))):
-        free = [other for other in scenario.vmac.candidates(entry[0]) if other not in slots]
+        free = [other for other in scenario.vmac.candidates(entry.key) if other not in slots]
         if free:
             place = rng.choice(free)
             slots[place] = slots.pop(row)

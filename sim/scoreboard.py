@@ -103,7 +103,7 @@ class Scoreboard:
     def expect(self, outputs: list[Output]) -> None:
         """Frames that must come out, all copies of one."""
         entry, copies = len(self._entries), 0
-        for port, frame, event, traffic_class, replicated in outputs:
+        for port, frame, event, traffic_class, replicated, _ in outputs:
             if event is not None:
                 copies += 1
                 order = Order(event[1], event[0], traffic_class, replicated)
