@@ -23,10 +23,15 @@ class LinkTables:
 
     links: dict[int, dict[str, Any]] = field(default_factory=dict)              # circuit -> fields of its row
     ends: dict[tuple[int, int, int, int], int] = field(default_factory=dict)    # router, kind, key, remote -> circuit
+    takers: dict[int, int] = field(default_factory=dict)    # circuit -> router that what comes in on it is for
 
     def owned(self, router: int) -> list[int]:
         """Circuits of a router."""
         return [circuit for circuit, link in self.links.items() if link["router"] == router]
+
+    def taken(self, router: int) -> list[int]:
+        """Circuits by which a router gets frames."""
+        return [circuit for circuit, taker in self.takers.items() if taker == router]
 
     def terminations(self, config: CoreConfig, seeds: tuple[int, int]) -> TerminationTable:
         """The tunnels that end here, in place.
