@@ -51,9 +51,9 @@ class Circuits(wiring.Component):
     A frame only leaves by circuits of the router that sent it. A list ends after as many members as there are
     circuits, so a list that bites its own tail ends too.
 
-    A frame's first beat is offered 5 cycles after it came, and a frame takes 5 cycles more than it has beats. One that
-    goes to a list is stored first, and then takes 4 cycles and 3 more for each circuit that is looked at, besides its
-    beats for each copy.
+    A frame's first beat is offered 4 cycles after it came, and a frame takes 3 cycles more than it has beats. One that
+    goes to a list is stored first, and takes 5 cycles more than its beats for that; then 3 cycles for each circuit that
+    is looked at, and its beats for each copy.
 
     Parameters
     ----------
@@ -84,6 +84,7 @@ class Circuits(wiring.Component):
         # Attributes for the sake of proofs.
         self.row = Signal(LINK_ROW)
         self.departure = Signal(DEPARTURE)
+        self.sends = Signal()               # a frame goes out by ``row``
 
     def elaborate(self, platform):
         m = Module()
@@ -154,7 +155,7 @@ class Circuits(wiring.Component):
             with m.State("CIRCUIT"):
                 # The source's row comes next: it is the only one that a list needs before its first member.
                 read(departure.source)
-                m.d.sync += [position.eq(0), member.eq(row.next), left.eq(circuits)]
+                m.d.sync += [row.eq(row), position.eq(0), member.eq(row.next), left.eq(circuits)]
                 refuse(Reason.DROP_FAULT)
                 m.next = "DROP"
                 with m.If(~departure.tagged):
@@ -225,5 +226,9 @@ class Circuits(wiring.Component):
                     m.d.sync += position.eq(position + 1)
                     with m.If(position == end):
                         m.next = "MEMBER"
-            m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), copying.eq(fsm.ongoing("COPY"))]
+            m.d.comb += [
+                self.busy.eq(~fsm.ongoing("IDLE")),
+                copying.eq(fsm.ongoing("COPY")),
+                self.sends.eq(copying | fsm.ongoing("PASS")),
+            ]
         return m
