@@ -65,12 +65,12 @@ class CocotbBoard:
     async def start(self) -> None:
         """Start clocks, drivers and monitors, and reset the core."""
         dut, config = self.dut, self.config
-        for port in (*range(config.wired_ports), config.host_port):
+        for wire, port in enumerate((*range(config.wired_ports), config.host_port)):
             def leave(frame: bytes, port: int = port) -> None:
                 self.scoreboard.leave(port, frame)
 
             if self.gmii:
-                name = f"gmii{port}"
+                name = f"gmii{wire}"
                 max_frame = config.max_frame + 32 * (port == config.host_port)
                 rx_period = RX_PERIODS[port % len(RX_PERIODS)]
                 rx_clk, tx_clk = getattr(dut, f"{name}_rx_clk"), getattr(dut, f"{name}_tx_clk")

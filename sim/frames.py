@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from polyrouter.hdl.config import MAX_FRAME_STANDARD
 from polyrouter.hdl.layouts import ADJACENCY_MULTICAST, HostFrameType, RouterMode, RxError, TunnelKind, unpack
@@ -363,7 +363,8 @@ class FrameGenerator:
         if wrong and rng.random() < 0.2:
             inner, wrong = inner[:rng.randrange(16)], False
         padding = rng.randbytes(rng.choice((0, 0, 1, 20)))
-        payload, fields = self._outer(kind, key, inner, wrong=wrong and rng.random() < 0.7), {}
+        payload = self._outer(kind, key, inner, wrong=wrong and rng.random() < 0.7)
+        fields: dict[str, Any] = {}
         if wrong:
             fields = rng.choice(({}, {"fragment": 0x2000}, {"fragment": rng.randint(1, 0x1FFF)}, {"checksum_error": 1},
                                  {"ttl": 0}, {"protocol": rng.choice(PROTOCOLS)}, {"options": bytes(4), "ihl": 6},

@@ -92,6 +92,16 @@ def test_the_source_port_of_vxlan_is_the_flow_of_the_inner_frame(inner, port):
     assert packet[UDP].sport == port and bytes(packet[Vxlan].payload) == inner
 
 
+def test_the_flow_is_that_before_the_rewrites_of_a_rule():
+    router = bridge(A, [1], vid=1, filter_size=1)
+    router.rules = [FilterRule({}, {}, {"set_ip_source": 1, "ip_source": 7, "set_l4_source": 1, "l4_source": 9})]
+    model = board(LinkTables({1: tunnel(A, VXLAN)}), router, underlay())
+    (output,) = model.receive(A, FLOW)
+    packet = Ether(output.frame)
+    assert packet[Vxlan][IP].src == "0.0.0.7" and packet[TCP].sport == 9
+    assert packet[UDP].sport == 49152 + (flow_hash(0x0A010203, 0x0A040506, (1000, 80)) & 0x3FFF)
+
+
 def test_a_vni_has_24_bits():
     _, (output,) = sent({**VXLAN, "key": 0xFF123456}, INNER)
     assert output.frame == bytes(Ether(dst="06:00:00:00:03:03", src="02:00:00:00:03:03") / outer("vxlan") / INNER)
