@@ -28,7 +28,7 @@ def host_source(dut, items, rng, rate):
 
 
 def link_source(dut, items, routers, rng, rate):
-    """Offers headers of the link port, each given to a router or to none. Without a header, both signals are rubbish."""
+    """Offers headers of the link port, each given to a router or to none. Between them the signals are rubbish."""
     async def testbench(ctx):
         stream = dut.i[dut.config.link_port]
         for item, router in zip(items, routers, strict=True):

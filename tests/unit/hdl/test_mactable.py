@@ -93,8 +93,8 @@ class Traffic:
 
     def row(self):
         rng = self.rng
-        return {"mac": rng.choice(self.macs), "port": rng.randrange(16), "vid": rng.getrandbits(12), "static": rng.random() < 0.3,
-                "age": rng.choice([0, 0, *range(1, MAC_AGES + 1)])}
+        return {"mac": rng.choice(self.macs), "port": rng.randrange(16), "vid": rng.getrandbits(12),
+                "static": rng.random() < 0.3, "age": rng.choice([0, 0, *range(1, MAC_AGES + 1)])}
 
 
 async def read_all(ctx, dut, rows):
@@ -340,7 +340,8 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
         await source(dut.i, [search] * 300)(ctx)
 
     simulate(dut, [writer, searches], [sink(dut.o, out)])
-    assert {tuple(unpack(MAC_FOUND, outcome).values()) for outcome in out} == {(1, 0xF, 0), (1, 0, 0xFFF), (1, 5, 0x555)}
+    assert {tuple(unpack(MAC_FOUND, outcome).values()) for outcome in out} == {
+        (1, 0xF, 0), (1, 0, 0xFFF), (1, 5, 0x555)}
 
 
 @pytest.mark.parametrize("seed", range(2))
