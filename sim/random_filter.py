@@ -71,7 +71,7 @@ def random_action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[s
         "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.4),
         # Now and then one that the window does not have
         "policer": rng.choice((max(0, len(setup.policers) - 1), rng.randrange(len(setup.policers) + 2))),
-        "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095)),
+        "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095, *(vid for vids in setup.circuits.values() for vid in vids))),
     }
 
 
