@@ -58,6 +58,8 @@ class LinkEngine:
         link = self.tables.link(circuit)
         if link is None or link.kind == LinkKind.NONE or link.router != router:
             return self._drop(router, Reason.DROP_FAULT)
+        if circuit == departure.came_by:
+            return []
         if link.kind != LinkKind.LIST:
             return self._onto(link, departure.tci, departure)
         return [arrival for member in self._members(link, departure)
