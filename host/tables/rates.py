@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from polyrouter.hdl.layouts import MAC_AGES, POLICER_ROW, RATE_FRACTION, SHAPER_ROW
 
-__all__ = ["LARGEST_BURST", "LEAST_RATE", "LINE_RATE", "RateError", "Rates", "format_rate"]
+__all__ = ["LARGEST_BURST", "LEAST_BURST", "LEAST_RATE", "LINE_RATE", "RateError", "Rates", "format_rate"]
 
 #: Bits a second that may be asked for.
 LEAST_RATE, LINE_RATE = 64_000, 1_000_000_000
+#: As a burst: the smallest bucket that does, which keeps the rate from the first frame on.
+LEAST_BURST = 0
 #: Size of the largest bucket, in bytes.
 LARGEST_BURST = (1 << POLICER_ROW["burst"].width) - 1
 #: Where no burst is asked for, a bucket holds what comes in so many seconds.
@@ -98,7 +100,9 @@ class Rates:
             most, least = self._bits((1 << width) - 1, cycles), self._bits(_LEAST_REGISTER, cycles)
             raise RateError(f"{format_rate(rate)} bit/s", f"{format_rate(least)} to {format_rate(most)} bit/s")
         least_burst = frame + -(-register >> RATE_FRACTION)
-        if burst is None:
+        if burst == LEAST_BURST:
+            burst = least_burst
+        elif burst is None:
             burst = min(LARGEST_BURST, max(2 * self.max_frame, least_burst, round(rate / 8 * seconds)))
         if not least_burst <= burst <= LARGEST_BURST:
             raise RateError(f"a burst of {burst} bytes at {format_rate(rate)} bit/s",

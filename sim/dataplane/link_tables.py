@@ -10,16 +10,19 @@ from ...hdl.layouts import (
     MAC_AGES,
     MAC_ROW,
     PORT_ROW,
+    QUOTA_ROW,
     SHAPER_ROW,
     TUNNEL,
     AdjacencyKind,
     LinkKind,
+    Register,
     Role,
     RouterMode,
     Table,
     TunnelKind,
     pack,
 )
+from ...host.tables.shares import reserved_cells
 from ..hash_tables import TerminationTable, VmacTable
 from ..link_tables import link_write
 from ..rows import RowWrite
@@ -159,6 +162,14 @@ class LinkSite:
         ]
         self.entries += [(mac, port, Role.OWN, number, 0) for port, mac in macs.items()]
 
+    def _quotas(self) -> Iterator[RowWrite]:
+        """Each number's part of the frame buffer that nobody else can have, as the host gives it."""
+        reserved = reserved_cells(self.config)
+        for number in range(self.config.routers):
+            yield RowWrite(Table.QUOTA, number, 0, pack(QUOTA_ROW, {"reserved": reserved}))
+        shared = self.config.cells - self.config.routers * reserved
+        yield RowWrite(Table.REGISTER, 0, Register.SHARED_CELLS, shared)
+
     def shaper(self, number: int, port: int, rate: int, burst: int) -> None:
         """A limit of what leaves by a port; registers of :class:`host.tables.rates.Rates`."""
         self.rows.append(RowWrite(Table.SHAPER, number, port, pack(
@@ -182,5 +193,5 @@ class LinkSite:
                     ends.insert(*end)
             except OverflowError:
                 continue
-            return [*self.rows, *ends.writes(), *vmac.writes()]
+            return [*self._quotas(), *self.rows, *ends.writes(), *vmac.writes()]
         raise OverflowError(f"no place for all entries with {_SEEDS} pairs of seeds")

@@ -10,7 +10,7 @@ from ...hdl.mac import gmii
 from ...hdl.policers import policer_cycles
 from ...hdl.shapers import shaper_cycles
 from ...hdl.tunnel import OUTER_BYTES
-from ...host.tables.rates import Rates
+from ...host.tables.rates import LEAST_BURST, Rates
 from ..frames import ethernet, ipv4
 from ..golden_packet import parse
 from ..golden_rows import Tunnel
@@ -154,7 +154,7 @@ def limits(seconds: float, progress: Progress, config: CoreConfig | None = None)
     site = _stub(config, 2 * len(cases))
     for pair, (rate, inbound) in enumerate(cases):
         number, port = (2 * pair + 1, config.host_port) if inbound else (2 * pair, site.link_port)
-        site.shaper(number, port, *rates.shaper(rate))
+        site.shaper(number, port, *rates.shaper(rate, LEAST_BURST))
     frames: list[BenchFrame] = []
     pair_of: list[int] = []
     for pair, (rate, _) in enumerate(cases):
