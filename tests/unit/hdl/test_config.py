@@ -10,6 +10,7 @@ def test_defaults():
     assert config.host_port == 4 and config.all_ports == 5 and config.no_router == 8
     assert config.vmac_slots == 128 and config.vmac_index_bits == 5
     assert (config.filter_rules, config.filter_banks, config.policers, config.mac_rows) == (64, 1, 16, 1024)
+    assert (config.circuits, config.wired_ports, config.link_port) == (0, 4, None)
     assert config.cells == 1024 and config.beat_bytes == 8
     config.check_line_rate()
 
@@ -40,6 +41,11 @@ def test_defaults():
     ({"policers": 4096}, "policers must be 1 to 4095, not 4096"),
     ({"mac_rows": 1000}, "mac_rows must be a power of two, 16 to 262144, not 1000"),
     ({"mac_rows": 8}, "mac_rows must be a power of two, 16 to 262144, not 8"),
+    ({"circuits": 1000}, "circuits must be a power of two, 16 to 4096, not 1000"),
+    ({"circuits": 8}, "circuits must be a power of two, 16 to 4096, not 8"),
+    ({"circuits": 8192}, "circuits must be a power of two, 16 to 4096, not 8192"),
+    ({"circuits": -16}, "circuits must be a power of two, 16 to 4096, not -16"),
+    ({"circuits": 16, "ports": 1}, "ports must be 2 to 8, not 1"),
     ({"clock_hz": 0}, "clock_hz must be positive, not 0"),
 ])
 def test_out_of_range(values, message):
@@ -53,6 +59,16 @@ def test_line_rate():
                                           "faster clock"):
         CoreConfig(ports=8, clock_hz=62.5e6).check_line_rate()
     CoreConfig(ports=8, data_width=128, clock_hz=62.5e6).check_line_rate()
+
+
+def test_link_port():
+    """The last data port, without a wire that would count for the line rate."""
+    config = CoreConfig(ports=5, circuits=64, clock_hz=62.5e6)
+    assert (config.link_port, config.host_port, config.wired_ports, config.all_ports) == (4, 5, 4, 6)
+    assert config.termination_index_bits == 4
+    config.check_line_rate()
+    with pytest.raises(ConfigError, match="carries 4 Gb/s, less than 5 ports"):
+        CoreConfig(ports=6, circuits=64, clock_hz=62.5e6).check_line_rate()
 
 
 def test_extremes():

@@ -27,10 +27,11 @@ ENUMS = [value for value in vars(layouts).values() if isinstance(value, type) an
 
 
 @pytest.mark.parametrize("name, bits", [
-    ("HOST_HEADER", 32 * 8), ("CONTROL_OP", 16 * 8), ("VMAC_ROW", 77), ("CONTEXT_ROW", 339), ("PORT_ROW", 60),
-    ("FIB_BRANCH", 72), ("FIB_LEAF", 72), ("FIB_RESULTS", 72), ("ADJACENCY_ROW", 69), ("ADJACENCY_ECMP", 69),
-    ("ADJACENCY_MULTICAST", 69), ("FILTER_KEY", 244), ("FILTER_ROW", 489), ("ACTION_ROW", 251), ("POLICER_ROW", 51),
-    ("SHAPER_ROW", 69), ("QUOTA_ROW", 33), ("MAC_ROW", 56),
+    ("HOST_HEADER", 32 * 8), ("CONTROL_OP", 16 * 8), ("VMAC_ROW", 78), ("CONTEXT_ROW", 340), ("PORT_ROW", 60),
+    ("FIB_BRANCH", 72), ("FIB_LEAF", 72), ("FIB_RESULTS", 72), ("ADJACENCY_ROW", 81), ("ADJACENCY_ECMP", 81),
+    ("ADJACENCY_MULTICAST", 81), ("FILTER_KEY", 244), ("FILTER_ROW", 489), ("ACTION_ROW", 251), ("POLICER_ROW", 51),
+    ("SHAPER_ROW", 69), ("QUOTA_ROW", 33), ("MAC_ROW", 68), ("LINK_ROW", 159),
+    ("TERMINATION_KEY", 75), ("TERMINATION_ROW", 88), ("TUNNEL", 113),
 ])
 def test_sizes(name, bits):
     assert getattr(layouts, name).size == bits
@@ -39,23 +40,23 @@ def test_sizes(name, bits):
 def test_rows():
     assert {table: row_words(table) for table in Table if row_words(table) > 1} == {
         Table.VMAC: 2, Table.CONTEXT: 6, Table.FIB: 2, Table.ADJACENCY: 2, Table.FILTER: 8, Table.ACTION: 4,
-        Table.SHAPER: 2}
+        Table.SHAPER: 2, Table.MAC: 2, Table.LINK: 3, Table.TERMINATION: 2}
     assert max(Reason) < layouts.REASONS
 
 
 def test_adjacency_kinds_are_one_row():
-    """What a kind calls its fields is another matter, but the kind itself, the port and the MTU are in one place."""
+    """What a kind calls its fields is another matter, but kind, port, MTU and VLAN are in one place."""
     for variant in (layouts.ADJACENCY_ECMP, layouts.ADJACENCY_MULTICAST):
-        for name in ("kind", "port", "mtu"):
+        for name in ("kind", "port", "mtu", "vid"):
             if name in dict(variant):
                 assert variant[name] == ADJACENCY_ROW[name]
-    assert "mtu" in dict(layouts.ADJACENCY_MULTICAST)
+    assert {"mtu", "vid"} <= set(dict(layouts.ADJACENCY_MULTICAST))
 
 
 def test_fields_of_an_access_have_room():
     """For any row of any core that can be built."""
     most = CoreConfig(ports=8, routers=1024, vmac_slots=16384, fib_words=1 << 20, adjacencies=1 << 18,
-                      filter_rules=2048, mac_rows=1 << 18, policers=4095)
+                      filter_rules=2048, mac_rows=1 << 18, policers=4095, circuits=4096)
     assert set(ROWS) == set(Table)
     assert max(Table) < 1 << CONTROL_OP["table"].width
     assert max(row_words(table) for table in Table) <= 1 << CONTROL_OP["word"].width
@@ -67,6 +68,9 @@ def test_fields_of_an_access_have_room():
             ("mac_base", "mac_size", most.mac_rows, most.mac_rows)):
         assert rows <= 1 << CONTEXT_ROW[base].width
         assert window < 1 << CONTEXT_ROW[size].width
+    for layout, name in ((layouts.LINK_ROW, "peer"), (layouts.LINK_ROW, "next"), (layouts.TERMINATION_ROW, "circuit"),
+                         (ADJACENCY_ROW, "vid"), (layouts.MAC_ROW, "vid"), (layouts.PORT_ROW, "vid")):
+        assert most.circuits <= 1 << layout[name].width
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
