@@ -274,8 +274,6 @@ def _attached(topology: Topology, links: Links) -> Iterator[Found]:
                     f"{tunnel.vnic!r}, which is on {links.vnics[tunnel.vnic].node}"), f"one on {tunnel.node}"
     for name, found in places.items():
         vnic = links.vnics[name]
-        if not found:
-            yield vnic.where, f"VNIC {name}, which leads nowhere", "a key 'port' or 'switch', or a wire or tunnel to it"
         for _, where in found[1:]:
             yield where, f"{name!r}, which is {found[0][0]} already", "each VNIC in one place"
         if not vnic.switch and vnic.lane == "sw":
