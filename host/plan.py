@@ -197,7 +197,8 @@ def _link_parts(node: NodeSpec | None) -> dict[str, dict[str, _Parts]]:
         if circuit.kind == "list":
             kind = "switch"
         parts = found[kind].setdefault(circuit.name, {}) if kind != "vnic" or circuit.name in node.vnics else {}
-        parts["circuit"] = circuit
+        # What comes behind it in its switch's list is the switch's business, and shows in its ports.
+        parts["circuit"] = circuit.model_copy(update={"next": 0})
         if circuit.number in ends:
             parts["other end"] = ends[circuit.number]
     return found

@@ -75,9 +75,9 @@ def test_what_finds_no_room_in_hardware_is_in_software_behind_one_trunk():
 def test_circuits_may_be_what_there_is_too_little_of():
     text = changed(("count: 3", "count: 40"), ("routers: 16", "routers: 64, circuits: 16"))
     found = lanes(allocate(parse(text)))
-    # 15 circuits: two lists, fin, the tunnel, the router's two, the trunk's two; the rest is for two more.
+    # 15 circuits: two lists, fin, the tunnel, the router's two, the trunk's two; the rest is for three more.
     assert [name for name, lane in found.items() if lane == "hw" and name.startswith(("web", "phy"))] == [
-        "web0", "web1"]
+        "web0", "web1", "phy"]
 
 
 def test_a_router_that_comes_takes_a_number_from_a_vnic_that_can_be_in_software():
@@ -117,7 +117,7 @@ def test_software_alone_takes_nothing_of_the_data_plane():
 def test_what_can_only_be_in_hardware_is_refused_when_numbers_are_gone():
     file = parse(TEXT)
     file.topology.nodes["left"].core.routers = 3
-    with pytest.raises(AllocationError, match="which has room for 3 of these in all: core.routers to be "):
+    with pytest.raises(AllocationError, match=r"which has room for 3 of these in all: core\.routers to be "):
         allocate(file)
 
 

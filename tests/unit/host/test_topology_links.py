@@ -115,9 +115,10 @@ def test_a_board_that_runs_keeps_its_circuits():
     (PHY, PHY.replace("p1", "eth1"), 20, "vnics.phy.port: found 'eth1'; expected a physical port, p0 to p7"),
     (PHY, PHY.replace("port: p1, ", ""), 20, "vnics.phy.vlan: found a VLAN without a port; "
      "expected a key 'port', or vlan to be that of the switch's uplink"),
-    (PHY, PHY.replace("port: p1, vlan: 7", "port: p0"), 20, "vnics.phy: found untagged frames of port p0 of left, which "
-     "networks.red.routers.left has already; expected another VLAN, or a port that nobody else has on this VLAN"),
-    (PHY, PHY.replace("vlan: 7", "switch: stub"), 20, "vnics.phy.port: found a port and a switch; expected one of them"),
+    (PHY, PHY.replace("port: p1, vlan: 7", "port: p0"), 20, "vnics.phy: found untagged frames of port p0 of left, "
+     "which networks.red.routers.left has already; expected another VLAN, or a port that nobody else has on this VLAN"),
+    (PHY, PHY.replace("vlan: 7", "switch: stub"), 20,
+     "vnics.phy.port: found a port and a switch; expected one of them"),
     (PHY, PHY + " lane: fast,", 20, "vnics.phy.lane: found 'fast'; expected 'hw', 'sw' or 'auto'"),
     (PHY, PHY + " mtu: 8000,", 20,
      "vnics.phy.mtu: found 8000; expected at most 1500, or core.max_frame of left to be larger"),
@@ -179,8 +180,8 @@ def test_a_board_that_runs_keeps_its_circuits():
      "nodes.left.ports: found 8 ports and the link port of its VNICs; expected at most 7 ports"),
     ("routers: 16", "circuits: 8", 4, "nodes.left.core: found circuits must be a power of two, 16 to 4096, not 8; "
      "expected parameters that a core can be built with"),
-    ("routers: 16", "routers: 16, circuits: 0", 4, "nodes.left: found 1 virtual routers, 2 virtual switches, 1 VNICs in "
-     "the hardware lane and 2 trunks of the software lane, which need 10 circuits, on left, which has 0 of them; "
+    ("routers: 16", "routers: 16, circuits: 0", 4, "nodes.left: found 1 virtual routers, 2 virtual switches, 1 VNICs "
+     "in the hardware lane and 2 trunks of the software lane, which need 10 circuits, on left, which has 0 of them; "
      "expected core.circuits to be 16, or fewer, or VNICs of switches to be in the software lane"),
     (WEB, WEB.replace("count: 3", "count: 30, lane: hw"), 4, "nodes.left: found 1 virtual routers, 2 virtual switches, "
      "31 VNICs in the hardware lane and 1 trunks of the software lane on left, which has room for 16 of these in all; "
