@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from . import frr
 from .allocate import Allocation, fabric_namespace, interface_name
 from .filters import RateSpec, RuleSpec, rule_spec
+from .link_spec import CircuitSpec, TerminationSpec, VnicSpec
 from .topology import Interface, Router, TopologyFile, interface_port
 
 __all__ = ["GroupSpec", "HostSpec", "LimitSpec", "NetworkSpec", "NodeSpec", "PortSpec", "RateSpec", "RouterSpec",
@@ -18,7 +19,7 @@ __all__ = ["GroupSpec", "HostSpec", "LimitSpec", "NetworkSpec", "NodeSpec", "Por
 class PortSpec(BaseModel):
     """A virtual port of a router."""
 
-    port: int                   # physical port of the board
+    port: int                   # physical port of the board; of a circuit the link port
     name: str                   # interface in the container
     outer: str                  # other end of its veth, in the fabric
     mac: str                    # VMAC
@@ -29,6 +30,13 @@ class PortSpec(BaseModel):
     vlan: int = 0               # 0: untagged
     rate: RateSpec | None = None    # what it may send
     weight: int = 1
+    circuit: int = 0            # link port: by which it sends and gets its frames
+    segment_guard: bool = False     # take frames of this VLAN or circuit from ``peers`` only
+
+    @property
+    def logical(self) -> int:
+        """Number of the port among all of the router: of a circuit, with its number above the link port's."""
+        return self.port | self.circuit << 4
 
 
 class GroupSpec(BaseModel):
@@ -77,6 +85,10 @@ class RouterSpec(BaseModel):
     punt_rate: RateSpec | None = None       # what may go to its container
     reserved_cells: int = 0     # of the frame buffer
     limit_cells: int | None = None
+    container: bool = True      # False: a virtual switch or a VNIC, which has tables only
+    tunnels: bool = False       # routes the packets of tunnels, which end here
+    learn: bool = True          # bridged: MAC addresses are learned
+    list_circuit: int = 0       # of a virtual switch: heads the list of its circuits, for what is flooded
 
 
 class NodeSpec(BaseModel):
@@ -87,10 +99,13 @@ class NodeSpec(BaseModel):
     namespace: str              # the fabric
     core: dict[str, int | float]
     macs: bool
-    taps: list[str]             # port interfaces in the fabric, in port order
+    taps: list[str]             # interfaces of the wired ports in the fabric, in port order
     host_tap: str
     mac_age: float = 300.0      # seconds
     routers: dict[str, RouterSpec] = {}
+    circuits: dict[str, CircuitSpec] = {}       # by number
+    terminations: list[TerminationSpec] = []
+    vnics: dict[str, VnicSpec] = {}
 
 
 class SegmentSpec(BaseModel):
