@@ -223,11 +223,14 @@ class RouteMirror:
 
     def _sample(self, now: float) -> None:
         forwarded = {key for key in self.groups.routes if key not in self._sampler.active
-                     and (target := self.groups.desired(key, self.state.port)) is not None and target.ports}
+                     and (target := self._desired_group(key)) is not None and target.ports}
         packets: dict[MulticastKey, int] = {}
         if self._sampler.active or (forwarded and self.tables.forwards_groups):
             packets = {route.key: route.packets for route in self.socket.dump_mroutes()}
         self.groups.changed |= self._sampler.step(now, forwarded, packets)
+
+    def _desired_group(self, key: MulticastKey) -> Target | None:
+        return self.groups.desired(key, self.state.port, self.tables.reaches)
 
     def _resolve(self, targets: list[Target]) -> None:
         for target in targets[:_REFRESH_AT_ONCE]:
