@@ -1,4 +1,4 @@
-"""The LINK table: where frames go that leave the link port on a circuit, and the writes that change it under traffic."""
+"""The LINK table: where frames go that leave the link port on a circuit; its changes under traffic."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -77,7 +77,7 @@ class LinkTable:
             What the driver raises; it is not known then what the board has, until :meth:`adopt`.
         """
         self._check(wanted)
-        lists, member_of = _lists(wanted)
+        _, member_of = _lists(wanted)
         before, was_member_of = _lists(self._rows)
         gone = {number for number, bits in self._rows.items()
                 if number not in wanted or _identity(bits) != _identity(wanted[number])

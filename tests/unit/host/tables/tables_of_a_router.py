@@ -73,7 +73,8 @@ def outcomes(target, macs: dict) -> set:
     if target.kind not in (K.FORWARD, K.ECMP):
         return {Adjacency(target.kind, 0, 0, 0, 0)}
     hops = target.members or (target,)
-    return ({Adjacency(K.FORWARD, physical(hop.port), macs[hop], 1500, circuit(hop.port)) for hop in hops if hop in macs}
+    return ({Adjacency(K.FORWARD, physical(hop.port), macs[hop], 1500, circuit(hop.port))
+             for hop in hops if hop in macs}
             or {Adjacency(K.UNRESOLVED, physical(hops[0].port), 0, 0, circuit(hops[0].port))})
 
 
