@@ -22,7 +22,6 @@ from ...hdl.layouts import (
     OpStatus,
     Table,
 )
-
 from ..ports import circuit, physical
 
 __all__ = ["BOARD_MAC", "OP_BYTES", "Header", "Op", "OpResult", "decode_header", "decode_results", "encode_inject",

@@ -1,8 +1,8 @@
 """How much may be injected into a board that is slower than who injects.
 
-A queue lies before a host port, a simulated board's is a TAP's of 500 frames, and what finds it full is lost, requests of
-the driver too. So who can wait is told how much room there is: as much as a window less what was injected and not yet
-taken. What was taken the board tells by its answers to *probes*, requests with a sequence number that it does not
+A queue lies before a host port, a simulated board's is a TAP's of 500 frames, and what finds it full is lost, requests
+of the driver too. So who can wait is told how much room there is: as much as a window less what was injected and not
+yet taken. What was taken the board tells by its answers to *probes*, requests with a sequence number that it does not
 expect, which it gives back as they came and without doing anything (``docs/dataplane.md``, "Host port").
 """
 
