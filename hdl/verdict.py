@@ -115,7 +115,7 @@ class Decide(wiring.Component):
     def _test(self, m: Module, meta, tests) -> None:
         """First cycle: what each condition needs, by itself."""
         config = self.config
-        multicast = data.View(ADJACENCY_MULTICAST, Cat(meta.adj_kind, meta.adj_port, meta.adj_mac, meta.adj_mtu, meta.adj_vid))
+        multicast = data.View(ADJACENCY_MULTICAST, Cat(meta[f"adj_{name}"] for name, _ in ADJACENCY_ROW))
         assert ADJACENCY_ROW.size == ADJACENCY_MULTICAST.size
         is_stranger = meta.guarded & (~meta.peer | (meta.peer_router != meta.router))
         on_port = meta.enable & includes(config, meta.ports, meta.port)
@@ -178,6 +178,7 @@ class Decide(wiring.Component):
         """Second cycle: the first condition that holds."""
         config = self.config
         kind = meta.adj_kind
+        link = Const(1 << (config.link_port or 0), _PORTS)
         choice = Signal(_CHOICE)        # what becomes of the frame, a mirror apart
         mirror = Signal()
         mirrored = Signal()
@@ -277,7 +278,7 @@ class Decide(wiring.Component):
                 with m.Elif(~meta.good_header):
                     m.d.comb += drop(Reason.DROP_MALFORMED)
                 with m.Elif(~meta.group & tests.tunnel_ends & (kind == AdjacencyKind.LOCAL)):
-                    m.d.comb += [*send(Reason.FORWARDED, Const(1 << (config.link_port or 0), _PORTS)), verdict.untag.eq(1)]
+                    m.d.comb += [*send(Reason.FORWARDED, link), verdict.untag.eq(1)]
                 with m.Elif(~meta.group & (tests.to_link | (kind == AdjacencyKind.LOCAL))):
                     m.d.comb += punt_control(Reason.PUNT_LOCAL)
                 with m.Elif(meta.options):

@@ -131,7 +131,7 @@ PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "policers": Policers,
     "rewriter": Rewriter,
     "buffer": FrameBuffer,
-    "egress": lambda config: Egress(config, 0),
+    "egress": lambda config: Egress(config),
     "encapsulator": Encapsulator,
     "decapsulator": Decapsulator,
     "terminations": lambda _: Terminations(_TERMINATION_BITS),

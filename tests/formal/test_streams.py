@@ -247,7 +247,7 @@ def test_rewriter(tmp_path):
 def test_egress(tmp_path, width):
     m = Module()
     config = CoreConfig(data_width=width, routers=3)
-    m.submodules.dut = dut = Egress(config, 0)
+    m.submodules.dut = dut = Egress(config)
     drive_table(m, dut.table, config.routers)
     rules(m, [(dut.i,)], [(dut.o,)])
     prove(m, tmp_path, depth=3, free_memories=True)
