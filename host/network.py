@@ -22,11 +22,12 @@ from .agent.board import build, end_board
 from .agent.client import AgentClient, AgentError, pid_path, socket_path
 from .agent.pidfile import running_pid
 from .allocate import Allocation, allocate
+from .compile import network_spec
 from .fabric import HOST_TAP_MTU, Fabric, list_namespaces, processes_in, remove_namespace, tap_mtu
 from .paths import network_dir, node_dir, node_run_dir, run_dir, saved_networks, state_dir
 from .plan import Change, Seen, plan
 from .runtime.runc import RuncRuntime
-from .spec import NetworkSpec, network_spec
+from .spec import NetworkSpec
 from .store import NetworkStore
 from .topology import TopologyFile
 from .topology_file import load

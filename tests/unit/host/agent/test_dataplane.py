@@ -24,7 +24,8 @@ from polyrouter.host.agent.dataplane import DataPlane, parse_mac
 from polyrouter.host.agent.events import EventLog
 from polyrouter.host.agent.metrics import metrics
 from polyrouter.host.allocate import Allocation, allocate
-from polyrouter.host.spec import NetworkSpec, NodeSpec, network_spec
+from polyrouter.host.compile import network_spec
+from polyrouter.host.spec import NetworkSpec, NodeSpec
 from polyrouter.host.store import AgentStore
 from polyrouter.host.tables.adjacency import glean, group, next_hop
 from polyrouter.host.tables.prefix import Prefix
