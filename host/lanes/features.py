@@ -73,7 +73,7 @@ def _try_all(route: IPRoute, missing: dict[str, str]) -> None:
         return found[0]
 
     def filters() -> None:
-        with nft.open_nft(None) as socket:
+        with nft.open_nft() as socket:
             Guard("polyrouter_try").sync(socket, [GuardedPort(1, frozenset({"02:00:00:00:00:01"}), traffic_class=1)])
 
     bucket = bucket_for(1_000_000, 1500)

@@ -1,8 +1,8 @@
 """Who may send from which address, and who gets what: the nftables table of a software lane.
 
-A frame is looked at twice, in the kernel's bridge: where it comes in (``from``), by its port and source address; and for
-each port that it would leave by (``to``), by that port and its destination address. A look-up costs the same however
-many VNICs there are; only a forged frame goes through the rules that count, one a port.
+A frame is looked at twice, in the kernel's bridge: where it comes in (``from``), by its port and source address; and
+for each port that it would leave by (``to``), by that port and its destination address. A look-up costs the same
+however many VNICs there are; only a forged frame goes through the rules that count, one a port.
 """
 
 import struct

@@ -42,7 +42,7 @@ class Bucket:
 
 
 def bucket_for(bits: int, mtu: int) -> Bucket:
-    """Bucket for so many bits a second. It holds two of the longest frames: with less, less than its rate would pass."""
+    """Bucket for so many bits a second. It holds two of the longest frames, or less than its rate would pass."""
     rate, frame = bits // 8, mtu + _HEADER
     size = max(_LEAST_BUCKET_FRAMES * frame, round(rate * _BUCKET_SECONDS))
     limit = max(_LEAST_QUEUE_FRAMES * frame, round(rate * _QUEUE_SECONDS))

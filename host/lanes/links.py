@@ -1,15 +1,16 @@
 """What interfaces a namespace has, as the software lane needs to see them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
 
 from ..netns import in_namespace
 
-__all__ = ["Link", "links_of", "route_in"]
+__all__ = ["Link", "in_namespace_of", "links_of", "namespace_path"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,27 @@ class Link:
     counters: dict[str, int]
 
 
-@contextmanager
-def route_in(namespace: str | None) -> Iterator[IPRoute]:
-    """A netlink socket in a namespace, given by name or path; None is the caller's own."""
-    path = namespace if namespace is None or "/" in namespace else f"/run/netns/{namespace}"
-    route = in_namespace(path, IPRoute)
-    try:
-        yield route
-    finally:
-        route.close()
+def namespace_path(name: str) -> str:
+    """Path of a namespace that is given by name or path."""
+    return name if "/" in name else f"/run/netns/{name}"
+
+
+def in_namespace_of(namespace: str, function: Callable[[IPRoute], T]) -> T:
+    """Call a function with a netlink socket in a namespace, given by name or path.
+
+    pyroute2 makes a socket's connection when it is used first, and one for each thread: so all of its use has to be in
+    the thread that is in the namespace.
+
+    Raises
+    ------
+    OSError
+        If there is no such namespace. What the function raises is passed on.
+    """
+    def work() -> T:
+        with IPRoute() as route:
+            return function(route)
+
+    return in_namespace(namespace_path(namespace), work)
 
 
 def links_of(route: IPRoute) -> dict[str, Link]:

@@ -3,8 +3,6 @@
 All of it is about the bridge family. A transaction is done as a whole or not at all, and no frame sees half of it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST
@@ -12,8 +10,6 @@ from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
 from pyroute2.netlink.nfnetlink import nftsocket as wire
 from pyroute2.nftables.expressions import genex, verdict
 from pyroute2.nftables.main import NFTables
-
-from ..netns import in_namespace
 
 __all__ = ["ACCEPT", "DROP", "Transaction", "compare", "counter", "data", "elements", "ethernet", "lookup", "mask",
            "meta", "open_nft", "rules", "set_meta", "tables", "verdict"]
@@ -25,15 +21,9 @@ _BEGIN, _END = 0x10, 0x11
 _FIRST_REGISTER = 8
 
 
-@contextmanager
-def open_nft(namespace: str | None) -> Iterator[NFTables]:
-    """An nftables socket in a namespace, given by name or path; None is the caller's own."""
-    path = namespace if namespace is None or "/" in namespace else f"/run/netns/{namespace}"
-    socket = in_namespace(path, lambda: NFTables(nfgen_family=_BRIDGE))
-    try:
-        yield socket
-    finally:
-        socket.close()
+def open_nft() -> NFTables:
+    """An nftables socket in the caller's namespace, for the caller's thread."""
+    return NFTables(nfgen_family=_BRIDGE)
 
 
 def data(value: bytes) -> dict[str, Any]:

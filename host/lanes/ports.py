@@ -15,21 +15,15 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ..fabric import _offloads_off, list_namespaces
 from ..link_spec import VnicSpec
-from ..netns import in_namespace
 from .errors import LaneError
-from .links import Link, links_of, route_in
+from .links import Link, in_namespace_of, links_of, namespace_path
 from .naming import Memo, inner_name
 
-__all__ = ["Inner", "Pair", "ensure_pair", "namespace_path", "settle_inner"]
+__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
 
 #: IFA_PROTO of the addresses that were set here: the user's own ones are left alone. Kernels before 5.18 forget it.
 _ADDRESS_PROTOCOL = 0x50
 _IFA_F_NODAD = 0x02
-
-
-def namespace_path(name: str) -> str:
-    """Path of a namespace that is given by name or path."""
-    return name if "/" in name else f"/run/netns/{name}"
 
 
 @contextmanager
@@ -81,7 +75,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
     Parameters
     ----------
     route : IPRoute
-        In the fabric.
+        In the fabric, as the caller is.
     fabric : str
         Its namespace.
     spec : VnicSpec
@@ -103,7 +97,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
         raise LaneError(f"VNIC {spec.name}: {fabric} has an interface {spec.outer} already that is none of this "
                         "lane's; remove it, or give the VNIC another outer name")
     memo = Memo.parse(outer.alias) if outer else None
-    where = _find_inner(route, fabric, outer, [memo.namespace, namespace], links) if outer and memo else None
+    where = _find_inner(fabric, outer, [memo.namespace, namespace], links) if outer and memo else None
     if outer is not None and where is None:
         route.link("del", index=outer.index)        # half made, or its user took the other end away
         outer = memo = None
@@ -112,37 +106,37 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
         route.link("add", ifname=spec.outer, kind="veth", mtu=spec.mtu, group=group,
                    peer={"ifname": inner_name(spec.outer), "address": spec.mac, "mtu": spec.mtu})
         outer = links_of(route)[spec.outer]
-        in_namespace(namespace_path(fabric), lambda: _offloads_off(spec.outer))
+        _offloads_off(spec.outer)
         memo, where = Memo(namespace, spec.mac), ""
     if outer.peer is None:
         raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end")
-    fresh = _announce(route, outer.index, memo, namespace)
+    fresh = _announce(route, outer, memo, namespace)
     if fresh:
         netns.create(namespace)
         changed = True
     if where != namespace:
-        source = route if where == "" else None
-        _move(spec, outer.peer, where or "", source, namespace)
+        _move(spec, outer.peer, where or fabric, namespace)
         memo = replace(memo, namespace=namespace)
         route.link("set", index=outer.index, ifalias=str(memo))
         changed = True
     return Pair(outer.index, outer.peer, changed)
 
 
-def _announce(route: IPRoute, index: int, memo: Memo, namespace: str) -> bool:
+def _announce(route: IPRoute, outer: Link, memo: Memo, namespace: str) -> bool:
     """Write down that a namespace will be made, before it is; returns whether it has to be."""
     fresh = "/" not in namespace and namespace not in list_namespaces()
     if fresh and namespace not in memo.made:
         memo.made.append(namespace)
-    route.link("set", index=index, ifalias=str(memo))
+    if outer.alias != str(memo):
+        route.link("set", index=outer.index, ifalias=str(memo))
     return fresh
 
 
-def _find_inner(route: IPRoute, fabric: str, outer: Link, places: list[str], links: dict[str, Link]) -> str | None:
+def _find_inner(fabric: str, outer: Link, places: list[str], links: dict[str, Link]) -> str | None:
     """Namespace that an outer end's other end is in; empty: still in the fabric. None: in none of these."""
     for place in dict.fromkeys(places):
-        with contextlib.suppress(OSError), route_in(place) as there:
-            for link in links_of(there).values():
+        with contextlib.suppress(OSError):
+            for link in in_namespace_of(place, links_of).values():
                 if (link.index, link.peer, link.kind) == (outer.peer, outer.index, "veth") and not _same(place, fabric):
                     return place
     inner = links.get(inner_name(outer.name))
@@ -153,14 +147,10 @@ def _same(one: str, other: str) -> bool:
     return os.path.samefile(namespace_path(one), namespace_path(other))
 
 
-def _move(spec: VnicSpec, index: int, where: str, route: IPRoute | None, namespace: str) -> None:
+def _move(spec: VnicSpec, index: int, where: str, namespace: str) -> None:
     try:
         with _opened(namespace_path(namespace)) as target:
-            if route is not None:
-                route.link("set", index=index, net_ns_fd=target)
-            else:
-                with route_in(where) as there:
-                    there.link("set", index=index, net_ns_fd=target)
+            in_namespace_of(where, lambda route: route.link("set", index=index, net_ns_fd=target))
     except FileNotFoundError:
         raise LaneError(f"VNIC {spec.name}: there is no namespace {namespace}; start what it belongs to first"
                         ) from None
@@ -192,11 +182,7 @@ def settle_inner(spec: VnicSpec, pair: Pair, memo: Memo, namespace: str) -> Inne
     LaneError
         If the namespace has another interface of that name, or can't have an address.
     """
-    def settle() -> Inner:
-        with IPRoute() as route:
-            return _settle(route, spec, pair, memo)
-
-    return in_namespace(namespace_path(namespace), settle)
+    return in_namespace_of(namespace, lambda route: _settle(route, spec, pair, memo))
 
 
 def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:

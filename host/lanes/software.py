@@ -1,10 +1,10 @@
-"""The software lane: VNICs that are veth pairs into Linux bridges, since the hardware has no room or they ask for it."""
+"""The software lane: VNICs as veth pairs into Linux bridges, when the hardware has no room or they ask for it."""
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -17,7 +17,7 @@ from .check import check
 from .errors import LaneError
 from .features import FEATURES, missing_features
 from .guard import Guard, GuardedPort
-from .links import Link, links_of, route_in
+from .links import Link, in_namespace_of, links_of
 from .namespaces import release_namespace
 from .naming import Memo, group_of, ifb_name, table_name
 from .nft import open_nft
@@ -26,6 +26,8 @@ from .switch import SoftSwitch, SwitchPort
 from .trunk import Trunk, shares_of
 
 __all__ = ["SoftwareLane", "VnicCounters"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -112,33 +114,30 @@ class SoftwareLane:
                                 "name another one")
         if wanted:
             self._require_features()
-        with route_in(self.fabric) as route, open_nft(self.fabric) as socket:
-            self._check_trunks(route, trunks)
-            namespaces = {spec.outer: spec.namespace or containers[spec.router] for spec in wanted}
-            links = links_of(route)
-            # First the new, then the old: what was made for one that leaves may have to stay for one that comes.
-            pairs = {spec.outer: ensure_pair(route, self.fabric, spec, namespaces[spec.outer], self.group, links)
-                     for spec in wanted}
-            changes = self._remove(route, set(pairs))
-            return changes + self._settle(route, socket, wanted, trunks, pairs, namespaces)
+        namespaces = {spec.outer: spec.namespace or containers[spec.router] for spec in wanted}
+        return self._in_fabric(lambda route, socket: self._apply(route, socket, wanted, trunks, namespaces))
 
     def remove_all(self) -> list[str]:
         """Remove everything that was ever made for this owner; returns what, for people."""
         if self.fabric not in list_namespaces():
             return []
-        with route_in(self.fabric) as route, open_nft(self.fabric) as socket:
-            changes = self._remove(route, set())
-            changes += self._sweep(route, set(), set())
-            if self.guard.remove(socket):
-                changes.append("removed the guard")
-            return changes
+        return self._in_fabric(self._remove_all)
 
     def counters(self, vnics: Sequence[VnicSpec]) -> dict[str, VnicCounters]:
         """Counters of these VNICs by name; those that are not there are left out."""
-        with route_in(self.fabric) as route, open_nft(self.fabric) as socket:
-            links, forged = links_of(route), self.guard.forged(socket)
-            dropped = {index: row.get("stats2").get_attr("TCA_STATS_QUEUE")["drops"]
-                       for (index, kind), row in limits.qdiscs_of(route).items() if kind == "tbf"}
+        return self._in_fabric(lambda route, socket: self._counters(route, socket, vnics))
+
+    def _in_fabric(self, function: Callable[[IPRoute, NFTables], T]) -> T:
+        def work(route: IPRoute) -> T:
+            with open_nft() as socket:
+                return function(route, socket)
+
+        return in_namespace_of(self.fabric, work)
+
+    def _counters(self, route: IPRoute, socket: NFTables, vnics: Sequence[VnicSpec]) -> dict[str, VnicCounters]:
+        links, forged = links_of(route), self.guard.forged(socket)
+        dropped = {index: row.get("stats2").get_attr("TCA_STATS_QUEUE")["drops"]
+                   for (index, kind), row in limits.qdiscs_of(route).items() if kind == "tbf"}
         found = {}
         for spec in vnics:
             outer, ifb = links.get(spec.outer), links.get(ifb_name(spec.outer))
@@ -150,7 +149,21 @@ class SoftwareLane:
                     dropped.get(ifb.index, 0) if ifb else 0, forged.get(outer.index, 0))
         return found
 
+    def _remove_all(self, route: IPRoute, socket: NFTables) -> list[str]:
+        changes = self._remove(route, set()) + self._sweep(route, set(), set())
+        return [*changes, "removed the guard"] if self.guard.remove(socket) else changes
+
     # Parts of ``apply``
+
+    def _apply(self, route: IPRoute, socket: NFTables, wanted: list[VnicSpec], trunks: list[Trunk],
+               namespaces: dict[str, str]) -> list[str]:
+        self._check_trunks(route, trunks)
+        links = links_of(route)
+        # First the new, then the old: what was made for one that leaves may have to stay for one that comes.
+        pairs = {spec.outer: ensure_pair(route, self.fabric, spec, namespaces[spec.outer], self.group, links)
+                 for spec in wanted}
+        changes = self._remove(route, set(pairs))
+        return changes + self._settle(route, socket, wanted, trunks, pairs, namespaces)
 
     def _require_features(self) -> None:
         if self._able:
@@ -284,7 +297,7 @@ class SoftwareLane:
 
     def _sweep(self, route: IPRoute, kept: set[str], ifbs: set[str]) -> list[str]:
         """Let go of trunks, and remove bridges and what held frames back, that are not in use."""
-        links = links_of(route)
+        links, used = links_of(route), {"bridge": kept, "ifb": ifbs}
         ours = {link.index for link in links.values() if link.group == self.group and link.kind == "bridge"}
         changes, qdiscs = [], limits.qdiscs_of(route)
         for link in links.values():
@@ -293,7 +306,7 @@ class SoftwareLane:
                     limits.clear_root(route, link.index)
                 route.link("set", index=link.index, master=0)
                 changes.append(f"let go of trunk {link.name}")
-            elif link.group == self.group and link.name not in {"bridge": kept, "ifb": ifbs}.get(link.kind, {link.name}):
+            elif link.group == self.group and link.kind in used and link.name not in used[link.kind]:
                 route.link("del", index=link.index)
                 changes.append(f"removed {link.name}")
         return changes
