@@ -54,6 +54,22 @@ class LinkTable:
         self._rows = {}
         self._driver.write_rows((Table.LINK, 0, number, 0) for number in range(self._config.circuits))
 
+    def going(self, wanted: Mapping[int, int], routers: Collection[int] = ()) -> set[int]:
+        """Circuits that :meth:`release` would take away.
+
+        Raises
+        ------
+        LinkError
+            If a number is out of range, or a list is not one.
+        """
+        self._check(wanted)
+        _, member_of = _lists(wanted)
+        _, was_member_of = _lists(self._rows)
+        return {number for number, bits in self._rows.items()
+                if number not in wanted or _identity(bits) != _identity(wanted[number])
+                or unpack(LINK_ROW, bits)["router"] in routers
+                or (number in was_member_of and member_of.get(number) != was_member_of[number])}
+
     def release(self, wanted: Mapping[int, int], routers: Collection[int] = ()) -> set[int]:
         """Take circuits away that are not wanted, or have another owner.
 
@@ -76,15 +92,8 @@ class LinkTable:
         Exception
             What the driver raises; it is not known then what the board has, until :meth:`adopt`.
         """
-        self._check(wanted)
-        _, member_of = _lists(wanted)
-        before, was_member_of = _lists(self._rows)
-        gone = {number for number, bits in self._rows.items()
-                if number not in wanted or _identity(bits) != _identity(wanted[number])
-                or unpack(LINK_ROW, bits)["router"] in routers
-                or (number in was_member_of and member_of.get(number) != was_member_of[number])}
-        if not gone:
-            return gone
+        gone = self.going(wanted, routers)
+        before, _ = _lists(self._rows)
         for head, members in before.items():
             if head not in gone:
                 chain = [head, *(member for member in members if member not in gone)]
@@ -93,6 +102,8 @@ class LinkTable:
         # Who gets these numbers next must get none of their frames.
         self._write((number, _cut(bits)) for number, bits in self._rows.copy().items()
                     if number not in gone and _leads_to(bits, gone, routers))
+        if not gone:
+            return gone
         self._driver.fence()
         # Heads first: what leads into a list goes before what is in it.
         self._write((number, 0) for number in sorted(gone, key=lambda number: (number not in before, number)))

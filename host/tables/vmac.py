@@ -255,7 +255,7 @@ def _fits(config: CoreConfig, seeds: tuple[int, int], entries: Sequence[tuple[in
     table = VmacTable(config, seeds)
     try:
         for mac, port, role, *vid in entries:
-            table.insert(mac, port, role, 0, *vid)
+            table.insert(mac, port, role, 0, vid[0] if vid else 0)
     except VmacFull:
         return False
     return True
