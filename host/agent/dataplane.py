@@ -26,6 +26,7 @@ from ..tables.router import RouterTables
 from ..tables.vmac import VmacEntry, VmacFull, VmacKey, VmacTable, choose_seeds
 from ..tables.windows import Window, WindowPool
 from .events import EventLog
+from .link_views import LinkViews
 from .node_links import NodeLinks
 from .policies import (
     entries_of,
@@ -38,7 +39,6 @@ from .policies import (
     policy_of,
 )
 from .tunnels import TunnelPackets
-from .views import TableViews
 
 __all__ = ["DataPlane", "format_mac", "parse_mac"]
 
@@ -51,7 +51,7 @@ def _in_tables(router: RouterSpec, rates: Rates, config: CoreConfig) -> Any:
     return macs_of(router, config), group_of(router), guard_of(router), policy_of(router, rates, config)
 
 
-class DataPlane(TableViews):
+class DataPlane(LinkViews):
     """Tables, mirrors and relay of a board.
 
     The board need not answer before :meth:`start`. The board's tables outlive this object; :meth:`start` finds out
@@ -86,7 +86,6 @@ class DataPlane(TableViews):
         self.relay = Relay(self.hostport, config)
         self._fabric = namespace_path(spec.namespace)
         self.links = NodeLinks(self.driver, config, self.relay, self._fabric)
-        self._wanted: NodeSpec | None = None        # whose links are to be there
         self.mirrors = MirrorLoop()
         self.tunnel_packets = TunnelPackets(self.mirrors.resolve)
         self.relay.on_given = self.tunnel_packets.take

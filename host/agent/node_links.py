@@ -58,6 +58,11 @@ class NodeLinks:
         return self._links.rows
 
     @property
+    def ends(self) -> dict[int, int]:
+        """Circuits of the tunnels that end here, by ``TERMINATION_KEY``, as far as is known."""
+        return {} if self._ends is None else self._ends.circuits
+
+    @property
     def served(self) -> set[str]:
         """Names of the VNICs that the relay serves."""
         return set(self._served)

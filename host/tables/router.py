@@ -125,9 +125,9 @@ class RouterTables:
             steps = self._policy.change(policy)
             gone = [port for port in self.macs if port not in macs]
             self._set_ports(macs, group, guard)
-            self.writer.write(self._port_rows(policy))
+            self.writer.write_changed(self._port_rows(policy))
             self._write_policy(steps)
-            self.writer.write([self._context_row(enable=True), *((Table.PORT, port, 0) for port in gone)])
+            self.writer.write_changed([self._context_row(enable=True), *((Table.PORT, port, 0) for port in gone)])
             self._switch_multicast()
 
     def set_capturing(self, capturing: bool) -> None:
@@ -308,6 +308,7 @@ class RouterTables:
             if self._policy.policy.multicast and self._groups.enable():
                 self._routes.lend(frozenset(COVERS))
             self._routes.program()
+            self._next_hops.flush()     # of what no route refers to yet
             self.writer.write([self._context_row(enable=True)])
 
     def _blank(self, fibs: tuple[FibCompiler, FibCompiler]) -> None:

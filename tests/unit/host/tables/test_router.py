@@ -158,7 +158,7 @@ def test_remove():
     with pytest.raises(RouteFault):
         board.adjacency(ROUTER, 1)
     assert board.tables.read(Table.CONTEXT, ROUTER, 0) == 0
-    assert [board.tables.own_mac(ROUTER, port) for port in MACS] == [0, 0, 0]
+    assert [board.tables.own_mac(ROUTER, port) for port in MACS] == [0, 0, 0, 0]
 
 
 def test_ports_change_at_once():
