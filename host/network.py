@@ -211,13 +211,14 @@ class Network:
                     for name in spec.nodes[node].routers:
                         if name not in known:
                             seen.troubles.setdefault(name, "its agent does not have it")
-                        elif known[name]["state"] != "running":
+                        elif known[name]["state"] not in ("running", "hardware"):
                             seen.troubles.setdefault(name, f"its container is {known[name]['state']}")
         return seen
 
     def _check_images(self, spec: NetworkSpec) -> None:
         images = RuncRuntime(state_dir(), run_dir()).images
-        for name in sorted({router.image for node in spec.nodes.values() for router in node.routers.values()}):
+        for name in sorted({router.image for node in spec.nodes.values() for router in node.routers.values()
+                            if router.container}):
             images.describe(name)
 
     def _build_boards(self, spec: NetworkSpec) -> None:
