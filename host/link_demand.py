@@ -1,5 +1,6 @@
 """What link virtualization needs of a node: numbers and circuits, and which VNICs get them. Pure functions."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -101,7 +102,10 @@ def demand_of(links: Links, node: str, virtual_routers: int, numbers: int, circu
     """
     mine = [vnic for vnic in links.vnics.values() if vnic.node == node]
     forced = [vnic for vnic in mine if vnic.lanes == ("hw",)]
-    either = sorted((vnic for vnic in mine if len(vnic.lanes) > 1), key=lambda vnic: vnic.name not in kept)
+    # Who comes last goes into software first: new ones, and of the fullest switch, so that few switches need a trunk.
+    sizes = Counter(vnic.switch for vnic in mine if len(vnic.lanes) > 1)
+    either = sorted((vnic for vnic in mine if len(vnic.lanes) > 1),
+                    key=lambda vnic: (vnic.name not in kept, sizes[vnic.switch]))
     for count in range(len(either), -1, -1):
         # In the order of the file, so that what is asked for twice comes out the same.
         chosen = {vnic.name for vnic in [*forced, *either[:count]]}

@@ -5,12 +5,14 @@ file says; what only commands have made stays until a command deletes it, or ``d
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from .topology import Topology
 
-__all__ = ["KINDS", "LinkObjectError", "Objects", "create", "delete", "keep", "overlay", "update"]
+__all__ = ["KINDS", "LinkObjectError", "Objects", "create", "delete", "keep", "overlay", "said_of_objects",
+           "update"]
 
 #: Kind of object, as commands call it, to its section of a topology file.
 KINDS = {"vnic": "vnics", "portgroup": "port-groups", "switch": "switches", "wire": "wires", "tunnel": "tunnels"}
@@ -111,6 +113,17 @@ def delete(objects: Objects, data: Mapping[str, Any], kind: str, name: str, now:
         raise LinkObjectError(f"{kind} {name} is in the topology file: take it out there, and run 'polyrouter up'")
     entries = {other: entry for other, entry in objects.get(KINDS[kind], {}).items() if other != name}
     return {**objects, KINDS[kind]: entries}
+
+
+def said_of_objects(problem: str) -> str:
+    """A problem of a merged file, for somebody who has given a command."""
+    sections = "|".join(KINDS.values())
+    match = re.match(rf"topology\.({sections})\.([^.:\[ ]+)(?: \(made by command\))?\.?(.*)$", problem)
+    if match is None:
+        return problem
+    kind = next(kind for kind, section in KINDS.items() if section == match[1])
+    rest = match[3].replace(" (made by command)", "")
+    return f"{kind} {match[2]}{'' if rest.startswith(':') else ': '}{rest}"
 
 
 def _with(objects: Objects, kind: str, name: str, entry: dict[str, Any]) -> Objects:

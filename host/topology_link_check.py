@@ -151,6 +151,8 @@ def _vnic(topology: Topology, names: _Names, vnic: InterfaceVnic, where: Locatio
         if on is None and isinstance(vnic, Vnic) and vnic.vr in names.routers:
             on = names.routers[vnic.vr or ""][0]
         yield from names.port(on or "", vnic.port, (*where, "port"))
+    if vnic.mac != "auto" and (int(vnic.mac[:2], 16) & 1 or not int(vnic.mac.replace(":", ""), 16)):
+        yield (*where, "mac"), vnic.mac, "an address of one interface: even in its first byte, and not zero"
     most = vnic.max_bw or (group.max_bw if group else None)
     least = vnic.min_bw or (group.min_bw if group else None)
     if most is not None and least is not None and least > most:
@@ -274,8 +276,6 @@ def _attached(topology: Topology, links: Links) -> Iterator[Found]:
                     f"{tunnel.vnic!r}, which is on {links.vnics[tunnel.vnic].node}"), f"one on {tunnel.node}"
     for name, found in places.items():
         vnic = links.vnics[name]
-        if not found:
-            yield vnic.where, f"VNIC {name}, which leads nowhere", "a key 'port' or 'switch', or a wire or tunnel to it"
         for _, where in found[1:]:
             yield where, f"{name!r}, which is {found[0][0]} already", "each VNIC in one place"
         if not vnic.switch and vnic.lane == "sw":
@@ -356,6 +356,11 @@ def _switch_limits(links: Links, config: CoreConfig | None, switch: LinkSwitch) 
     if switch.uplinks and least > LINE_RATE:
         yield switch.where, f"min-bw of {format_rate(least)} in all on switch {switch.name}", (
             f"at most {format_rate(LINE_RATE)}, which its uplink carries")
+    seen: dict[str, str] = {}
+    for vnic in links.members(switch.name):
+        if vnic.mac is not None and seen.setdefault(vnic.mac, vnic.name) != vnic.name:
+            yield (*vnic.where, "mac"), f"{vnic.mac}, which is {seen[vnic.mac]}'s on switch {switch.name} too", (
+                "an address of its own")
     rows = switch.mac_rows
     if rows is not None and (rows & rows - 1 or not LEAST_MAC_ROWS <= rows <= (config.mac_rows if config else rows)):
         most = "" if config is None else f", at most {config.mac_rows}"
