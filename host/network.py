@@ -321,7 +321,7 @@ class Network:
                             continue
                         if name not in known:
                             seen.troubles.setdefault(name, "its agent does not have it")
-                        elif known[name]["state"] not in ("running", "hardware"):
+                        elif known[name]["state"] != "running":
                             seen.troubles.setdefault(name, f"its container is {known[name]['state']}")
         return seen
 

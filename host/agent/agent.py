@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polyrouter.hdl.config import CoreConfig
+from pyroute2.netlink.exceptions import NetlinkError
 
 from ..fabric import HOST_TAP_MTU, Fabric, tap_mtu
 from ..lanes.errors import LaneError
@@ -224,7 +225,7 @@ class Agent:
         for vnic in served:
             try:
                 self._settle_vnic(vnic, interfaces, changes)
-            except (LaneError, OSError) as error:
+            except (LaneError, NetlinkError, OSError) as error:
                 self._trouble(vnic.name, str(error))
                 errors.append(f"{vnic.name}: {error}")
         try:

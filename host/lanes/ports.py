@@ -244,6 +244,9 @@ def _settle_addresses(route: IPRoute, spec: VnicSpec, index: int) -> bool:
 def _add_address(route: IPRoute, spec: VnicSpec, index: int, address: str, length: int, version: int) -> None:
     if version == 6 and not Path(f"/proc/sys/net/ipv6/conf/{spec.interface}").exists():
         raise LaneError(f"VNIC {spec.name}: {address} can't be set, IPv6 is off in its namespace or in this kernel")
+    if version == 6:
+        # It may be off by default in a namespace that was made to be quiet.
+        Path(f"/proc/sys/net/ipv6/conf/{spec.interface}/disable_ipv6").write_text("0")
     # Nobody else on its switch may have a VNIC's address: to look for duplicates would only take time.
     extra = {"flags": _IFA_F_NODAD} if version == 6 else {}
     route.addr("add", index=index, address=address, prefixlen=length, proto=_ADDRESS_PROTOCOL,
