@@ -48,7 +48,7 @@ def directed_layout(width: int) -> data.StructLayout:
 class Circuits(wiring.Component):
     """Looks up the circuit of each frame, and makes a frame of each member out of one that goes to a list.
 
-    A frame only leaves by circuits of the router that sent it. A list ends after as many members as there are
+    A frame only leaves by circuits of the router that sent it, and not by the one that it came by. A list ends after as many members as there are
     circuits, so a list that bites its own tail ends too.
 
     A frame's first beat is offered 4 cycles after it came, and a frame takes 3 cycles more than it has beats. One that
@@ -84,6 +84,7 @@ class Circuits(wiring.Component):
         # Attributes for the sake of proofs.
         self.row = Signal(LINK_ROW)
         self.departure = Signal(DEPARTURE)
+        self.sends = Signal()               # a frame goes out by ``row``
 
     def elaborate(self, platform):
         m = Module()
@@ -110,6 +111,7 @@ class Circuits(wiring.Component):
         from_list = Signal()                # this copy comes out of the store
         position = Signal(ceil_log2(beats) + 1)     # next beat in the store
         end = Signal.like(position)         # the last one
+        silent = Signal()                   # it came by the circuit that it would go back to
         reason = Signal(5)
 
         owned, too_long, copying = Signal(), Signal(), Signal()
@@ -152,13 +154,16 @@ class Circuits(wiring.Component):
             with m.State("ROW"):
                 m.next = "CIRCUIT"
             with m.State("CIRCUIT"):
+                m.d.sync += silent.eq(0)
                 # The source's row comes next: it is the only one that a list needs before its first member.
                 read(departure.source)
-                m.d.sync += [position.eq(0), member.eq(row.next), left.eq(circuits)]
+                m.d.sync += [row.eq(row), position.eq(0), member.eq(row.next), left.eq(circuits)]
                 refuse(Reason.DROP_FAULT)
                 m.next = "DROP"
                 with m.If(~departure.tagged):
                     m.next = "PASS"
+                with m.Elif(owned & (departure.tci[:_VID_BITS] == departure.source) & (row.kind != LinkKind.NONE)):
+                    m.d.sync += silent.eq(1)
                 with m.Elif(owned), m.Switch(row.kind):
                     with m.Case(LinkKind.DIRECT):
                         m.next = "PASS"
@@ -178,6 +183,8 @@ class Circuits(wiring.Component):
                 m.d.comb += i.ready.eq(1)
                 with m.If(i.valid & i.payload.last):
                     m.next = "EVENT"
+                    with m.If(silent):
+                        m.next = "IDLE"
             with m.State("EVENT"):
                 m.d.comb += self.event.valid.eq(1)
                 with m.If(self.event.ready):
@@ -225,5 +232,9 @@ class Circuits(wiring.Component):
                     m.d.sync += position.eq(position + 1)
                     with m.If(position == end):
                         m.next = "MEMBER"
-            m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), copying.eq(fsm.ongoing("COPY"))]
+            m.d.comb += [
+                self.busy.eq(~fsm.ongoing("IDLE")),
+                copying.eq(fsm.ongoing("COPY")),
+                self.sends.eq(copying | fsm.ongoing("PASS")),
+            ]
         return m

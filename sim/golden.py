@@ -32,7 +32,7 @@ from .golden_packet import ETHERNET_BYTES, Frame, Hop, checksum_words, parse, up
 from .golden_rewrite import egress_tci, keeps_tag, rewritten, stored_tci, tagged
 from .golden_route import routed, routed_group
 from .golden_rows import Action, Context, VmacSlot
-from .golden_tables import Tables
+from .golden_tables import Tables, flow_hash
 from .golden_verdict import Verdict
 from .host_frames import BOARD_MAC, BROADCAST, OP_BYTES, HostFrame
 
@@ -167,10 +167,7 @@ class GoldenModel:
         return outputs
 
     def _arrive(self, arrival: Arrival) -> list[Output]:
-        link_port = self.config.ports - 1
-        if len(arrival.octets) > self.config.max_frame - FCS_BYTES:
-            return self._drop(self.config.no_router, link_port, Reason.DROP_LENGTH)
-        frame = parse(link_port, arrival.octets)
+        frame = parse(self.config.ports - 1, arrival.octets)
         return self._process(frame._replace(given=arrival.given, path=arrival.path))
 
     def host_receive(self, frame: bytes, error: RxError = RxError.NONE) -> list[Output]:
@@ -340,7 +337,7 @@ class GoldenModel:
                 output = self._copy(Output(egress, copy, (router, frame.port, verdict.reason),
                                            verdict.traffic_class, path=frame.path))
                 if egress == self.config.link_port:
-                    self._depart(output, 0 if verdict.vid or keeps_tag(verdict, tci, action) else frame.vid)
+                    self._depart(output, frame, keeps_circuit=not verdict.vid and not keeps_tag(verdict, tci, action))
                 else:
                     outputs.append(output)
         if verdict.host is not None:
@@ -351,11 +348,14 @@ class GoldenModel:
                                              frame.path)))
         return outputs
 
-    def _depart(self, output: Output, vid: int) -> None:
-        """A copy goes to the link port; ``vid`` is that of the frame, if its tag was not replaced."""
+    def _depart(self, output: Output, frame: Frame, *, keeps_circuit: bool) -> None:
+        """A copy goes to the link port."""
         assert output.event is not None
         router, ingress, _ = output.event
-        self._departures.append(Departure(router, output.frame, vid if ingress == output.port else 0,
+        flow_key = 0 if frame.packet is None else frame.packet.flow_key
+        came_by = frame.vid if ingress == output.port and keeps_circuit else 0
+        hashed = flow_hash(self.tables.context(router), flow_key)
+        self._departures.append(Departure(router, output.frame, came_by, hashed,
                                           (*output.path, Hop(ingress, router, output.traffic_class))))
 
     def _copy(self, output: Output) -> Output:

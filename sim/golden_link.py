@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from polyrouter.hdl.layouts import LinkKind, Reason
 
-from .golden_packet import Hop, packet_of, untagged
+from .golden_packet import Hop, untagged
 from .golden_rewrite import tagged
 from .golden_rows import Link
-from .golden_tables import Tables, flow_hash
+from .golden_tables import Tables
 from .golden_tunnel import decapsulated, encapsulated
 
 __all__ = ["Arrival", "Departure", "LinkEngine"]
@@ -24,6 +24,7 @@ class Departure(NamedTuple):
     router: int                 # that sent it
     octets: bytes               # with its tag
     came_by: int                # circuit by which it came in, if its tag was not replaced; else 0
+    flow_hash: int              # as it was when the router looked it up
     path: tuple[Hop, ...]
 
 
@@ -57,6 +58,8 @@ class LinkEngine:
         link = self.tables.link(circuit)
         if link is None or link.kind == LinkKind.NONE or link.router != router:
             return self._drop(router, Reason.DROP_FAULT)
+        if circuit == departure.came_by:
+            return []
         if link.kind != LinkKind.LIST:
             return self._onto(link, octets, tci, departure)
         return [arrival for member in self._members(link, departure)
@@ -81,9 +84,7 @@ class LinkEngine:
         """A frame without its tag, which was ``tci``, onto a circuit of kind DIRECT or TUNNEL."""
         if link.kind == LinkKind.DIRECT:
             return [Arrival(tagged(octets, tci & PRIORITY | link.peer), departure.path)]
-        packet = packet_of(octets)
-        hashed = flow_hash(self.tables.context(departure.router), 0 if packet is None else packet.flow_key)
-        outer = encapsulated(octets, link.headers, hashed)
+        outer = encapsulated(octets, link.headers, departure.flow_hash)
         if len(outer) > self.config.max_frame - FCS_BYTES:
             return self._drop(departure.router, Reason.DROP_LENGTH)
         return [Arrival(outer, departure.path, link.underlay)]

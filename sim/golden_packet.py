@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 __all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "GRE", "ICMP", "ICMPV6",
            "IPV4_BYTES", "IPV6_BYTES", "PORTS_BYTES", "TCP", "UDP", "VXLAN_PORT", "Frame", "Hop", "Packet",
-           "checksum_words", "packet_of", "parse", "untagged", "update_checksum"]
+           "checksum_words", "parse", "untagged", "update_checksum"]
 
 ETHERNET_BYTES = 14
 TAG_BYTES = 4
@@ -150,7 +150,7 @@ def untagged(octets: bytes) -> tuple[bytes, int | None]:
     return octets[:12] + octets[16:], int.from_bytes(octets[14:16], "big")
 
 
-def packet_of(octets: bytes) -> Packet | None:
+def _packet_of(octets: bytes) -> Packet | None:
     """The packet in a frame without tag, if there is one whose header is good."""
     ethertype, body = int.from_bytes(octets[12:14], "big"), octets[ETHERNET_BYTES:]
     if ethertype == ETHERTYPE_IPV4:
@@ -162,7 +162,7 @@ def parse(port: int, octets: bytes) -> Frame:
     """Take the tag off a frame of at least 14 bytes, and look at its headers."""
     received = len(octets)
     octets, tci = untagged(octets)
-    return Frame(port, octets, tci, received, packet_of(octets))
+    return Frame(port, octets, tci, received, _packet_of(octets))
 
 
 def _ipv4(body: bytes) -> Packet | None:
