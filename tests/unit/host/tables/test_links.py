@@ -50,7 +50,7 @@ def change(table: LinkTable, wanted: dict[int, int]) -> set[int]:
 
 def flooded(board: TableBoard, router: int, head: int) -> list[int]:
     """Circuits on which a frame comes in that leaves on a list."""
-    arrivals = LinkEngine(board.tables).take(Departure(router, with_tag(FRAME, head), 0, ()))
+    arrivals = LinkEngine(board.tables).take(Departure(router, with_tag(FRAME, head), came_by=0, flow_hash=0, path=()))
     return [int.from_bytes(arrival.octets[14:16], "big") & 0xFFF for arrival in arrivals]
 
 
