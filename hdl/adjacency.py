@@ -75,7 +75,7 @@ class AdjacencyLookup(wiring.Component):
             rows.addr.eq(index),
             self.o.valid.eq(settled & (final | ~is_group)),
             self.o.payload.eq(meta),
-            *(self.o.payload["adj_" + name].eq(row[name]) for name in ("kind", "port", "mac", "mtu")),
+            *(self.o.payload["adj_" + name].eq(row[name]) for name in ("kind", "port", "mac", "mtu", "vid")),
             self.o.payload.adj_fault.eq(fault | is_group),
         ]
 

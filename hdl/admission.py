@@ -265,6 +265,8 @@ class Admission(wiring.Component):
             copy.descriptor.reason.eq(job.host_reason),
             *(copy.descriptor[name].eq(job[name]) for name in ("tagged", "keep_tag", "own_source")),
             copy.descriptor.tci.eq(Mux(to_host, job.host_tci, job.tci)),
+            *([copy.descriptor.from_link.eq(job.port == config.link_port), copy.descriptor.entropy.eq(job.entropy)]
+              if config.circuits else []),
             self.group_payload.cell.eq(job_cell),
             self.group_payload.length.eq(job.length),
             self.group_payload.tagged.eq(job.tagged),

@@ -44,6 +44,8 @@ class HeaderArbiter(wiring.Component):
         Headers of the frames that the host injects.
     inject_router, inject_port : Signal, in
         For whom, and for which egress port, ``i_host`` is; stable while it is valid.
+    given, given_router : Signal, in
+        The header of the link port is that of a tunnel's packet, and who is to route it; stable while it is valid.
     released : Signal, in
         One bit a port, the host port included: high for a cycle for each header that is not on its way any more.
     o : stream of TAGGED_HEADER
@@ -57,6 +59,8 @@ class HeaderArbiter(wiring.Component):
             "i_host": In(stream.Signature(HEADER)),
             "inject_router": In(ROUTER_BITS),
             "inject_port": In(PORT_BITS),
+            "given": In(1),
+            "given_router": In(ROUTER_BITS),
             "released": In(config.all_ports),
             "o": Out(stream.Signature(TAGGED_HEADER)),
         })
@@ -93,6 +97,9 @@ class HeaderArbiter(wiring.Component):
             m.d.comb += [
                 header.data.eq(source.payload.data), header.length.eq(source.payload.length), header.tag.port.eq(index)]
             headers.append(header)
+        if self.config.circuits:
+            link = headers[self.config.link_port].tag
+            m.d.comb += [link.given.eq(self.given), link.router.eq(Mux(self.given, self.given_router, 0))]
         m.d.comb += [
             headers[-1].tag.injected.eq(1),
             headers[-1].tag.router.eq(self.inject_router),

@@ -199,6 +199,11 @@ class CoreConfig:
         """Bits of a VMAC-VE hash; two hashes of two ways each make up the slots."""
         return int(log2(self.vmac_slots)) - 2
 
+    @property
+    def termination_index_bits(self) -> int:
+        """Bits of a hash of the TERMINATION table; two hashes of two ways each make up its rows."""
+        return int(log2(self.circuits)) - 2
+
     def as_dict(self) -> dict[str, int | float]:
         """The parameters by name, for JSON."""
         return asdict(self)

@@ -15,7 +15,7 @@ __all__ = ["ContextLookup"]
 #: Fields of the row that the record has by the same name, and the one that it has by another.
 _COPIED = {name: name for name in (
     "mode", "ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size", "mirror", "learn",
-    "filter_base", "filter_size", "policer_base", "policer_size", "mac_base", "mac_size")}
+    "tunnels", "filter_base", "filter_size", "policer_base", "policer_size", "mac_base", "mac_size")}
 _COPIED["takes_multicast"] = "multicast"
 
 
@@ -84,7 +84,7 @@ class ContextLookup(wiring.Component):
                 self.o.payload.eq(meta),
                 *(self.o.payload[name].eq(row[source]) for name, source in _COPIED.items()),
                 self.o.payload.enable.eq(row.enable & (row.mode <= max(RouterMode))),
-                self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port)),
+                self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port) | meta.segment_guard),
                 self.o.payload.asks.eq(includes(self.config, row.group, meta.port)),
                 self.o_seed.eq(row.ecmp_seed),
             ]

@@ -112,6 +112,8 @@ class ControlEngine(wiring.Component):
             Table.MAC: config.mac_rows,
             Table.SHAPER: config.routers * config.all_ports,
             Table.QUOTA: config.routers + 1,
+            Table.LINK: config.circuits,
+            Table.TERMINATION: config.circuits,
         }
         super().__init__({
             "i": In(PacketSignature(config)),
@@ -400,6 +402,8 @@ class ControlEngine(wiring.Component):
             Table.QUEUE: config.all_ports * QUEUE_STATS,
             Table.SHAPER: config.all_ports,
             Table.QUOTA: 1,
+            Table.LINK: config.circuits,
+            Table.TERMINATION: config.circuits,
         }
         bad_opcode, bad_table, bad_router, bad_row = Signal(), Signal(), Signal(), Signal()
         m.d.comb += bad_opcode.eq(1)
@@ -412,7 +416,7 @@ class ControlEngine(wiring.Component):
                     m.d.comb += bad_table.eq(0)
                     if table in (Table.COUNTER, Table.QUEUE, Table.QUOTA):
                         m.d.comb += bad_router.eq(op.router > config.routers)
-                    elif table not in (Table.INFO, Table.REGISTER, Table.VMAC):
+                    elif table not in (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION):
                         m.d.comb += bad_router.eq(op.router >= config.routers)
                     if table is Table.QUEUE:
                         m.d.comb += bad_row.eq((op.row >= rows[table]) | (op.row[:3] >= len(QueueStat)))
@@ -454,5 +458,6 @@ class ControlEngine(wiring.Component):
             Info.CLOCK_HZ: round(config.clock_hz),
             Info.POLICER_CYCLES: policer_cycles(config),
             Info.SHAPER_CYCLES: shaper_cycles(config),
+            Info.CIRCUITS: config.circuits,
         }
         return Array(Const(values[item], 64) for item in Info)[row[:ceil_log2(len(Info))]]

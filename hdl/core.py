@@ -21,6 +21,7 @@ from .headertap import HeaderTap
 from .hits import HitCounters
 from .ingress import Ingress
 from .layouts import Register
+from .linkengine import LinkEngine
 from .lookup import Lookup
 from .mactable import MacTable
 from .pairing import Pairing
@@ -34,9 +35,14 @@ from .vmac import VmacLookup
 
 __all__ = ["Core"]
 
+#: The link engine's sources of events.
+_LINK_EVENTS = ("refused", "malformed", "unknown")
+
 
 class Core(wiring.Component):
     """Data plane of many virtual routers, as specified in ``docs/dataplane.md``.
+
+    With circuits, the last data port is the link port: what leaves there comes in again, through the link engine.
 
     A minimum-size IPv4 frame that finds everything idle begins to leave about 120 cycles after its last beat came in,
     half of it for the FIB, whatever its route.
@@ -50,11 +56,11 @@ class Core(wiring.Component):
     Attributes
     ----------
     rx, tx : arrays of FrameSignature
-        The data ports.
+        The data ports that have a wire.
     host_rx, host_tx : FrameSignature
         The host port.
     underflow : Signal, in
-        One bit a data port, high for one cycle for each frame that the port's MAC aborted.
+        One bit for each of them, high for one cycle for each frame that the port's MAC aborted.
     idle : Signal, out
         Nothing moves between the stages. Work inside of a stage lasts less than 256 cycles without showing here, so
         after that many idle cycles, and without new frames, nothing will happen any more.
@@ -64,11 +70,11 @@ class Core(wiring.Component):
         self.config = config
         self.has_macs = has_macs
         super().__init__({
-            "rx": In(FrameSignature(config)).array(config.ports),
-            "tx": Out(FrameSignature(config)).array(config.ports),
+            "rx": In(FrameSignature(config)).array(config.wired_ports),
+            "tx": Out(FrameSignature(config)).array(config.wired_ports),
             "host_rx": In(FrameSignature(config)),
             "host_tx": Out(FrameSignature(config)),
-            "underflow": In(config.ports),
+            "underflow": In(config.wired_ports),
             "idle": Out(1),
         })
 
@@ -77,7 +83,8 @@ class Core(wiring.Component):
         config = self.config
 
         # Every event source, in the order of the counters' inputs.
-        m.submodules.counters = counters = Counters(config, inputs=config.ports + 4)
+        m.submodules.counters = counters = Counters(
+            config, inputs=config.wired_ports + 4 + len(_LINK_EVENTS) * (config.circuits > 0))
         event_inputs = iter(counters.i)
 
         def count_unrouted(source, port: int) -> None:
@@ -94,7 +101,7 @@ class Core(wiring.Component):
         # From the ports: headers go ahead, bodies wait for their verdicts.
         m.submodules.arbiter = arbiter = HeaderArbiter(config)
         m.submodules.pairing = pairing = Pairing(config)
-        for port in range(config.ports):
+        for port in range(config.wired_ports):
             m.submodules[f"ingress{port}"] = ingress = Ingress(config)
             connect(m, flipped(self.rx[port]), ingress.i)
             connect(m, ingress.o_header, arbiter.i[port])
@@ -165,8 +172,8 @@ class Core(wiring.Component):
         connect(m, rewriter.o, buffer.i)
         connect(m, buffer.event, next(event_inputs))
         m.d.comb += buffer.underflow.eq(self.underflow)
-        egress = [Egress(config, port) for port in range(config.ports)]
-        for port in range(config.ports):
+        egress = [Egress(config) for _ in range(config.wired_ports)]
+        for port in range(config.wired_ports):
             m.submodules[f"egress{port}"] = egress[port]
             connect(m, buffer.o[port], egress[port].i)
             connect(m, egress[port].o, flipped(self.tx[port]))
@@ -184,7 +191,43 @@ class Core(wiring.Component):
                 (control.hit, hits.table), (control.policer, policers.table), (control.mac, mac_table.table),
                 (control.shaper, buffer.shaper), (control.quota, buffer.quota)):
             connect(m, table, where)
-        self._connect_ports(m, control.port, [stage.table for stage in egress])
+        port_rows = [stage.table for stage in egress]
+
+        # The link port.
+        link_moving = []
+        if config.circuits:
+            link_port = config.link_port
+            m.submodules.links = links = LinkEngine(config)
+            m.submodules.entry = entry = HeaderTap(config)
+            connect(m, buffer.o[link_port], links.i)
+            connect(m, entry.o_header, arbiter.i[link_port])
+            connect(m, entry.o_fate, pairing.fate[link_port])
+            connect(m, entry.o, pairing.body[link_port])
+            connect(m, control.link, links.link)
+            connect(m, control.termination, links.termination)
+            m.d.comb += [
+                entry.i.valid.eq(links.o.valid),
+                links.o.ready.eq(entry.i.ready),
+                *(entry.i.payload[name].eq(links.o.payload[name]) for name in ("data", "last", "length")),
+                entry.i_router.eq(links.o.payload.router),
+                entry.i_port.eq(links.o.payload.given),
+                arbiter.given.eq(entry.port[0]),
+                arbiter.given_router.eq(entry.router),
+                links.seed0.eq(control.registers[Register.HASH_SEED_0]),
+                links.seed1.eq(control.registers[Register.HASH_SEED_1]),
+            ]
+            for name in _LINK_EVENTS:
+                source, sink = getattr(links, name), next(event_inputs)
+                m.d.comb += [
+                    sink.valid.eq(source.valid),
+                    source.ready.eq(sink.ready),
+                    sink.payload.router.eq(source.payload.router),
+                    sink.payload.port.eq(link_port),
+                    sink.payload.reason.eq(source.payload.reason),
+                ]
+            port_rows.append(links.port)
+            link_moving = [links.busy, links.o.valid]
+        self._connect_ports(m, control.port, port_rows)
         connect(m, control.member_write, buffer.member_write)
         connect(m, control.port_write, buffer.port_write)
         m.d.comb += [
@@ -203,7 +246,7 @@ class Core(wiring.Component):
             adjacency.o, decide.o, pairing.o, rewriter.o, *buffer.o, buffer.o_host, deframer.o_inject,
             deframer.o_request, control.o, *pairing.body,
         ]
-        busy = Cat(stream.valid for stream in moving).any() | control.busy | buffer.busy
+        busy = Cat(*(stream.valid for stream in moving), *link_moving).any() | control.busy | buffer.busy
         m.d.sync += self.idle.eq(~busy)
         return m
 

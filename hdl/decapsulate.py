@@ -7,8 +7,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .config import CoreConfig
 from .headers import (
     ETHERNET_BYTES,
+    ETHERTYPE_IPV4,
     ETHERTYPE_TEB,
     VXLAN_PORT,
+    Ethernet,
     Gre,
     Ipv4,
     Protocol,
@@ -17,8 +19,9 @@ from .headers import (
     frame_bytes,
 )
 from .layouts import TUNNEL, Reason, TunnelKind
+from .records import REFUSED, ROUTER_BITS, owned_layout
 from .slice import RegisterSlice
-from .stream import LENGTH_BITS, PacketSignature
+from .stream import LENGTH_BITS
 from .tunnel import OUTER_BYTES, by_kind
 
 __all__ = ["Decapsulator", "decapsulated_layout"]
@@ -26,15 +29,15 @@ __all__ = ["Decapsulator", "decapsulated_layout"]
 
 def decapsulated_layout(width: int) -> data.StructLayout:
     """A beat of a frame out of a tunnel; all but ``data`` and ``last`` hold for every beat of the frame."""
-    return data.StructLayout({"data": width, "last": 1, "length": LENGTH_BITS, "tunnel": TUNNEL})
+    return data.StructLayout({"data": width, "last": 1, "length": LENGTH_BITS, "router": ROUTER_BITS, "tunnel": TUNNEL})
 
 
 class Decapsulator(wiring.Component):
     """Takes Ethernet out of IPv4: out of GRE with a key (RFC 2784, RFC 2890) or VXLAN (RFC 7348).
 
-    The outer frame is untagged IPv4 without options, for this router, and its checksum was looked at. What else does
-    not fit is dropped: another protocol, UDP port, flag or protocol type; fragments (RFC 7348, section 4.3); a total
-    length beyond the frame's end; an inner frame of less than an Ethernet header. Reserved bits (RFC 7348, section 5;
+    What does not fit is dropped: anything but IPv4 without options; another protocol, UDP port, flag or protocol type;
+    fragments (RFC 7348, section 4.3); a total length beyond the frame's end; an inner frame of less than an Ethernet
+    header. The checksum of IPv4 was looked at before. Reserved bits (RFC 7348, section 5;
     RFC 2784, section 2.3) and the UDP checksum are not looked at. Padding behind the packet goes away.
 
     Latency: the inner frame's first beat is offered 3 cycles after the beat that completes the outer header. A frame
@@ -46,20 +49,20 @@ class Decapsulator(wiring.Component):
 
     Attributes
     ----------
-    i : PacketSignature
-        Outer frames.
+    i : stream of owned_layout
+        Outer frames, with the router that they are for.
     o : stream of decapsulated_layout
         Inner frames.
-    event : stream of Reason
+    event : stream of EVENT's router and reason
         ``DROP_MALFORMED`` for each frame dropped.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         super().__init__({
-            "i": In(PacketSignature(config)),
+            "i": In(stream.Signature(owned_layout(config.data_width))),
             "o": Out(stream.Signature(decapsulated_layout(config.data_width))),
-            "event": Out(stream.Signature(5)),
+            "event": Out(stream.Signature(REFUSED)),
         })
 
     def elaborate(self, platform):
@@ -74,6 +77,7 @@ class Decapsulator(wiring.Component):
         header = Signal(max(beats.values()) * width)
         octets = frame_bytes(header)
         length = Signal(LENGTH_BITS)
+        router = Signal(ROUTER_BITS)
         position = Signal(range(max(beats.values())))
         ended = Signal()                            # ``held`` is the last beat of the outer frame
         held = Signal(width)                        # the beat before the one at ``i``
@@ -94,8 +98,11 @@ class Decapsulator(wiring.Component):
             good_vxlan.eq(vxlan & (Udp.DESTINATION.of(octets) == VXLAN_PORT)
                           & ((Vxlan.FLAGS.of(octets) & Vxlan.FLAG_I) != 0)),
             fits.eq((inner_length >= ETHERNET_BYTES) & (total_length + ETHERNET_BYTES <= length)),
-            good.eq((good_gre | good_vxlan) & fits & ((Ipv4.FRAGMENT.of(octets) & Ipv4.FRAGMENTED) == 0)),
+            good.eq((good_gre | good_vxlan) & fits & (Ethernet.ETHERTYPE.of(octets) == ETHERTYPE_IPV4)
+                    & (Ipv4.VERSION_IHL.of(octets) == Ipv4.PLAIN)
+                    & ((Ipv4.FRAGMENT.of(octets) & Ipv4.FRAGMENTED) == 0)),
             o.payload.length.eq(inner_length),
+            o.payload.router.eq(router),
             o.payload.tunnel.kind.eq(Mux(vxlan, TunnelKind.VXLAN, TunnelKind.GRE)),
             o.payload.tunnel.key.eq(Mux(vxlan, Vxlan.VNI.of(octets), Gre.KEY.of(octets))),
             o.payload.tunnel.source.eq(Ipv4.SOURCE.of(octets)),
@@ -119,18 +126,20 @@ class Decapsulator(wiring.Component):
         m.d.comb += [
             final.eq(rest <= beat_bytes),
             o.payload.last.eq(final),
-            self.event.payload.eq(Reason.DROP_MALFORMED),
+            self.event.payload.router.eq(router),
+            self.event.payload.reason.eq(Reason.DROP_MALFORMED),
         ]
         with m.FSM():
             with m.State("HEADER"):
                 m.d.comb += i.ready.eq(1)
-                m.d.sync += length.eq(i.payload.length)
                 with m.If(i.valid):
                     m.d.sync += [
                         header.word_select(position, width).eq(i.payload.data),
                         held.eq(i.payload.data),
                         ended.eq(i.payload.last),
                         position.eq(position + 1),
+                        length.eq(i.payload.length),
+                        router.eq(i.payload.router),
                     ]
                     # The protocol is in an earlier beat, whatever the width.
                     with m.If(i.payload.last | (position == by_kind(vxlan, beats) - 1)):

@@ -206,5 +206,7 @@ class Dequeuer(wiring.Component):
             else:
                 m.d.comb += [beat[name].eq(read_frame[name])
                              for name in ("tagged", "tci", "keep_tag", "own_source")]
+                if q == config.link_port:
+                    m.d.comb += [beat[name].eq(read_frame[name]) for name in ("from_link", "entropy")]
             m.d.sync += credit.eq(credit - granted + (port.valid & port.ready))
         return m

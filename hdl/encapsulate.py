@@ -21,8 +21,9 @@ from .headers import (
     Vxlan,
 )
 from .layouts import TUNNEL, TunnelKind
+from .records import ROUTER_BITS, owned_layout
 from .slice import RegisterSlice
-from .stream import LENGTH_BITS, PacketSignature, packet_layout
+from .stream import LENGTH_BITS
 from .tunnel import OUTER_BYTES, by_kind
 
 __all__ = ["ENTROPY_BITS", "Encapsulator", "inner_layout"]
@@ -31,17 +32,17 @@ __all__ = ["ENTROPY_BITS", "Encapsulator", "inner_layout"]
 ENTROPY_BITS = 14
 
 _PROTOCOL = {TunnelKind.GRE: Const(Protocol.GRE, 8), TunnelKind.VXLAN: Const(Protocol.UDP, 8)}
-#: Version 4, and the words of a header without options.
-_VERSION_IHL = 4 << 4 | IPV4_BYTES // 4
 
 
 def inner_layout(width: int) -> data.StructLayout:
     """A beat of a frame that enters a tunnel; all but ``data`` and ``last`` hold for every beat of the frame.
 
-    ``entropy`` is the same for all frames of a flow, and spreads flows over the underlay's paths.
+    ``underlay`` is the router that gets the packet; ``entropy`` is the same for all frames of a flow, and spreads flows
+    over the underlay's paths.
     """
     return data.StructLayout({
-        "data": width, "last": 1, "length": LENGTH_BITS, "tunnel": TUNNEL, "entropy": ENTROPY_BITS,
+        "data": width, "last": 1, "length": LENGTH_BITS, "underlay": ROUTER_BITS, "tunnel": TUNNEL,
+        "entropy": ENTROPY_BITS,
     })
 
 
@@ -64,15 +65,15 @@ class Encapsulator(wiring.Component):
     ----------
     i : stream of inner_layout
         Inner frames of at least 14 bytes, and so short that the outer one's length can be told.
-    o : PacketSignature
-        Outer frames.
+    o : stream of owned_layout
+        Outer frames, for the underlay's router.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         super().__init__({
             "i": In(stream.Signature(inner_layout(config.data_width))),
-            "o": Out(PacketSignature(config)),
+            "o": Out(stream.Signature(owned_layout(config.data_width))),
         })
 
     def elaborate(self, platform):
@@ -80,7 +81,7 @@ class Encapsulator(wiring.Component):
         width, beat_bytes = self.config.data_width, self.config.beat_bytes
         shift = {kind: size % beat_bytes for kind, size in OUTER_BYTES.items()}
         ahead = {kind: size // beat_bytes for kind, size in OUTER_BYTES.items()}    # beats of nothing but header
-        m.submodules.register = register = RegisterSlice(packet_layout(width))
+        m.submodules.register = register = RegisterSlice(owned_layout(width))
         connect(m, register.o, flipped(self.o))
         inner, o = self.i.payload, register.i
         tunnel = inner.tunnel
@@ -88,6 +89,7 @@ class Encapsulator(wiring.Component):
         # Worked out before the first beat: lengths, and the sum of the words of the IPv4 header but for the checksum.
         vxlan = Signal()
         length = Signal(LENGTH_BITS)
+        underlay = Signal(ROUTER_BITS)
         longer = Signal()                       # the inner frame's last bytes need a beat of their own
         partial = [Signal(18, name=f"partial_{k}") for k in range(3)]
         total = Signal(20)
@@ -106,18 +108,23 @@ class Encapsulator(wiring.Component):
         now = data.View(data.ArrayLayout(8, beat_bytes), inner.data)
         out = data.View(data.ArrayLayout(8, beat_bytes), o.payload.data)
         in_header = Signal()
-        m.d.comb += [in_header.eq(position != by_kind(vxlan, ahead)), o.payload.length.eq(length)]
+        m.d.comb += [
+            in_header.eq(position != by_kind(vxlan, ahead)),
+            o.payload.length.eq(length),
+            o.payload.router.eq(underlay),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
                     position.eq(0),
                     vxlan.eq(tunnel.kind),
+                    underlay.eq(inner.underlay),
                     length.eq(inner.length + by_kind(tunnel.kind, OUTER_BYTES)),
                     longer.eq((inner.length - 1)[:exact_log2(beat_bytes)]
                               >= by_kind(tunnel.kind, {kind: beat_bytes - k for kind, k in shift.items()})),
                     partial[0].eq(tunnel.source[:16] + tunnel.source[16:]),
                     partial[1].eq(tunnel.destination[:16] + tunnel.destination[16:]),
-                    partial[2].eq(Cat(tunnel.tos, Const(_VERSION_IHL, 8)) + Ipv4.DONT_FRAGMENT),
+                    partial[2].eq(Cat(tunnel.tos, Const(Ipv4.PLAIN, 8)) + Ipv4.DONT_FRAGMENT),
                 ]
                 with m.If(self.i.valid):
                     m.next = "SUM"
@@ -169,7 +176,7 @@ class Encapsulator(wiring.Component):
         """Bytes in front of the inner frame; those behind the header of GRE mean nothing for it."""
         common: list[tuple[Field, ValueLike]] = [
             (Ethernet.ETHERTYPE, ETHERTYPE_IPV4),
-            (Ipv4.VERSION_IHL, _VERSION_IHL),
+            (Ipv4.VERSION_IHL, Ipv4.PLAIN),
             (Ipv4.TOS, tunnel.tos),
             (Ipv4.TOTAL_LENGTH, total_length),
             (Ipv4.FRAGMENT, Ipv4.DONT_FRAGMENT),

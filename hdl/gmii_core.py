@@ -27,7 +27,7 @@ class GmiiCore(wiring.Component):
     Attributes
     ----------
     gmii0, gmii1, ... : GmiiSignature, out
-        A GMII for each data port, and one more, with the highest number, for the host port.
+        A GMII for each data port that has a wire, and one more, with the highest number, for the host port.
     gmii0_rx_clk, gmii0_tx_clk, ... : Signal, in
         Clocks of each GMII, 125 MHz: RX_CLK from the PHY, and GTX_CLK from a local source.
 
@@ -41,7 +41,7 @@ class GmiiCore(wiring.Component):
         config.check_line_rate()
         self.config = config
         members = {}
-        for port in range(config.all_ports):
+        for port in range(config.wired_ports + 1):
             members[f"gmii{port}"] = Out(GmiiSignature)
             members[f"gmii{port}_rx_clk"] = In(1)
             members[f"gmii{port}_tx_clk"] = In(1)
@@ -51,8 +51,8 @@ class GmiiCore(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.core = core = Core(config, has_macs=True)
-        for port in range(config.all_ports):
-            is_host = port == config.host_port
+        for port in range(config.wired_ports + 1):
+            is_host = port == config.wired_ports
             max_frame = config.max_frame + (HOST_HEADER_BYTES if is_host else 0)
             domains = {side: f"gmii{port}_{side}" for side in ("rx", "tx")}
             for domain in domains.values():

@@ -81,6 +81,7 @@ class Ipv4:
     """Fields of the IPv4 header behind an Ethernet header."""
 
     VERSION_IHL = Field(14, 1)      # version in the upper four bits
+    PLAIN = 0x45                    # version 4, no options
     TOS = Field(15, 1)
     TOTAL_LENGTH = Field(16, 2)
     FRAGMENT = Field(20, 2)         # flags in the upper three bits, the lowest of them "more fragments"; offset

@@ -34,7 +34,7 @@ _FOUND = {
         "set_class": "set_class", "traffic_class": "traffic_class", "police": "police", "rule_policer": "policer",
         "rule_changes": "changes", "rule_smac": "smac", "rule_tag": "tag",
     },
-    "mac": {"mac_hit": "hit", "mac_port": "port"},
+    "mac": {"mac_hit": "hit", "mac_port": "port", "mac_vid": "vid"},
 }
 
 #: High bits of the addresses that later stages ask for: they tell link-local ones.
@@ -44,7 +44,7 @@ _ADDRESSES = ("ip_source", "ip_destination")
 _NOT_KEPT = {
     "fib_base", "fib_size", "ipv4_root", "ipv6_root", "filter_base", "filter_size", "flow_hash",
     *(name for found in _FOUND.values() for name in found),
-    "adj_fault", "adj_kind", "adj_port", "adj_mac", "adj_mtu",
+    "adj_fault", "adj_kind", "adj_port", "adj_mac", "adj_mtu", "adj_vid",
 }
 _KEPT = data.StructLayout({
     name: ADDRESS_BITS_KEPT if name in _ADDRESSES else field.shape

@@ -18,8 +18,8 @@ MAC_SEARCH = data.StructLayout({
     "size": META["mac_size"].width,
     "mac": META["dmac"].width,
 })
-#: The entry that was found; ``port`` is zero unless ``hit``.
-MAC_FOUND = data.StructLayout({"hit": 1, "port": META["mac_port"].width})
+#: The entry that was found; ``port`` and ``vid`` are zero unless ``hit``.
+MAC_FOUND = data.StructLayout({"hit": 1, "port": META["mac_port"].width, "vid": META["mac_vid"].width})
 
 
 class MacSearch(wiring.Component):
@@ -61,6 +61,7 @@ class MacSearch(wiring.Component):
         self.row_read = Signal()
         self.found = Signal()
         self.found_port = Signal(MAC_FOUND["port"].width)
+        self.found_vid = Signal(MAC_FOUND["vid"].width)
 
     def elaborate(self, platform):
         m = Module()
@@ -87,6 +88,7 @@ class MacSearch(wiring.Component):
                     number.eq(0),
                     self.found.eq(0),
                     self.found_port.eq(0),
+                    self.found_vid.eq(0),
                 ]
         with m.Elif(~final):
             m.d.sync += [step.eq(step + 1), number.eq(number + 1)]
@@ -105,8 +107,9 @@ class MacSearch(wiring.Component):
         m.d.comb += match.eq((step >= 4) & self.row_read & (row.age != 0) & (row.mac == self.mac))
         found = self.found | match
         found_port = Mux(match & ~self.found, row.port, self.found_port)
+        found_vid = Mux(match & ~self.found, row.vid, self.found_vid)
         with m.If(step >= 4), m.If(~self.i.ready):
-            m.d.sync += [self.found.eq(found), self.found_port.eq(found_port)]
+            m.d.sync += [self.found.eq(found), self.found_port.eq(found_port), self.found_vid.eq(found_vid)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(leave):
@@ -114,5 +117,6 @@ class MacSearch(wiring.Component):
                 self.o.valid.eq(1),
                 self.o.payload.hit.eq(found),
                 self.o.payload.port.eq(found_port),
+                self.o.payload.vid.eq(found_vid),
             ]
         return m

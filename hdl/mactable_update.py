@@ -51,6 +51,7 @@ class MacUpdate(wiring.Component):
         self.busy = Signal()
         self.mac = Signal(LEARN["mac"].width)
         self.learn_port = Signal(LEARN["port"].width)
+        self.learn_vid = Signal(LEARN["vid"].width)
         self.place = Signal(MacPlace)
         self.learning = Signal()                # the port is for the address that is to be learned
         self.step = Signal(range(PLACES + 3))
@@ -80,6 +81,7 @@ class MacUpdate(wiring.Component):
                 m.d.sync += [
                     self.mac.eq(request.mac),
                     self.learn_port.eq(request.port),
+                    self.learn_vid.eq(request.vid),
                     *(place[name].eq(value)
                       for name, value in place_of(request.mac, request.base, request.size).items()),
                 ]
@@ -143,6 +145,7 @@ class MacUpdate(wiring.Component):
                         port.addr.eq(Mux(self.known, self.known_row, self.vacant_row)),
                         port.w_data.mac.eq(self.mac),
                         port.w_data.port.eq(self.learn_port),
+                        port.w_data.vid.eq(self.learn_vid),
                         port.w_data.static.eq(0),
                         port.w_data.age.eq(MAC_AGES),
                         done.eq(1),
@@ -153,7 +156,8 @@ class MacUpdate(wiring.Component):
                         m.d.sync += [
                             self.known.eq(1),
                             self.known_row.eq(self.row_addr),
-                            settled.eq(row.static | ((row.port == self.learn_port) & (row.age == MAC_AGES))),
+                            settled.eq(row.static | ((row.port == self.learn_port) & (row.vid == self.learn_vid)
+                                                     & (row.age == MAC_AGES))),
                         ]
                     # An empty row has the least age.
                     with m.If(((row.age == 0) | ~row.static) & (~self.vacant | (row.age < least_age))):

@@ -196,6 +196,7 @@ class Pairing(wiring.Component):
                 self.learn.valid.eq(takes_effect & learn),
                 self.learn.payload.mac.eq(verdict.smac),
                 self.learn.payload.port.eq(verdict.port),
+                self.learn.payload.vid.eq(self._circuit(verdict)),
                 self.learn.payload.base.eq(verdict.mac_base),
                 self.learn.payload.size.eq(verdict.mac_size),
             ]
@@ -282,3 +283,9 @@ class Pairing(wiring.Component):
                     with m.If(~send):
                         m.d.sync += waste.bit_select(port, 1).eq(1)
         return m
+
+    def _circuit(self, verdict):
+        """The circuit by which the frame came in; zero at other ports than the link port."""
+        if not self.config.circuits:
+            return 0
+        return Mux(verdict.port == self.config.link_port, verdict.tci[:LEARN["vid"].width], 0)

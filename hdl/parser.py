@@ -164,7 +164,7 @@ class Parser(wiring.Component):
         l4_source = Mux(ipv6, Ipv6.L4_SOURCE.of(octets), Ipv4.L4_SOURCE.of(octets))
         l4_destination = Mux(ipv6, Ipv6.L4_DESTINATION.of(octets), Ipv4.L4_DESTINATION.of(octets))
         m.d.comb += [
-            *(meta[name].eq(tag[name]) for name in ("port", "injected", "router", "egress")),
+            *(meta[name].eq(tag[name]) for name in ("port", "injected", "given", "router", "egress")),
             meta.dmac.eq(destination),
             meta.smac.eq(Ethernet.SOURCE.of(raw)),
             meta.group.eq(raw[0][0]),       # the first bit on the wire, IEEE 802.3 clause 3.2.3

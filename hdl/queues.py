@@ -7,7 +7,7 @@ from amaranth.utils import bits_for
 from .config import CoreConfig
 from .layouts import RATE_FRACTION, SHAPER_ROW, TrafficClass
 from .mac.gmii import FCS_BYTES, LINE_OVERHEAD
-from .records import PORT_BITS, ROUTER_BITS
+from .records import PORT_BITS, ROUTER_BITS, VERDICT
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
 
@@ -65,6 +65,8 @@ def descriptor_layout(config: CoreConfig) -> data.StructLayout:
         "tci": 16,
         "keep_tag": 1,
         "own_source": 1,
+        # for the link port
+        **({"from_link": 1, "entropy": VERDICT["entropy"].width} if config.circuits else {}),
     })
 
 

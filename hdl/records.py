@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 from .layouts import ADDRESS_BITS
 from .stream import LENGTH_BITS
 
-__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "HIT", "LEARN", "POLICE", "PASSED", "paired_layout",
-           "queued_layout", "egress_layout", "punted_layout", "TableSignature", "LEAST_LENGTH_BITS", "PORT_BITS",
-           "ROUTER_BITS"]
+__all__ = ["FibOutcome", "TAG", "META", "VERDICT", "EVENT", "REFUSED", "HIT", "LEARN", "POLICE", "PASSED",
+           "paired_layout", "queued_layout", "egress_layout", "owned_layout", "punted_layout", "TableSignature",
+           "LEAST_LENGTH_BITS", "PORT_BITS", "ROUTER_BITS"]
 
 #: A router number, the number for "none" included.
 ROUTER_BITS = 11
@@ -184,6 +184,8 @@ VERDICT = data.StructLayout({
 
 #: One increment of a counter.
 EVENT = data.StructLayout({"router": ROUTER_BITS, "port": PORT_BITS, "reason": 5})
+#: A frame that the link engine drops, and who sent it.
+REFUSED = data.StructLayout({"router": ROUTER_BITS, "reason": 5})
 #: A frame of ``length`` bytes that a filter rule matched.
 HIT = data.StructLayout({"rule": VERDICT["rule"].shape, "length": LENGTH_BITS})
 #: A source address for a window of the MAC table.
@@ -237,6 +239,11 @@ def egress_layout(width: int) -> data.StructLayout:
         **{name: VERDICT[name].shape for name in ("tagged", "tci", "keep_tag", "own_source", "entropy")},
         "from_link": 1,         # it came in at the link port
     })
+
+
+def owned_layout(width: int) -> data.StructLayout:
+    """A beat of a whole frame of ``router``; all but ``data`` and ``last`` hold for every beat of the frame."""
+    return data.StructLayout({"data": width, "last": 1, "length": LENGTH_BITS, "router": ROUTER_BITS})
 
 
 def punted_layout(width: int) -> data.StructLayout:

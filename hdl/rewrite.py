@@ -208,4 +208,9 @@ class Rewriter(wiring.Component):
             m.d.comb += stored.tci[:12].eq(row.vid)
         with m.If(set_pcp):
             m.d.comb += stored.tci[13:].eq(row.pcp)
+        # Only one copy is there then: the VLAN id of its port would be another one.
+        with m.If(verdict.vid.any() & ~verdict.keep_tag):
+            m.d.comb += [stored.keep_tag.eq(1), stored.tagged.eq(1), stored.tci[:13].eq(verdict.vid)]
+        with m.If(verdict.untag):
+            m.d.comb += [stored.keep_tag.eq(1), stored.tagged.eq(0)]
         return m

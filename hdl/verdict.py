@@ -1,11 +1,11 @@
 """Decides what becomes of a frame."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import CoreConfig
-from .headers import Protocol
+from .headers import VXLAN_PORT, Protocol
 from .layouts import (
     ADJACENCY_MULTICAST,
     ADJACENCY_ROW,
@@ -51,6 +51,10 @@ _TESTS = data.StructLayout({
     "unicast": _PORTS,
     "multicast": _PORTS,
     "mac": _PORTS,
+    # link port
+    "alone": 1,             # group frame: its router alone asks for it
+    "at_link": 1,           # group frame at the link port
+    "tunnel_ends": 1,       # its packet, if it is for this router
     # policers
     "router_policer_ok": 1,
     "rule_policer_ok": 1,
@@ -111,13 +115,24 @@ class Decide(wiring.Component):
     def _test(self, m: Module, meta, tests) -> None:
         """First cycle: what each condition needs, by itself."""
         config = self.config
-        multicast = data.View(ADJACENCY_MULTICAST, Cat(meta.adj_kind, meta.adj_port, meta.adj_mac, meta.adj_mtu))
+        multicast = data.View(ADJACENCY_MULTICAST, Cat(meta[f"adj_{name}"] for name, _ in ADJACENCY_ROW))
         assert ADJACENCY_ROW.size == ADJACENCY_MULTICAST.size
         is_stranger = meta.guarded & (~meta.peer | (meta.peer_router != meta.router))
         on_port = meta.enable & includes(config, meta.ports, meta.port)
         mine = existing(config, meta.ports)
         ingress = only(config, meta.port)
+        at_link = meta.port == config.link_port if config.circuits else Const(0)
+        vid = meta.tci[:12]
+        # Copies may go back to the link port: the link engine keeps them off the circuit that they came by.
+        others = mine & Mux(at_link, mine, ~ingress)
         policer_end = meta.policer_base + meta.rule_policer
+        if config.circuits:
+            # The end of a tunnel; whether there is one is found out behind the link port.
+            m.d.comb += tests.tunnel_ends.eq(
+                meta.tunnels & includes(config, meta.ports, Const(config.link_port, len(meta.port)))
+                & meta.ipv4 & ~meta.options & meta.checksum_ok
+                & ((meta.protocol == Protocol.GRE) | (meta.l4_ports & (meta.protocol == Protocol.UDP)
+                                                      & (meta.l4_destination == VXLAN_PORT))))
         m.d.comb += [
             tests.checksum.eq(~meta.checksum + 0xFEFF),
             tests.egress_ok.eq(includes(config, meta.ports, meta.egress)),
@@ -135,7 +150,7 @@ class Decide(wiring.Component):
                 (meta.adj_kind == AdjacencyKind.INVALID) | (meta.adj_kind == AdjacencyKind.ECMP)
                 | (meta.adj_kind == AdjacencyKind.MULTICAST))),
             tests.adj_port_ok.eq(includes(config, meta.ports, meta.adj_port)),
-            tests.rpf_ok.eq(multicast.port == meta.port),
+            tests.rpf_ok.eq((multicast.port == meta.port) & (~at_link | (multicast.vid == vid))),
             tests.adj_host.eq(multicast.host),
             tests.to_link.eq(meta.ipv6 & (meta.ip_destination[-10:] == _LINK_LOCAL)),
             tests.from_link.eq(meta.ipv6 & (meta.ip_source[-10:] == _LINK_LOCAL)),
@@ -143,13 +158,15 @@ class Decide(wiring.Component):
             tests.learn.eq((meta.mode == RouterMode.BRIDGED) & meta.learn & ~meta.smac[_GROUP_BIT]
                            & (meta.action != FilterAction.DROP)),
             tests.mac_known.eq(~meta.group & meta.mac_hit & includes(config, meta.ports, meta.mac_port)),
-            tests.mac_back.eq(meta.mac_port == meta.port),
+            tests.mac_back.eq((meta.mac_port == meta.port) & (~at_link | (meta.mac_vid == vid))),
             tests.egress.eq(only(config, meta.egress)),
             tests.rule_ports.eq(meta.rule_ports & mine),
-            tests.others.eq(mine & ~ingress),
+            tests.others.eq(others),
             tests.unicast.eq(only(config, meta.adj_port)),
-            tests.multicast.eq(multicast.ports & mine & ~ingress),
+            tests.multicast.eq(multicast.ports & others),
             tests.mac.eq(only(config, meta.mac_port)),
+            tests.at_link.eq(at_link),
+            tests.alone.eq(on_port & ~is_stranger & (meta.mode == RouterMode.ROUTED) & meta.asks),
             tests.router_policer.eq(meta.policer_base),
             tests.router_policer_ok.eq((meta.policer_size != 0) & (meta.policer_base < config.policers)),
             tests.rule_policer.eq(policer_end),
@@ -161,6 +178,7 @@ class Decide(wiring.Component):
         """Second cycle: the first condition that holds."""
         config = self.config
         kind = meta.adj_kind
+        link = Const(1 << (config.link_port or 0), _PORTS)
         choice = Signal(_CHOICE)        # what becomes of the frame, a mirror apart
         mirror = Signal()
         mirrored = Signal()
@@ -190,6 +208,7 @@ class Decide(wiring.Component):
             verdict.smac.eq(meta.smac),
             verdict.mac_base.eq(meta.mac_base),
             verdict.mac_size.eq(meta.mac_size),
+            verdict.entropy.eq(meta.flow_hash),
             verdict.rule.eq(meta.rule),
             verdict.router_policer.eq(tests.router_policer),
             verdict.rule_policer.eq(tests.rule_policer),
@@ -221,6 +240,11 @@ class Decide(wiring.Component):
                 verdict.keep_tag.eq(meta.tagged),
                 mirror.eq(meta.mirror),
             ]
+        with m.Elif(meta.group & ~tests.goes_on & tests.at_link):
+            with m.If(tests.alone):
+                m.d.comb += punt_control(Reason.PUNT_GROUP)
+            with m.Else():
+                m.d.comb += [*drop(Reason.DROP_NO_ROUTER), verdict.router.eq(config.no_router)]
         with m.Elif(meta.group & ~tests.goes_on):
             m.d.comb += [verdict.group.eq(1), verdict.router.eq(config.no_router)]
         with m.Elif(~meta.group & ~(meta.own | meta.segment)):
@@ -253,6 +277,8 @@ class Decide(wiring.Component):
                     m.d.comb += punt(Reason.PUNT_NOT_IP)
                 with m.Elif(~meta.good_header):
                     m.d.comb += drop(Reason.DROP_MALFORMED)
+                with m.Elif(~meta.group & tests.tunnel_ends & (kind == AdjacencyKind.LOCAL)):
+                    m.d.comb += [*send(Reason.FORWARDED, link), verdict.untag.eq(1)]
                 with m.Elif(~meta.group & (tests.to_link | (kind == AdjacencyKind.LOCAL))):
                     m.d.comb += punt_control(Reason.PUNT_LOCAL)
                 with m.Elif(meta.options):
@@ -293,7 +319,7 @@ class Decide(wiring.Component):
                 with m.Elif(tests.too_long):
                     m.d.comb += punt(Reason.PUNT_MTU)
                 with m.Else():
-                    m.d.comb += [*forward(tests.unicast), verdict.set_dmac.eq(1)]
+                    m.d.comb += [*forward(tests.unicast), verdict.set_dmac.eq(1), verdict.vid.eq(meta.adj_vid)]
             with m.Elif(~tests.bridged):
                 m.d.comb += drop(Reason.DROP_FILTER)
             with m.Elif(meta.own):
@@ -307,5 +333,7 @@ class Decide(wiring.Component):
                     verdict.keep_tag.eq(meta.rule_tag),
                     *send(Reason.BRIDGED, Mux(tests.mac_known, tests.mac, tests.others)),
                 ]
+                with m.If(tests.mac_known):
+                    m.d.comb += verdict.vid.eq(meta.mac_vid)
                 with m.If(meta.group & meta.asks):
                     m.d.comb += punt(Reason.PUNT_GROUP)

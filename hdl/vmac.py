@@ -21,7 +21,8 @@ _VID_BITS = VMAC_ROW["vid"].width
 _ROUTER_BITS = VMAC_ROW["router"].width
 
 #: A slot, compared with a key: all of ``equal`` and ``usable`` make a match.
-_COMPARED = data.StructLayout({"equal": -(-VMAC_KEY_BITS // _GROUP), "usable": 1, "router": _ROUTER_BITS})
+_COMPARED = data.StructLayout({
+    "equal": -(-VMAC_KEY_BITS // _GROUP), "usable": 1, "router": _ROUTER_BITS, "guard": 1})
 
 
 class VmacLookup(wiring.Component):
@@ -29,7 +30,8 @@ class VmacLookup(wiring.Component):
 
     The four slots of a role are read at once: the two ways are memories side by side, and each hash has a port of
     them. One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the
-    control port does. Injected frames take the same time, but nothing is found for them.
+    control port does. Injected frames take the same time, but nothing is found for them. A frame that is given to its
+    router counts as having its own address.
 
     The second port's other cycles are the control port's: an access takes at most 4 cycles, and falls between two
     look-ups. So a look-up sees the table as it was at one moment: an entry that is copied to another slot before it is
@@ -44,8 +46,8 @@ class VmacLookup(wiring.Component):
     Attributes
     ----------
     i, o : stream of META
-        ``o`` has ``own``, ``peer``, ``peer_router``, ``segment``, ``segment_router`` and, unless ``injected``,
-        ``router`` set.
+        ``o`` has ``own``, ``peer``, ``peer_router``, ``segment``, ``segment_router``, ``segment_guard`` and, unless
+        ``injected`` or ``given``, ``router`` set.
     table : TableSignature
         Control port of the slots.
     seed0, seed1
@@ -153,6 +155,7 @@ class VmacLookup(wiring.Component):
                 m.d.sync += wanted.eq(_key(meta, Role.SEGMENT))
         hit = Signal()
         router = Signal(_ROUTER_BITS)
+        guard = Signal()
         for slot, row, compared in zip(self.slots, self.rows, self.compared, strict=True):
             m.d.sync += row.eq(slot)
             with m.If(step != last):
@@ -161,13 +164,14 @@ class VmacLookup(wiring.Component):
                                           for n in range(0, VMAC_KEY_BITS, _GROUP))),
                     compared.usable.eq(row.valid & (row.router < self.config.routers)),
                     compared.router.eq(row.router),
+                    compared.guard.eq(row.guard),
                 ]
             with m.If(compared.equal.all() & compared.usable):
-                m.d.comb += [hit.eq(1), router.eq(compared.router)]
+                m.d.comb += [hit.eq(1), router.eq(compared.router), guard.eq(compared.guard)]
 
         own, peer, own_router, peer_router = self.own, self.peer, self.own_router, self.peer_router
         with m.If(step == 4):
-            m.d.sync += [own.eq(hit & ~meta.injected & ~meta.group), own_router.eq(router)]
+            m.d.sync += [own.eq((hit & ~meta.injected & ~meta.group) | meta.given), own_router.eq(router)]
         with m.If(step == 5):
             m.d.sync += [peer.eq(hit & ~meta.injected), peer_router.eq(router)]
 
@@ -182,8 +186,9 @@ class VmacLookup(wiring.Component):
             result.peer_router.eq(Mux(peer, peer_router, 0)),
             result.segment.eq(segment),
             result.segment_router.eq(Mux(segment, router, 0)),
+            result.segment_guard.eq(segment & guard),
         ]
-        with m.If(~meta.injected):
+        with m.If(~meta.injected & ~meta.given):
             m.d.comb += result.router.eq(Mux(segment, router, self.config.no_router))
             with m.If(Mux(meta.group, peer, own)):
                 m.d.comb += result.router.eq(Mux(meta.group, peer_router, own_router))

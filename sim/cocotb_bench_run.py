@@ -31,9 +31,9 @@ async def forward(dut):
     await board.write(scenario.writes)
     inputs = []
     for serial in range(frames):
-        port = serial % config.ports
-        setup = scenario.routers[serial // config.ports % config.routers]
-        packet = ipv4(0x0A000001, (10 + (port + 1) % config.ports) << 24 | serial, serial.to_bytes(26, "big"))
+        port = serial % config.wired_ports
+        setup = scenario.routers[serial // config.wired_ports % config.routers]
+        packet = ipv4(0x0A000001, (10 + (port + 1) % config.wired_ports) << 24 | serial, serial.to_bytes(26, "big"))
         inputs.append(RxFrame(port, ethernet(setup.own[port], 0x060000000000, 0x0800, packet)))
     # The core and its drivers are what is measured, not the model
     for frame in inputs:
@@ -43,7 +43,7 @@ async def forward(dut):
     first_cycle, began = board.clock.cycle, time.perf_counter()
     sent = 0
     while board.scoreboard.received - received < frames:
-        while sent < frames and sent - (board.scoreboard.received - received) < WINDOW * config.ports:
+        while sent < frames and sent - (board.scoreboard.received - received) < WINDOW * config.wired_ports:
             board.sources[inputs[sent].port].send(inputs[sent].frame)
             sent += 1
         await edge

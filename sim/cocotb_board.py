@@ -53,8 +53,8 @@ class CocotbBoard:
                                  shaper_cycles=shaper_cycles)
         self.scoreboard = Scoreboard(self.model, self.wire, may_drop=may_drop)
         self.period_ps = round(1e12 / config.clock_hz)
-        self.sources: list[FrameSource | GmiiFrameSource] = []
-        self.sinks: list[FrameSink | GmiiFrameSink] = []
+        self.sources: dict[int, FrameSource | GmiiFrameSource] = {}        # by port
+        self.sinks: dict[int, FrameSink | GmiiFrameSink] = {}
         self.clock = StreamClock(dut.clk)
         self._sequence: int | None = None
 
@@ -65,25 +65,25 @@ class CocotbBoard:
     async def start(self) -> None:
         """Start clocks, drivers and monitors, and reset the core."""
         dut, config = self.dut, self.config
-        for port in range(config.all_ports):
+        for wire, port in enumerate((*range(config.wired_ports), config.host_port)):
             def leave(frame: bytes, port: int = port) -> None:
                 self.scoreboard.leave(port, frame)
 
             if self.gmii:
-                name = f"gmii{port}"
+                name = f"gmii{wire}"
                 max_frame = config.max_frame + 32 * (port == config.host_port)
                 rx_period = RX_PERIODS[port % len(RX_PERIODS)]
                 rx_clk, tx_clk = getattr(dut, f"{name}_rx_clk"), getattr(dut, f"{name}_tx_clk")
                 Clock(rx_clk, rx_period, "ps").start()
                 Clock(tx_clk, 8000, "ps").start()
-                self.sources.append(GmiiFrameSource(dut, name, rx_clk, max_frame))
+                self.sources[port] = GmiiFrameSource(dut, name, rx_clk, max_frame)
                 sink = GmiiFrameSink(dut, name, tx_clk, leave)
                 cocotb.start_soon(sink.run())
-                self.sinks.append(sink)
+                self.sinks[port] = sink
             else:
                 is_host = port == config.host_port
-                self.sources.append(FrameSource(dut, "host_rx" if is_host else f"rx__{port}", config, self.clock))
-                self.sinks.append(FrameSink(dut, "host_tx" if is_host else f"tx__{port}", config, self.clock, leave))
+                self.sources[port] = FrameSource(dut, "host_rx" if is_host else f"rx__{port}", config, self.clock)
+                self.sinks[port] = FrameSink(dut, "host_tx" if is_host else f"tx__{port}", config, self.clock, leave)
         if not self.gmii:
             dut.underflow.value = 0
         dut.rst.value = 1
@@ -184,11 +184,14 @@ class CocotbBoard:
     async def drain(self) -> None:
         """Wait until everything was sent and has come out, and nothing more comes."""
         received, quiet = self.scoreboard.received, 0
-        while quiet < QUIET_CYCLES and (self.scoreboard.outstanding or not all(source.idle for source in self.sources)):
+        def idle() -> bool:
+            return all(source.idle for source in self.sources.values())
+
+        while quiet < QUIET_CYCLES and (self.scoreboard.outstanding or not idle()):
             await self.cycles(50)
             quiet = quiet + 50 if received == self.scoreboard.received else 0
             received = self.scoreboard.received
-            if not all(source.idle for source in self.sources):
+            if not idle():
                 quiet = min(quiet, QUIET_CYCLES // 2)
         await self.cycles(600)
 
@@ -238,5 +241,5 @@ class CocotbBoard:
             return lambda: rng.randint(1, longest) if rng.random() < probability else 0
 
         for ends, probability in ((self.sources, sources), (self.sinks, sinks)):
-            for end in ends:
+            for end in ends.values():
                 end.pause = pauses(probability)     # type: ignore[union-attr]

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from polyrouter.hdl.config import MAX_FRAME_STANDARD
-from polyrouter.hdl.layouts import ADJACENCY_MULTICAST, HostFrameType, RouterMode, RxError, unpack
+from polyrouter.hdl.layouts import ADJACENCY_MULTICAST, HostFrameType, RouterMode, RxError, TunnelKind, unpack
 from polyrouter.hdl.mac.gmii import FCS_BYTES
 
+from .golden_packet import GRE, UDP, VXLAN_PORT, untagged
 from .host_frames import HostFrame
 from .packets import ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, LEAST, ethernet, ipv4, ipv6, l4_bytes, segment, with_tag
 from .random_filter import ETHERTYPES, L4_PORTS, PROTOCOLS, TOS
+from .random_links import ENDS, KEYS, tunnel_end
 from .tablegen import Group, RouterSetup, Scenario
 
 __all__ = ["FrameGenerator", "RxFrame", "ethernet", "ipv4", "ipv6"]
@@ -64,17 +66,25 @@ class FrameGenerator:
             self._kinds.append((self.truncated, 6))
         if errors:
             self._kinds.append((self.bad_at_mac, 6))
+        #: Frames for which there is always a router, whatever the port.
+        self._usual = [(self.routed, 4), (self.ipv6, 3), (self.other_ethertype, 1), (self.group, 2), (self.arp, 1),
+                       (self.multicast, 1)]
+        if scenario.links.links:
+            self._kinds += [(self.bridged, 30), (self.tunnel, 30)]
+        self._aim: RouterSetup | None = None
 
     def frames(self, count: int) -> Iterator[RxFrame]:
         """``count`` frames at random ports."""
         functions, weights = zip(*self._kinds, strict=True)
         for _ in range(count):
-            yield self.rng.choices(functions, weights)[0](self.rng.randrange(self.config.ports))
+            yield self.rng.choices(functions, weights)[0](self.rng.randrange(self.config.wired_ports))
 
     # Parts
 
     def router(self, port: int | None = None) -> RouterSetup:
         """Any router; with ``port``, mostly one that is on it, and a routed one more often than others."""
+        if self._aim is not None:
+            return self._aim
         if port is None or self.rng.random() < 0.1:
             return self.rng.choice(self.scenario.routers)
         here = [router for router in self.scenario.routers if router.context["ports"] >> port & 1 and (
@@ -110,7 +120,7 @@ class FrameGenerator:
         """The frame with the tag that it needs to reach a router, or with another, or two."""
         if len(frame) + 2 * TAG_BYTES > self.config.max_frame - FCS_BYTES:
             return frame
-        vid, choice = router.vids.get(port, 0), self.rng.random()
+        vid, choice = self.rng.choice(router.places(port) or [0]), self.rng.random()
         if router.mode != RouterMode.ROUTED or choice < 0.2:
             vid = self.rng.choice([vid, *(other for at, other in router.segments if at == port)])
         if choice < 0.06:
@@ -271,7 +281,7 @@ class FrameGenerator:
 
     def multicast(self, port: int) -> RxFrame:
         """An IP multicast packet for a group of a router, mostly from a right source, and often on the right port."""
-        having = [router for router in self.scenario.routers if router.groups]
+        having = [router for router in self.scenario.routers if router.groups and self._aim in (None, router)]
         fit = [router for router in having if router.mode == RouterMode.ROUTED and router.context.get("multicast")]
         having = fit if fit and self.rng.random() < 0.9 else having
         if not having:
@@ -285,10 +295,12 @@ class FrameGenerator:
             source = LINK_LOCAL if group.ipv6 else self.rng.getrandbits(bits)
         destination = group.address | self.rng.getrandbits(bits) >> group.length
         # Where it finds the router at all
-        there = [at for at in range(self.config.ports) if router.context["ports"] >> at & 1
+        there = [at for at in range(self.config.wired_ports) if router.context["ports"] >> at & 1
                  and (router.peers.get(at) or at in dict(router.segments))]
         right = unpack(ADJACENCY_MULTICAST, router.adjacencies[route.adjacency])["port"]
-        if right in there and self.rng.random() < 0.5:
+        if port == self.config.link_port:
+            pass
+        elif right in there and self.rng.random() < 0.5:
             port = right
         elif there and self.rng.random() < 0.8:
             port = self.rng.choice(there)
@@ -305,6 +317,94 @@ class FrameGenerator:
                           dmac=0x01005E << 24 | destination & 0x7FFFFF,
                           checksum_error=self.rng.choice((0, 0, 0, 0, 0, 1)),
                           fragment=self.rng.choice((0x4000, 0, 0, 0x2000)))
+
+    # Frames for the link port
+
+    def bridged(self, port: int) -> RxFrame:
+        """A frame for a router that owns a VLAN of the port: a bridge, most often."""
+        here = [router for router in self.scenario.routers
+                if router.mode != RouterMode.ROUTED and any(at == port for at, _ in router.segments)]
+        if not here:
+            return self.routed(port)
+        return self.aimed(self.rng.choice(here), port)
+
+    def aimed(self, router: RouterSetup, port: int) -> RxFrame:
+        """A frame of any usual kind for a router."""
+        functions, weights = zip(*self._usual, strict=True)
+        self._aim, before = router, self._aim
+        try:
+            return self.rng.choices(functions, weights)[0](port)
+        finally:
+            self._aim = before
+
+    def inner(self, circuit: int | None) -> bytes:
+        """A frame as it comes in on a circuit, without a tag of its own more often than not."""
+        link_port = self.config.link_port
+        assert link_port is not None
+        taker = self.scenario.links.takers.get(circuit or 0, self.rng.randrange(self.config.routers))
+        frame = self.aimed(self.scenario.routers[taker], link_port).frame
+        return frame if self.rng.random() < 0.05 else untagged(frame)[0]
+
+    def tunnel(self, port: int) -> RxFrame:
+        """A packet of a tunnel that ends at a router, or one with something wrong."""
+        rng, ends = self.rng, self.scenario.links.ends
+        if not ends:
+            return self.routed(port)
+        (number, kind, key, remote), circuit = rng.choice(sorted(ends.items()))
+        router = self.scenario.routers[number]
+        on = [at for at in range(self.config.wired_ports) if router.context["ports"] >> at & 1]
+        port = rng.choice(on) if on and rng.random() < 0.9 else port
+        wrong = rng.random() < 0.3
+        if wrong and rng.random() < 0.3:
+            key, remote = rng.choice(((rng.choice(KEYS), remote), (key ^ 1 << rng.randrange(32), remote),
+                                      (key, remote ^ 1), (key, rng.getrandbits(32))))
+            wrong = False
+        inner = self.inner(circuit)
+        if wrong and rng.random() < 0.2:
+            inner, wrong = inner[:rng.randrange(16)], False
+        padding = rng.randbytes(rng.choice((0, 0, 1, 20)))
+        payload = self._outer(kind, key, inner, wrong=wrong and rng.random() < 0.7)
+        fields: dict[str, Any] = {}
+        if wrong:
+            fields = rng.choice(({}, {"fragment": 0x2000}, {"fragment": rng.randint(1, 0x1FFF)}, {"checksum_error": 1},
+                                 {"ttl": 0}, {"protocol": rng.choice(PROTOCOLS)}, {"options": bytes(4), "ihl": 6},
+                                 {"total_length": 5000}))
+        fields = {"protocol": GRE if kind == TunnelKind.GRE else UDP, "ttl": rng.choice((1, 64)),
+                  "total_length": IPV4_BYTES + len(fields.get("options", b"")) + len(payload), **fields}
+        packet = ipv4(remote, tunnel_end(number, rng.randrange(ENDS)), payload + padding, **fields)
+        room = self.config.max_frame - FCS_BYTES - ETHERNET_BYTES
+        return self.emit(router, port, 0x0800, packet[:room], dmac=router.own[port])
+
+    def _outer(self, kind: int, key: int, inner: bytes, *, wrong: bool) -> bytes:
+        """What is behind the IPv4 header of a tunnel's packet; with ``wrong``, one bit or field of it may be wrong."""
+        rng = self.rng
+        ignored = rng.getrandbits(32) if rng.random() < 0.3 else 0
+        if kind == TunnelKind.GRE:
+            flags, protocol = 0x2000 | ignored & 0x03F8, 0x6558
+            if wrong:
+                flags, protocol = rng.choice(((flags ^ 1 << rng.randrange(16), protocol), (flags, 0x0800), (0, 0x6558)))
+            return flags.to_bytes(2, "big") + protocol.to_bytes(2, "big") + key.to_bytes(4, "big") + inner
+        flags, port = 0x08 | ignored & 0xF7, VXLAN_PORT
+        if wrong:
+            flags, port = rng.choice(((flags & 0xF7, port), (flags, port + 1)))
+        head = b"".join(part.to_bytes(2, "big") for part in (rng.getrandbits(16), port, 16 + len(inner),
+                                                             rng.choice((0, rng.getrandbits(16)))))
+        return b"".join((head, bytes((flags,)), (ignored >> 8).to_bytes(3, "big"),
+                         (key & 0xFFFFFF).to_bytes(3, "big"), bytes((ignored & 0xFF,)), inner))
+
+    def injected_at_link(self, source: bytes) -> bytes:
+        """A frame that the host injects at the link port, mostly on a circuit of its sender."""
+        rng, link_port, links = self.rng, self.config.link_port, self.scenario.links.links
+        assert link_port is not None
+        circuit = rng.choice(sorted(links))
+        sender = links[circuit]["router"] if rng.random() < 0.9 else rng.randrange(self.config.routers)
+        frame = self.inner(links[circuit].get("peer"))
+        if rng.random() < 0.05:
+            circuit = rng.getrandbits(12)
+        if rng.random() < 0.9:
+            frame = with_tag(frame, circuit | rng.getrandbits(4) << 12)
+        frame = frame[:self.config.max_frame - FCS_BYTES]
+        return HostFrame.inject(sender, link_port, frame, source=source).to_bytes()
 
     def stranger(self, port: int) -> RxFrame:
         """A frame for a MAC address that no router has on this port."""
@@ -333,6 +433,8 @@ class FrameGenerator:
     def host_frame(self, source: bytes) -> bytes:
         """Mostly an INJECT, tagged or not, sometimes something malformed."""
         rng, config = self.rng, self.config
+        if self.scenario.links.links and rng.random() < 0.6:
+            return self.injected_at_link(source)
         frame = self.payload(rng.choice((14, 60, rng.randint(14, 300))))
         if rng.random() < 0.4:
             frame = with_tag(frame, rng.getrandbits(16))

@@ -5,7 +5,7 @@ table write takes effect between two frames. What the RTL drops because a buffer
 for, and so is what it lets through because a bucket was refilled.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from typing import NamedTuple
 
 from polyrouter.hdl.config import HOST_HEADER_BYTES, CoreConfig
@@ -27,20 +27,29 @@ from polyrouter.hdl.layouts import (
 from .golden_bridge import bridged, learn
 from .golden_control import ControlEngine
 from .golden_filter import matching_rule, passes_policers, sent_by_rule, with_class
-from .golden_packet import ETHERNET_BYTES, Frame, checksum_words, parse, update_checksum
-from .golden_rewrite import egress_tci, rewritten, stored_tci, tagged
+from .golden_link import Arrival, Departure, LinkEngine
+from .golden_packet import ETHERNET_BYTES, Frame, Hop, checksum_words, parse, update_checksum
+from .golden_rewrite import egress_tci, keeps_tag, rewritten, stored_tci, tagged
 from .golden_route import routed, routed_group
-from .golden_rows import Action, Context
-from .golden_tables import Tables
+from .golden_rows import Action, Context, VmacSlot
+from .golden_tables import Tables, flow_hash
 from .golden_verdict import Verdict
 from .host_frames import BOARD_MAC, BROADCAST, OP_BYTES, HostFrame
 
-__all__ = ["GoldenModel", "Output", "checksum_words", "update_checksum"]
+__all__ = ["MOST_PASSES", "EndlessError", "GoldenModel", "Output", "checksum_words", "update_checksum"]
 
 FCS_BYTES = 4
 NO_ACTION = Action()
 #: What is dropped without a copy for the host, even if everything is mirrored.
 NOT_MIRRORED = frozenset({Reason.DROP_MALFORMED, Reason.DROP_POLICER})
+
+
+#: Times that a frame, and what becomes of it, may come in again at the link port.
+MOST_PASSES = 1024
+
+
+class EndlessError(Exception):
+    """The tables make a frame go round and round through the link port."""
 
 
 class Output(NamedTuple):
@@ -51,6 +60,7 @@ class Output(NamedTuple):
     event: tuple[int, int, int] | None = None       # None for responses, which aren't counted
     traffic_class: int = TrafficClass.NORMAL
     replicated: bool = False                        # made from a group frame, one for each router that asks
+    path: tuple[Hop, ...] = ()                      # queues at the link port that it went through before
 
 
 class _Owners(NamedTuple):
@@ -59,11 +69,16 @@ class _Owners(NamedTuple):
     own: int | None
     peer: int | None
     segment: int | None
+    guarded: bool               # the segment takes frames from its router's peers only
 
     def router(self, *, group: bool) -> int | None:
         """The frame's router."""
         first = self.peer if group else self.own
         return self.segment if first is None else first
+
+
+def _router(slot: VmacSlot | None) -> int | None:
+    return None if slot is None else slot.router
 
 
 class GoldenModel:
@@ -86,6 +101,8 @@ class GoldenModel:
         Control engine.
     host_mac : bytes
         Where punted frames are sent to.
+    passes : list[Frame]
+        The last frame that came in, once for each time that it, or what became of it, went through the pipeline.
     """
 
     def __init__(self, config: CoreConfig, *, has_macs: bool = False, policer_cycles: int = 0, shaper_cycles: int = 0):
@@ -94,7 +111,10 @@ class GoldenModel:
         self.control = ControlEngine(self.tables, self.queue_stat, has_macs=has_macs, policer_cycles=policer_cycles,
                                      shaper_cycles=shaper_cycles)
         self.host_mac = BROADCAST
+        self.passes: list[Frame] = []
         self._enqueued: Counter[tuple[int, int]] = Counter()
+        self._engine = LinkEngine(self.tables)
+        self._departures: deque[Departure] = deque()
 
     @property
     def counters(self) -> dict[tuple[int, int, int], int]:
@@ -116,15 +136,52 @@ class GoldenModel:
     # What comes in
 
     def receive(self, port: int, frame: bytes, error: RxError = RxError.NONE) -> list[Output]:
-        """Take a frame, without FCS, at a data port; gives the frames that leave, in order."""
+        """Take a frame, without FCS, at a data port that has a wire; gives the frames that leave, in order.
+
+        Raises
+        ------
+        EndlessError
+            If it makes more than :data:`MOST_PASSES` passes.
+        """
+        self.passes = []
+        return self._with_link(self._receive(port, frame, error))
+
+    def _receive(self, port: int, frame: bytes, error: RxError) -> list[Output]:
         if error in (RxError.FCS, RxError.PHY):
             return self._drop(self.config.no_router, port, Reason.DROP_FCS)
         if error == RxError.LENGTH or not ETHERNET_BYTES <= len(frame) <= self.config.max_frame - FCS_BYTES:
             return self._drop(self.config.no_router, port, Reason.DROP_LENGTH)
         return self._process(parse(port, frame))
 
+    def _with_link(self, outputs: list[Output]) -> list[Output]:
+        """Have everything that waits at the link port come in again, until nothing does."""
+        passes = 0
+        while self._departures:
+            for arrival in self._engine.take(self._departures.popleft()):
+                passes += 1
+                if passes > MOST_PASSES:
+                    self._departures.clear()
+                    raise EndlessError(f"a frame has come in more than {MOST_PASSES} times at the link port: see how "
+                                       "circuits, MAC tables and rules lead back to where it was")
+                outputs = outputs + self._arrive(arrival)
+        return outputs
+
+    def _arrive(self, arrival: Arrival) -> list[Output]:
+        frame = parse(self.config.ports - 1, arrival.octets)
+        return self._process(frame._replace(given=arrival.given, path=arrival.path))
+
     def host_receive(self, frame: bytes, error: RxError = RxError.NONE) -> list[Output]:
-        """Take a frame, without FCS, at the host port; gives the frames that leave, in order."""
+        """Take a frame, without FCS, at the host port; gives the frames that leave, in order.
+
+        Raises
+        ------
+        EndlessError
+            If it makes more than :data:`MOST_PASSES` passes.
+        """
+        self.passes = []
+        return self._with_link(self._host_receive(frame, error))
+
+    def _host_receive(self, frame: bytes, error: RxError) -> list[Output]:
         host_port, no_router = self.config.host_port, self.config.no_router
         longest = self.config.max_frame - FCS_BYTES + HOST_HEADER_BYTES
         if error != RxError.NONE or not HOST_HEADER_BYTES <= len(frame) <= longest:
@@ -158,9 +215,8 @@ class GoldenModel:
     # Which router takes it
 
     def _process(self, frame: Frame) -> list[Output]:
-        own = None if frame.group else self.tables.vmac(frame.dmac, frame.port, Role.OWN, frame.vid)
-        owners = _Owners(own, self.tables.vmac(frame.smac, frame.port, Role.PEER, frame.vid),
-                         self.tables.vmac(0, frame.port, Role.SEGMENT, frame.vid))
+        self.passes.append(frame)
+        owners = self._owners(frame)
         router = owners.router(group=frame.group)
         if frame.group:
             if router is None or not self._takes_group(router, frame, owners):
@@ -169,17 +225,29 @@ class GoldenModel:
         if router is None:
             return self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
         context = self.tables.context(router)
-        if not context.on or not context.ports >> frame.port & 1:
+        if not context.on_port(frame.port):
             return self._drop(router, frame.port, Reason.DROP_DISABLED)
         if context.routed and owners.own is None:
             return self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
-        if not context.admits(frame.port, is_peer=owners.peer == router):
+        if not self._admits(router, frame, owners):
             return self._drop(router, frame.port, Reason.DROP_SOURCE)
         return self._admitted(router, frame, owners)
 
+    def _owners(self, frame: Frame) -> _Owners:
+        own = None if frame.group else self.tables.vmac(frame.dmac, frame.port, Role.OWN, frame.vid)
+        peer = self.tables.vmac(frame.smac, frame.port, Role.PEER, frame.vid)
+        segment = self.tables.vmac(0, frame.port, Role.SEGMENT, frame.vid)
+        return _Owners(_router(own) if frame.given is None else frame.given, _router(peer), _router(segment),
+                       segment is not None and bool(segment.guard))
+
+    def _admits(self, router: int, frame: Frame, owners: _Owners) -> bool:
+        context = self.tables.context(router)
+        guarded = owners.guarded or context.guards(frame.port)
+        return context.on_port(frame.port) and (owners.peer == router or not guarded)
+
     def _takes_group(self, router: int, frame: Frame, owners: _Owners) -> bool:
         context = self.tables.context(router)
-        if not context.admits(frame.port, is_peer=owners.peer == router):
+        if not self._admits(router, frame, owners):
             return False
         return not context.routed or bool(
             context.multicast and frame.packet is not None and frame.packet.multicast)
@@ -190,12 +258,17 @@ class GoldenModel:
         punt = Verdict.punt(Reason.PUNT_GROUP, control=True)
         for router in range(self.config.routers):
             context = self.tables.context(router)
-            if (context.routed and context.group >> frame.port & 1
-                    and context.admits(frame.port, is_peer=owners.peer == router)
-                    and self.tables.port(router, frame.port).vid == frame.vid
-                    and owners.segment in (None, router)):
+            if context.routed and context.group >> frame.port & 1 and self._is_for(router, frame, owners):
                 outputs += self._send(router, frame, punt, NO_ACTION, replicated=True)
         return outputs or self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
+
+    def _is_for(self, router: int, frame: Frame, owners: _Owners) -> bool:
+        """Whether a group frame is for a routed router that asks for such frames."""
+        if frame.port == self.config.link_port:
+            return router == owners.router(group=True) and self._admits(router, frame, owners)
+        context = self.tables.context(router)
+        return (context.on_port(frame.port) and (owners.peer == router or not context.guards(frame.port))
+                and self.tables.port(router, frame.port).vid == frame.vid and owners.segment in (None, router))
 
     # What it does with it
 
@@ -212,7 +285,7 @@ class GoldenModel:
             return self._drop(router, frame.port, Reason.DROP_POLICER)
         if (context.mode == RouterMode.BRIDGED and context.learn and not frame.smac >> 40 & 1
                 and action.action != FilterAction.DROP):
-            learn(tables, context, frame.smac, frame.port)
+            learn(tables, context, frame.smac, frame.port, frame.vid if frame.port == self.config.link_port else 0)
         return self._send(router, frame, verdict, action)
 
     def _by_rule(self, context: Context, action: Action) -> Verdict | None:
@@ -260,15 +333,30 @@ class GoldenModel:
                 copy = octets
                 if verdict.routed and not action.set_smac:
                     copy = octets[:6] + port.mac.to_bytes(6, "big") + octets[12:]
-                copy = tagged(copy, egress_tci(verdict.reason, tci, action, port.vid))
-                outputs.append(self._copy(Output(egress, copy, (router, frame.port, verdict.reason),
-                                                 verdict.traffic_class)))
+                copy = tagged(copy, egress_tci(verdict, tci, action, port.vid))
+                output = self._copy(Output(egress, copy, (router, frame.port, verdict.reason),
+                                           verdict.traffic_class, path=frame.path))
+                if egress == self.config.link_port:
+                    self._depart(output, frame, keeps_circuit=not verdict.vid and not keeps_tag(verdict, tci, action))
+                else:
+                    outputs.append(output)
         if verdict.host is not None:
             punted = HostFrame(HostFrameType.PUNT, octets, destination=self.host_mac, source=BOARD_MAC, router=router,
                                port=frame.port, reason=verdict.host, tci=frame.tci or 0)
             outputs.append(self._copy(Output(self.config.host_port, punted.to_bytes(),
-                                             (router, frame.port, verdict.host), verdict.host_class, replicated)))
+                                             (router, frame.port, verdict.host), verdict.host_class, replicated,
+                                             frame.path)))
         return outputs
+
+    def _depart(self, output: Output, frame: Frame, *, keeps_circuit: bool) -> None:
+        """A copy goes to the link port."""
+        assert output.event is not None
+        router, ingress, _ = output.event
+        flow_key = 0 if frame.packet is None else frame.packet.flow_key
+        came_by = frame.vid if ingress == output.port and keeps_circuit else 0
+        hashed = flow_hash(self.tables.context(router), flow_key)
+        self._departures.append(Departure(router, output.frame, came_by, hashed,
+                                          (*output.path, Hop(ingress, router, output.traffic_class))))
 
     def _copy(self, output: Output) -> Output:
         assert output.event is not None

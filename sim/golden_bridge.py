@@ -35,30 +35,30 @@ def _known(tables: Tables, rows: list[int], mac: int) -> tuple[int, MacEntry] | 
     return None
 
 
-def find(tables: Tables, context: Context, mac: int) -> int | None:
-    """Port of an address."""
+def find(tables: Tables, context: Context, mac: int) -> MacEntry | None:
+    """What is known of an address."""
     known = _known(tables, _rows(tables, context, mac), mac)
-    return None if known is None else known[1].port
+    return None if known is None else known[1]
 
 
-def learn(tables: Tables, context: Context, mac: int, port: int) -> None:
-    """An address was seen as a source on a port."""
+def learn(tables: Tables, context: Context, mac: int, port: int, vid: int = 0) -> None:
+    """An address was seen as a source on a port; at the link port, on circuit ``vid``."""
     rows = _rows(tables, context, mac)
     known = _known(tables, rows, mac)
     if known is not None:
         row, entry = known
         if not entry.static:
-            _write(tables, row, mac, port)
+            _write(tables, row, mac, port, vid)
         return
     ages = {row: tables.row(Table.MAC, MacEntry, row).age for row in rows}
     # A static entry whose age is 0 is none
     movable = [row for row in rows if not ages[row] or not tables.row(Table.MAC, MacEntry, row).static]
     if movable:
-        _write(tables, min(movable, key=lambda row: ages[row]), mac, port)
+        _write(tables, min(movable, key=lambda row: ages[row]), mac, port, vid)
 
 
-def _write(tables: Tables, row: int, mac: int, port: int) -> None:
-    tables.write_at(Table.MAC, row, pack(MAC_ROW, {"mac": mac, "port": port, "age": MAC_AGES}))
+def _write(tables: Tables, row: int, mac: int, port: int, vid: int) -> None:
+    tables.write_at(Table.MAC, row, pack(MAC_ROW, {"mac": mac, "port": port, "age": MAC_AGES, "vid": vid}))
 
 
 def bridged(tables: Tables, context: Context, frame: Frame, *, is_own: bool) -> Verdict:
@@ -67,12 +67,12 @@ def bridged(tables: Tables, context: Context, frame: Frame, *, is_own: bool) -> 
         return Verdict.punt(Reason.PUNT_LOCAL, control=True)
     if frame.reserved_group:
         return Verdict.punt(Reason.PUNT_GROUP, control=True)
-    others = tables.data_ports(context.ports & ~(1 << frame.port))
-    if not frame.group:
-        port = find(tables, context, frame.dmac)
-        if port is not None and port in tables.data_ports(context.ports):
-            others = (port,) if port != frame.port else ()
+    others, vid = tables.other_ports(context.ports, frame.port), 0
+    entry = None if frame.group else find(tables, context, frame.dmac)
+    if entry is not None and entry.port in tables.data_ports(context.ports):
+        came_from = entry.port == frame.port and (entry.port != tables.config.link_port or entry.vid == frame.vid)
+        others, vid = () if came_from else (entry.port,), entry.vid
     host = Reason.PUNT_GROUP if frame.group and context.group >> frame.port & 1 else None
     if not others and host is None:
         return Verdict.drop(Reason.DROP_NO_PORT)
-    return Verdict(Reason.BRIDGED if others else None, others, host)
+    return Verdict(Reason.BRIDGED if others else None, others, host, vid=vid)

@@ -25,7 +25,7 @@ from .host_frames import BOARD_MAC, HostFrame, Op
 __all__ = ["ControlEngine"]
 
 #: Tables for which the router is ignored, and those in which "none" has rows.
-OF_THE_BOARD = frozenset({Table.INFO, Table.REGISTER, Table.VMAC})
+OF_THE_BOARD = frozenset({Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION})
 WITH_NO_ROUTER = frozenset({Table.COUNTER, Table.QUEUE, Table.QUOTA})
 WORD_MASK = (1 << 64) - 1
 
@@ -66,6 +66,7 @@ class ControlEngine:
             Info.MAX_FRAME: config.max_frame, Info.HAS_MACS: int(has_macs), Info.FILTER_RULES: config.filter_rules,
             Info.POLICERS: config.policers, Info.MAC_ROWS: config.mac_rows, Info.CLOCK_HZ: int(config.clock_hz),
             Info.POLICER_CYCLES: policer_cycles, Info.SHAPER_CYCLES: shaper_cycles,
+            Info.CIRCUITS: config.circuits,
         }
 
     def request(self, frame: HostFrame) -> HostFrame:
@@ -137,6 +138,7 @@ class ControlEngine:
             Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: config.vmac_slots, Table.CONTEXT: 1,
             Table.PORT: config.ports, Table.COUNTER: config.all_ports * REASONS,
             Table.QUEUE: config.all_ports * QUEUE_STATS, Table.SHAPER: config.all_ports, Table.QUOTA: 1,
+            Table.LINK: config.circuits, Table.TERMINATION: config.circuits,
         }
         good = row < limits[table] and (table != Table.QUEUE or row % QUEUE_STATS < len(QueueStat))
         return OpStatus.OK if good else OpStatus.BAD_ROW

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "ICMP", "ICMPV6", "IPV4_BYTES",
-           "IPV6_BYTES", "PORTS_BYTES", "TCP", "UDP", "Frame", "Packet", "checksum_words", "parse", "update_checksum"]
+__all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_VLAN", "GRE", "ICMP", "ICMPV6",
+           "IPV4_BYTES", "IPV6_BYTES", "PORTS_BYTES", "TCP", "UDP", "VXLAN_PORT", "Frame", "Hop", "Packet",
+           "checksum_words", "parse", "untagged", "update_checksum"]
 
 ETHERNET_BYTES = 14
 TAG_BYTES = 4
@@ -14,7 +15,9 @@ PORTS_BYTES = 4
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
 ETHERTYPE_VLAN = 0x8100
-ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+ICMP, TCP, UDP, GRE, ICMPV6 = 1, 6, 17, 47, 58
+#: UDP port of VXLAN (RFC 7348, 8).
+VXLAN_PORT = 4789
 GROUP_BIT = 1 << 40
 #: 01:80:c2:00:00:00 to :0f (IEEE 802.1Q, 8.6.3), without the last four bits.
 RESERVED_GROUP = 0x0180C200000
@@ -85,6 +88,14 @@ class Packet(NamedTuple):
                 | folded(self.source) << 64)
 
 
+class Hop(NamedTuple):
+    """A queue at the link port that a frame went through, and where it came from."""
+
+    ingress: int
+    router: int
+    traffic_class: int
+
+
 class Frame(NamedTuple):
     """A frame without its tag, and where it came in."""
 
@@ -93,6 +104,8 @@ class Frame(NamedTuple):
     tci: int | None             # what the tag said
     received: int               # bytes, with the tag
     packet: Packet | None       # None if it is not IP, or the header is not good
+    given: int | None = None    # router that it was given to: a packet of a tunnel, on its way into the network
+    path: tuple[Hop, ...] = ()  # how it came in, if that is the link port
 
     @property
     def dmac(self) -> int:
@@ -130,19 +143,26 @@ class Frame(NamedTuple):
         return self.ethertype in (ETHERTYPE_IPV4, ETHERTYPE_IPV6)
 
 
+def untagged(octets: bytes) -> tuple[bytes, int | None]:
+    """A frame of at least 14 bytes without its tag, and what that said."""
+    if len(octets) < ETHERNET_BYTES + TAG_BYTES or int.from_bytes(octets[12:14], "big") != ETHERTYPE_VLAN:
+        return octets, None
+    return octets[:12] + octets[16:], int.from_bytes(octets[14:16], "big")
+
+
+def _packet_of(octets: bytes) -> Packet | None:
+    """The packet in a frame without tag, if there is one whose header is good."""
+    ethertype, body = int.from_bytes(octets[12:14], "big"), octets[ETHERNET_BYTES:]
+    if ethertype == ETHERTYPE_IPV4:
+        return _ipv4(body)
+    return _ipv6(body) if ethertype == ETHERTYPE_IPV6 else None
+
+
 def parse(port: int, octets: bytes) -> Frame:
     """Take the tag off a frame of at least 14 bytes, and look at its headers."""
-    received, tci = len(octets), None
-    if received >= ETHERNET_BYTES + TAG_BYTES and int.from_bytes(octets[12:14], "big") == ETHERTYPE_VLAN:
-        tci = int.from_bytes(octets[14:16], "big")
-        octets = octets[:12] + octets[16:]
-    ethertype, body = int.from_bytes(octets[12:14], "big"), octets[ETHERNET_BYTES:]
-    packet = None
-    if ethertype == ETHERTYPE_IPV4:
-        packet = _ipv4(body)
-    elif ethertype == ETHERTYPE_IPV6:
-        packet = _ipv6(body)
-    return Frame(port, octets, tci, received, packet)
+    received = len(octets)
+    octets, tci = untagged(octets)
+    return Frame(port, octets, tci, received, _packet_of(octets))
 
 
 def _ipv4(body: bytes) -> Packet | None:

@@ -14,7 +14,7 @@ from .golden_packet import (
 from .golden_rows import Action
 from .golden_verdict import Verdict
 
-__all__ = ["egress_tci", "rewritten", "stored_tci", "tagged"]
+__all__ = ["egress_tci", "keeps_tag", "rewritten", "stored_tci", "tagged"]
 
 PCP_SHIFT = 13
 CHECKSUM_AT = 10            # of the IPv4 header
@@ -108,11 +108,19 @@ def stored_tci(frame: Frame, action: Action) -> int | None:
     return tci
 
 
-def egress_tci(reason: Reason, tci: int | None, action: Action, vid: int) -> int | None:
-    """Tag of a copy at a data port where the router's VLAN is ``vid``; ``tci`` is what the frame carries."""
-    keeps = reason == Reason.SWITCHED or (reason == Reason.INJECTED and tci is not None)
-    if keeps or action.set_vid or action.strip_vlan:
+def keeps_tag(verdict: Verdict, tci: int | None, action: Action) -> bool:
+    """Whether copies at data ports have the tag that the frame carries, ``tci``."""
+    return bool(verdict.reason == Reason.SWITCHED or (verdict.reason == Reason.INJECTED and tci is not None)
+                or action.set_vid or action.strip_vlan)
+
+
+def egress_tci(verdict: Verdict, tci: int | None, action: Action, port_vid: int) -> int | None:
+    """Tag of a copy at a data port where the router's VLAN is ``port_vid``; ``tci`` is what the frame carries."""
+    if verdict.to_tunnel:
+        return None
+    if keeps_tag(verdict, tci, action):
         return tci
+    vid = verdict.vid or port_vid
     return (tci or 0) & 0xE000 | vid if vid else None
 
 

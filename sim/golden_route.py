@@ -2,7 +2,7 @@
 
 from polyrouter.hdl.layouts import AdjacencyKind, Reason
 
-from .golden_packet import Frame, Packet
+from .golden_packet import GRE, UDP, VXLAN_PORT, Frame, Packet
 from .golden_rows import Adjacency, Context
 from .golden_tables import RouteFault, Tables
 from .golden_verdict import Verdict
@@ -34,6 +34,10 @@ def routed(tables: Tables, context: Context, frame: Frame) -> Verdict:
         adjacency = None if row is None else tables.next_hop(context, row, packet.flow_key)
     except RouteFault:
         fault = True
+    if adjacency is not None and _ends_here(tables, context, packet, adjacency):
+        link_port = tables.config.link_port
+        assert link_port is not None
+        return Verdict(Reason.FORWARDED, (link_port,), to_tunnel=True)
     if packet.to_link or (adjacency is not None and adjacency.kind == AdjacencyKind.LOCAL):
         return Verdict.punt(Reason.PUNT_LOCAL, control=True)
     exception = _exception(packet)
@@ -44,6 +48,17 @@ def routed(tables: Tables, context: Context, frame: Frame) -> Verdict:
     if packet.from_link or adjacency is None:
         return Verdict.punt(Reason.PUNT_NO_ROUTE)
     return _to_next_hop(tables, context, packet, adjacency)
+
+
+def _ends_here(tables: Tables, context: Context, packet: Packet, adjacency: Adjacency) -> bool:
+    """Whether it is a packet of a tunnel whose end this router is."""
+    link_port = tables.config.link_port
+    if adjacency.kind != AdjacencyKind.LOCAL or packet.ipv6 or packet.options or not packet.checksum_ok:
+        return False
+    if not context.tunnels or link_port is None or not context.ports >> link_port & 1:
+        return False
+    return packet.protocol == GRE or (
+        packet.l4_taken and packet.protocol == UDP and packet.l4_destination == VXLAN_PORT)
 
 
 def _to_next_hop(tables: Tables, context: Context, packet: Packet, adjacency: Adjacency) -> Verdict:
@@ -58,7 +73,8 @@ def _to_next_hop(tables: Tables, context: Context, packet: Packet, adjacency: Ad
         return Verdict.drop(Reason.DROP_FAULT)
     if packet.total_length > adjacency.mtu:
         return Verdict.punt(Reason.PUNT_MTU)
-    return Verdict(Reason.FORWARDED, (adjacency.port,), routed=True, dmac=adjacency.mac)
+    return Verdict(Reason.FORWARDED, (adjacency.port,), routed=True, dmac=adjacency.mac,
+                   vid=adjacency.vid)
 
 
 def routed_group(tables: Tables, context: Context, frame: Frame, packet: Packet) -> Verdict:
@@ -82,11 +98,11 @@ def routed_group(tables: Tables, context: Context, frame: Frame, packet: Packet)
         return Verdict.drop(Reason.DROP_BLACKHOLE)
     if found.kind != AdjacencyKind.MULTICAST:
         return Verdict.drop(Reason.DROP_FAULT)
-    if frame.port != found.port:
+    if frame.port != found.port or (frame.port == tables.config.link_port and frame.vid != found.vid):
         return Verdict.drop(Reason.DROP_RPF)
     if packet.total_length > found.mtu:
         return Verdict.punt(Reason.PUNT_MTU)
-    ports = tables.data_ports(found.ports & context.ports & ~(1 << frame.port))
+    ports = tables.other_ports(found.ports & context.ports, frame.port)
     host = Reason.PUNT_GROUP if found.host else None
     if not ports and host is None:
         return Verdict.drop(Reason.DROP_NO_PORT)

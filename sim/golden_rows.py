@@ -11,15 +11,18 @@ from polyrouter.hdl.layouts import (
     ADJACENCY_ROW,
     CONTEXT_ROW,
     FILTER_ROW,
+    LINK_ROW,
     MAC_ROW,
     POLICER_ROW,
     PORT_ROW,
+    TERMINATION_ROW,
+    TUNNEL,
     VMAC_ROW,
     RouterMode,
 )
 
-__all__ = ["Action", "Adjacency", "Context", "Ecmp", "MacEntry", "Multicast", "Policer", "Port", "Rule", "VmacSlot",
-           "decoder"]
+__all__ = ["Action", "Adjacency", "Context", "Ecmp", "Link", "MacEntry", "Multicast", "Policer", "Port", "Rule",
+           "Termination", "Tunnel", "VmacSlot", "decoder"]
 
 
 def decoder(layout: data.StructLayout, names: tuple[str, ...]) -> Callable[[int], list[int]]:
@@ -56,6 +59,7 @@ class Context(NamedTuple):
     mac_base: int
     mac_size: int
     ecmp_seed: int
+    tunnels: int
 
     @property
     def on(self) -> bool:
@@ -67,9 +71,13 @@ class Context(NamedTuple):
         """Whether it is on and routes."""
         return self.on and self.mode == RouterMode.ROUTED
 
-    def admits(self, port: int, *, is_peer: bool) -> bool:
-        """Whether it takes a frame from a port."""
-        return self.on and bool(self.ports >> port & 1) and (is_peer or not self.guard >> port & 1)
+    def on_port(self, port: int) -> bool:
+        """Whether it is on, and on this port."""
+        return self.on and bool(self.ports >> port & 1)
+
+    def guards(self, port: int) -> bool:
+        """Whether it takes frames from its peers only, on this port."""
+        return bool(self.guard >> port & 1)
 
 
 class Adjacency(NamedTuple):
@@ -79,6 +87,7 @@ class Adjacency(NamedTuple):
     port: int
     mac: int
     mtu: int
+    vid: int
 
 
 class Ecmp(NamedTuple):
@@ -96,6 +105,7 @@ class Multicast(NamedTuple):
     ports: int
     host: int
     mtu: int
+    vid: int
 
 
 class Port(NamedTuple):
@@ -114,6 +124,7 @@ class VmacSlot(NamedTuple):
     role: int
     valid: int
     router: int
+    guard: int
 
 
 class Rule(NamedTuple):
@@ -174,10 +185,51 @@ class MacEntry(NamedTuple):
     port: int
     static: int
     age: int
+    vid: int
 
 
+class Tunnel(NamedTuple):
+    """Where a tunnel begins and ends, and what its packets say."""
+
+    kind: int
+    key: int
+    source: int
+    destination: int
+    tos: int
+    ttl: int
+
+
+class Link(NamedTuple):
+    """A circuit."""
+
+    router: int
+    kind: int
+    next: int
+    peer: int
+    underlay: int
+    tunnel: int
+
+    @property
+    def headers(self) -> Tunnel:
+        """Fields of ``tunnel``."""
+        return Tunnel(*_tunnel(self.tunnel))
+
+
+class Termination(NamedTuple):
+    """A tunnel that ends here."""
+
+    router: int
+    kind: int
+    key: int
+    remote: int
+    circuit: int
+    valid: int
+
+
+_tunnel = decoder(TUNNEL, Tunnel._fields)
 #: Layout of each.
 LAYOUTS: dict[type, data.StructLayout] = {
     Context: CONTEXT_ROW, Adjacency: ADJACENCY_ROW, Ecmp: ADJACENCY_ECMP, Multicast: ADJACENCY_MULTICAST,
     Port: PORT_ROW, VmacSlot: VMAC_ROW, Rule: FILTER_ROW, Action: ACTION_ROW, Policer: POLICER_ROW, MacEntry: MAC_ROW,
+    Link: LINK_ROW, Termination: TERMINATION_ROW,
 }

@@ -1,5 +1,6 @@
 """Tables of the golden model: raw rows, read through the layouts, and the look-ups that ``docs/dataplane.md`` has."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,18 +14,32 @@ from polyrouter.hdl.layouts import (
     FIB_LEVELS_IPV6,
     RESULTS_PER_WORD,
     ROWS,
+    TERMINATION_KEY,
     VMAC_ROW,
     AdjacencyKind,
     HitStat,
     Register,
     Role,
     Table,
+    pack,
 )
 
-from .golden_rows import LAYOUTS, Adjacency, Context, Ecmp, Multicast, Policer, Port, VmacSlot, decoder
+from .golden_rows import (
+    LAYOUTS,
+    Adjacency,
+    Context,
+    Ecmp,
+    Link,
+    Multicast,
+    Policer,
+    Port,
+    Termination,
+    VmacSlot,
+    decoder,
+)
 
-__all__ = ["Adjacency", "Branch", "Context", "Leaf", "Multicast", "RouteFault", "Tables", "toeplitz_keys", "vmac_hash",
-           "vmac_key"]
+__all__ = ["Adjacency", "Branch", "Context", "Leaf", "Multicast", "RouteFault", "Tables", "flow_hash",
+           "termination_key", "toeplitz_keys", "vmac_hash", "vmac_key"]
 
 Row = TypeVar("Row")
 
@@ -65,6 +80,11 @@ def vmac_key(mac: int, port: int, role: int, vid: int = 0) -> int:
     return mac | port << _KEY_SHIFTS["port"] | vid << _KEY_SHIFTS["vid"] | role << _KEY_SHIFTS["role"]
 
 
+def termination_key(router: int, kind: int, key: int, remote: int) -> int:
+    """Key of a tunnel that ends here: the low bits of its row."""
+    return pack(TERMINATION_KEY, {"router": router, "kind": kind, "key": key, "remote": remote})
+
+
 def toeplitz_keys(seeds: tuple[int, int]) -> tuple[int, int]:
     """Keys K_0 and K_1 of the two hashes, from the registers."""
     return seeds[0] | seeds[1] << 64, seeds[1] | seeds[0] << 64
@@ -79,6 +99,11 @@ def vmac_hash(seed: int, key: int, index_bits: int) -> int:
         result ^= seed >> (low.bit_length() - 1)
         key ^= low
     return result & (1 << index_bits) - 1
+
+
+def flow_hash(context: Context, flow_key: int) -> int:
+    """Flow hash of a router."""
+    return vmac_hash(context.ecmp_seed, flow_key, ECMP_HASH_BITS)
 
 
 class Tables:
@@ -198,6 +223,10 @@ class Tables:
         """The ports of a mask of which a core with fewer than eight ports has only some."""
         return tuple(port for port in range(self.config.ports) if mask >> port & 1)
 
+    def other_ports(self, mask: int, port: int) -> tuple[int, ...]:
+        """The same without the port that a frame came in at; but the link port is many places."""
+        return tuple(other for other in self.data_ports(mask) if other != port or other == self.config.link_port)
+
     def count_hit(self, rule: int, length: int) -> None:
         """Count a frame that matched a rule of the memory."""
         rows = self._rows[Table.HIT]
@@ -210,19 +239,36 @@ class Tables:
         """Rows of the hit table's memory that are not zero."""
         return {address: value for address, value in self._rows[Table.HIT].items() if value}
 
-    def vmac(self, mac: int, port: int, role: Role, vid: int = 0) -> int | None:
-        """Router of the VMAC-VE entry for these four, if there is one."""
+    def vmac(self, mac: int, port: int, role: Role, vid: int = 0) -> VmacSlot | None:
+        """The VMAC-VE entry for these four, if there is one."""
         key = vmac_key(mac, port, role, vid)
-        bits = self.config.vmac_index_bits
+        for row in self._hash_rows(key, self.config.vmac_index_bits):
+            slot = self.row(Table.VMAC, VmacSlot, row)
+            if (slot.valid and slot.router < self.config.routers
+                    and vmac_key(slot.mac, slot.port, slot.role, slot.vid) == key):
+                return slot
+        return None
+
+    def termination(self, router: int, kind: int, key: int, remote: int) -> Termination | None:
+        """The tunnel that ends here and to which a packet for ``router`` belongs."""
+        wanted = router, kind, key, remote
+        for address in self._hash_rows(termination_key(*wanted), self.config.circuits.bit_length() - 3):
+            row = self.row(Table.TERMINATION, Termination, address)
+            if row.valid and row[:4] == wanted:
+                return row
+        return None
+
+    def _hash_rows(self, key: int, index_bits: int) -> Iterator[int]:
+        """Rows that a key may be in: two hashes of two ways."""
         seeds = self.register(Register.HASH_SEED_0), self.register(Register.HASH_SEED_1)
         for k, seed in enumerate(toeplitz_keys(seeds)):
-            index = vmac_hash(seed, key, bits)
+            index = vmac_hash(seed, key, index_bits)
             for way in (0, 1):
-                slot = self.row(Table.VMAC, VmacSlot, (k * 2 + way) << bits | index)
-                if (slot.valid and slot.router < self.config.routers
-                        and vmac_key(slot.mac, slot.port, slot.role, slot.vid) == key):
-                    return slot.router
-        return None
+                yield (k * 2 + way) << index_bits | index
+
+    def link(self, circuit: int) -> Link | None:
+        """A circuit, if there can be one of this number."""
+        return self.row(Table.LINK, Link, circuit) if circuit < self.config.circuits else None
 
     def fib_row(self, context: Context, row: int) -> int:
         """Address of a word of a router's FIB window.
@@ -325,8 +371,8 @@ class Tables:
         group = self._adjacency_row(context, row, Ecmp)
         if not group.count:
             raise RouteFault
-        flow_hash = vmac_hash(context.ecmp_seed, flow_key, ECMP_HASH_BITS)
-        adjacency = self.adjacency(context, group.first + (flow_hash * group.count >> ECMP_HASH_BITS))
+        hashed = flow_hash(context, flow_key)
+        adjacency = self.adjacency(context, group.first + (hashed * group.count >> ECMP_HASH_BITS))
         if adjacency.kind == AdjacencyKind.ECMP:
             raise RouteFault
         return adjacency

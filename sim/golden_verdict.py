@@ -17,6 +17,8 @@ class Verdict(NamedTuple):
     host_class: TrafficClass = TrafficClass.NORMAL
     routed: bool = False                                # TTL and source address change
     dmac: int | None = None                             # new destination address
+    vid: int = 0                                        # of the adjacency, or of the MAC table's entry
+    to_tunnel: bool = False                             # a packet of a tunnel that ends here: goes without a tag
 
     @classmethod
     def drop(cls, reason: Reason) -> "Verdict":

@@ -1,6 +1,7 @@
 """Random filter rules, from small sets of values that random frames are made of too."""
 
 from collections.abc import Callable
+from itertools import chain
 from random import Random
 
 from polyrouter.hdl.config import CoreConfig
@@ -71,7 +72,7 @@ def random_action(config: CoreConfig, rng: Random, setup: RouterSetup) -> dict[s
         "set_class": int(rng.random() < 0.2), "police": int(rng.random() < 0.4),
         # Now and then one that the window does not have
         "policer": rng.choice((max(0, len(setup.policers) - 1), rng.randrange(len(setup.policers) + 2))),
-        "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095)),
+        "l4_destination": rng.choice(L4_PORTS), "vid": rng.choice((0, 1, 100, 4095, *chain(*setup.circuits.values()))),
     }
 
 

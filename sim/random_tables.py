@@ -8,6 +8,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
     ADJACENCY_ECMP,
     ADJACENCY_MULTICAST,
+    ADJACENCY_ROW,
     CONTEXT_ROW,
     FIB_BRANCH,
     MAC_AGES,
@@ -23,7 +24,9 @@ from polyrouter.hdl.layouts import (
 )
 
 from .golden_bridge import places
+from .link_tables import LinkTables
 from .random_filter import random_rules
+from .random_links import ENDS, OUTSIDE, OUTSIDE_BITS, random_links, tunnel_end
 from .tablegen import (
     IPV6_ROOT,
     FibImage,
@@ -139,7 +142,8 @@ def _random_kinds(rng: Random, rows: int) -> list[AdjacencyKind]:
     return rng.sample([*least, *more], rows)
 
 
-def _random_adjacency(config: CoreConfig, rng: Random, number: int, kind: int, ports: int, rows: int) -> int:
+def _random_adjacency(config: CoreConfig, rng: Random, number: int, kind: int, ports: int, rows: int,
+                      links: LinkTables) -> int:
     mine = [port for port in range(config.ports) if ports >> port & 1]
     port = rng.choice(mine) if mine and rng.random() < 0.95 else rng.randrange(16)
     mtu = rng.choice((1500, 1500, 68, rng.randint(20, 1500), config.max_frame - 18))
@@ -150,9 +154,15 @@ def _random_adjacency(config: CoreConfig, rng: Random, number: int, kind: int, p
         return pack(ADJACENCY_ECMP, {"kind": kind, "first": first, "count": count})
     if kind == AdjacencyKind.MULTICAST:
         return pack(ADJACENCY_MULTICAST, {
-            "kind": kind, "port": port, "host": int(rng.random() < 0.3), "mtu": mtu,
+            "kind": kind, "port": port, "host": int(rng.random() < 0.3), "mtu": mtu, "vid": rng.choice(
+                [0, 1, *links.taken(number)]) if port == config.link_port or rng.random() < 0.1 else 0,
             "ports": rng.choice((rng.getrandbits(8), rng.getrandbits(8), 0, 1 << port & 255, 255))})
-    return adjacency_row(kind, port, peer_mac(number, port, rng.randrange(256)), mtu)
+    vid = rng.choice(VIDS) if rng.random() < 0.1 else 0
+    if port == config.link_port and links.owned(number) and rng.random() < 0.9:
+        vid = rng.choice(links.owned(number))
+        peer = links.takers.get(links.links[vid].get("peer", 0), number)
+        return adjacency_row(kind, port, own_mac(peer, port), mtu, vid)
+    return adjacency_row(kind, port, peer_mac(number, port, rng.randrange(256)), mtu, vid)
 
 
 def _policer(rng: Random) -> int:
@@ -162,28 +172,73 @@ def _policer(rng: Random) -> int:
     return pack(POLICER_ROW, {"rate": rng.getrandbits(32), "burst": rng.getrandbits(18)})
 
 
-def _add_macs(config: CoreConfig, rng: Random, setup: RouterSetup) -> None:
+def _add_macs(config: CoreConfig, rng: Random, setup: RouterSetup, links: LinkTables) -> None:
     """Fill a bridge's window to the half with addresses on its ports, and a few on others."""
+    circuits = links.owned(setup.number)
     size = setup.context["mac_size"]
     for _ in range(min(size // 2, 40)):
         mac = 0x0A_00_00_00_00_00 | rng.getrandbits(40)
         port = rng.randrange(config.ports) if rng.random() < 0.9 else rng.randrange(16)
         free = [row for row in places(size, mac) if row not in setup.macs]
         if free:
+            vid = rng.choice(VIDS) if rng.random() < 0.1 else 0
+            if port == config.link_port and circuits and rng.random() < 0.9:
+                vid = rng.choice(circuits)
             setup.macs[free[0]] = pack(MAC_ROW, {"mac": mac, "port": port, "static": rng.getrandbits(1),
-                                                 "age": rng.randint(1, MAC_AGES)})
+                                                 "age": rng.randint(1, MAC_AGES), "vid": vid})
             setup.known[mac] = port
 
 
 def _random_vlans(config: CoreConfig, rng: Random, setup: RouterSetup, owned: set[tuple[int, int]]) -> None:
     """VLANs on some ports, and pairs that are all the router's: nearly all of what a bridge or a switch is on."""
-    setup.vids = {port: rng.choice(VIDS) for port in range(config.ports) if rng.random() < 0.3}
+    setup.vids = {port: rng.choice(VIDS) for port in range(config.wired_ports) if rng.random() < 0.3}
     share = 0.15 if setup.mode == RouterMode.ROUTED else 0.8
-    for port in range(config.ports):
+    for port in range(config.wired_ports):
         for vid in {setup.vids.get(port, 0), rng.choice(VIDS)}:
             if rng.random() < share and (port, vid) not in owned:
                 owned.add((port, vid))
                 setup.segments.append((port, vid))
+                if rng.random() < 0.1:
+                    setup.guarded.add((port, vid))
+
+
+def _attach(config: CoreConfig, rng: Random, setup: RouterSetup, links: LinkTables, owned: set[tuple[int, int]]
+            ) -> None:
+    """Put a router on the link port, with the circuits that are its."""
+    link_port, context, taken = config.link_port, setup.context, links.taken(setup.number)
+    assert link_port is not None
+    context["tunnels"] = int(rng.random() < 0.85)
+    if rng.random() < 0.9:
+        context["ports"] |= 1 << link_port
+    if rng.random() < 0.7:
+        context["guard"] &= ~(1 << link_port)
+    lists = [circuit for circuit in links.owned(setup.number) if circuit not in taken]
+    setup.vids[link_port] = rng.choice([*lists * 5, *taken, 0])
+    setup.circuits[link_port] = taken
+    for circuit in taken:
+        if (link_port, circuit) not in owned and rng.random() < 0.95:
+            owned.add((link_port, circuit))
+            setup.segments.append((link_port, circuit))
+            if rng.random() < 0.2:
+                setup.guarded.add((link_port, circuit))
+
+
+def _tunnel_routes(config: CoreConfig, rng: Random, setup: RouterSetup) -> list[Route]:
+    """To the ends of tunnels: its own, other routers', and those outside."""
+    kinds: dict[int, list[int]] = {}
+    for row, value in enumerate(setup.adjacencies):
+        fields = unpack(ADJACENCY_ROW, value)
+        if fields["kind"] != AdjacencyKind.FORWARD or fields["port"] < config.ports:
+            kinds.setdefault(fields["kind"], []).append(row)
+    forward = kinds.get(AdjacencyKind.FORWARD, [0])
+    inside = [row for row in forward
+              if unpack(ADJACENCY_ROW, setup.adjacencies[row])["port"] == config.link_port] or forward
+    outside = [row for row in forward if row not in inside] or forward
+    routes = [Route(OUTSIDE, OUTSIDE_BITS, rng.choice(outside))]
+    for router in range(config.routers):
+        rows = kinds.get(AdjacencyKind.LOCAL, [0]) if router == setup.number else inside
+        routes += [Route(tunnel_end(router, number), 32, rng.choice(rows)) for number in range(ENDS)]
+    return routes
 
 
 def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str, int]:
@@ -206,7 +261,7 @@ def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str
 
 
 def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, share: int, owned: set[tuple[int, int]],
-                  routes: int = ROUTES, faults: bool = True) -> RandomRouter:
+                  routes: int = ROUTES, faults: bool = True, links: LinkTables | None = None) -> RandomRouter:
     """Draw a router.
 
     Parameters
@@ -223,30 +278,39 @@ def random_router(config: CoreConfig, rng: Random, number: int, mode: int, *, sh
         How many, as far as its window goes.
     faults : bool
         Maybe with windows too short for what its tables say, or disabled.
+    links : LinkTables
+        Circuits, some of which are its.
     """
     context = _context(config, rng, share, mode)
     setup = RouterSetup(number, context, own={port: own_mac(number, port) for port in range(config.ports)})
+    links = links or LinkTables()
+    _random_vlans(config, rng, setup, owned)
+    if config.circuits:
+        _attach(config, rng, setup, links, owned)
     rows = min(context["adj_size"], MOST_ADJACENCIES)
-    setup.adjacencies = [_random_adjacency(config, rng, number, kind, context["ports"], rows)
+    setup.adjacencies = [_random_adjacency(config, rng, number, kind, context["ports"], rows, links)
                          for kind in _random_kinds(rng, rows)]
     multicast = [row for row, value in enumerate(setup.adjacencies)
                  if value & (1 << ADJACENCY_MULTICAST["kind"].width) - 1 == AdjacencyKind.MULTICAST]
     unicast = [row for row in range(rows) if row not in multicast]
     while True:
         setup.routes = _random_routes(rng, routes, unicast or [0], rows)
+        if config.circuits:
+            setup.routes += _tunnel_routes(config, rng, setup)
         setup.groups = _random_groups(rng, multicast or [0], rows) if routes > 1 else []
         words, root = _window_of(rng, setup.routes, setup.groups)
         if len(words) <= context["fib_size"]:
             break
         routes //= 2
     context |= {"ipv4_root": root, "ipv6_root": root + IPV6_ROOT}
-    _random_vlans(config, rng, setup, owned)
     setup.peers = {port: [peer_mac(number, port)] for port in range(config.ports)
                    if context["guard"] >> port & 1 or rng.random() < 0.5}
+    if config.link_port in setup.peers:
+        setup.peers[config.link_port].append(own_mac(rng.randrange(config.routers), config.link_port))
     _fit_vmac(config, rng, setup)
     setup.policers = [_policer(rng) if row or rng.random() < 0.15 else 0 for row in range(context["policer_size"])]
     if mode == RouterMode.BRIDGED:
-        _add_macs(config, rng, setup)
+        _add_macs(config, rng, setup, links)
     setup.rules = random_rules(config, rng, setup, min(context["filter_size"], MOST_RULES))
     whole = dict(context)
     if faults:
@@ -305,9 +369,15 @@ def random_scenario(config: CoreConfig, rng: Random, *, routes: int = ROUTES, fa
         Also routers whose windows are too short for what their tables say, or that are disabled.
     """
     owned = set[tuple[int, int]]()
-    drawn = [random_router(config, rng, number, mode, share=number, owned=owned, routes=routes, faults=faults)
-             for number, mode in enumerate(_modes(config, rng))]
-    vmac = placed(config, rng, [router.setup for router in drawn])
+    modes = _modes(config, rng)
+    routed = [number for number, mode in enumerate(modes) if mode == RouterMode.ROUTED]
+    links = random_links(config, rng, routed) if config.circuits else LinkTables()
+    drawn = [random_router(config, rng, number, mode, share=number, owned=owned, routes=routes, faults=faults,
+                           links=links)
+             for number, mode in enumerate(modes)]
+    vmac = placed(config, rng, [router.setup for router in drawn], links)
+    writes = [write for router in drawn for write in router.rows(config)]
+    if config.circuits:
+        writes += links.writes(config, vmac.seeds)
     # A VMAC comes last: no frame reaches a router before its other rows are there
-    writes = [write for router in drawn for write in router.rows(config)] + vmac.writes()
-    return Scenario(config, [router.setup for router in drawn], writes, vmac)
+    return Scenario(config, [router.setup for router in drawn], writes + vmac.writes(), vmac, links)

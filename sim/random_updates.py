@@ -11,30 +11,35 @@ from typing import NamedTuple
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
     ACTION_ROW,
-    VMAC_ROW,
+    TERMINATION_KEY,
+    VMAC_KEY_BITS,
     AdjacencyKind,
     Role,
     RouterMode,
-    RxError,
     Table,
     pack,
 )
 
 from .frames import RxFrame
-from .golden import GoldenModel, Output
-from .golden_packet import ETHERNET_BYTES, parse
-from .golden_tables import vmac_key
+from .golden import EndlessError, GoldenModel, Output
+from .golden_packet import Frame
+from .golden_tables import termination_key, vmac_key
+from .hash_tables import VmacEntry, VmacTable
+from .link_tables import link_write
 from .random_filter import random_action
+from .random_links import other_link
 from .random_tables import random_router, share_of
-from .tablegen import RouterSetup, RowWrite, Scenario, VmacTable, adjacency_row, peer_mac
+from .tablegen import RouterSetup, RowWrite, Scenario, adjacency_row, peer_mac
 
-__all__ = ["Fates", "Step", "entries_of", "exchange_entries", "fate", "meets", "move_entries", "one_row",
+__all__ = ["MOST_PASSES", "Fates", "Step", "entries_of", "exchange_entries", "fate", "meets", "move_entries", "one_row",
            "replace"]
 
 #: Draws of a router until its VMAC-VE entries fit.
 MOST_DRAWS = 20
 #: Entries that one update moves.
 MOST_MOVED = 6
+#: Passes that a frame may make, so that its copies do not fill a queue at the link port.
+MOST_PASSES = 24
 #: Windows that may reach into another router's.
 OVERLAPPING = ("filter", "policer", "mac")
 
@@ -43,7 +48,8 @@ class Step(NamedTuple):
     """Rows that are written one after the other, while frames flow.
 
     A frame may be sent meanwhile if it meets none of the ``keys`` and, with ``compare``, its fate is the same before
-    and after. An injected frame is looked up by its router's context alone, which only steps with ``compare`` change.
+    and after. That is so for all of its passes, if it goes through the link port. An injected frame is first looked up
+    by its router's context alone, which only steps with ``compare`` change.
     """
 
     writes: list[RowWrite]
@@ -52,31 +58,36 @@ class Step(NamedTuple):
     compare: bool = False
 
 
-def entries_of(*setups: RouterSetup) -> frozenset[tuple[int, int]]:
-    """VMAC-VE entries of routers: key and router of each."""
-    return frozenset((vmac_key(mac, port, role, vid), setup.number) for setup in setups
-                     for mac, port, role, vid in setup.vmac_entries())
+def entries_of(*setups: RouterSetup) -> frozenset[VmacEntry]:
+    """VMAC-VE entries of routers."""
+    return frozenset(entry for setup in setups for entry in setup.entries())
 
 
 def _keys(*setups: RouterSetup) -> frozenset[int]:
-    return frozenset(key for key, _ in entries_of(*setups))
+    return frozenset({*(entry.key for entry in entries_of(*setups)), *(_given_key(setup.number) for setup in setups)})
 
 
-def meets(frame: RxFrame) -> frozenset[int]:
-    """Keys of the VMAC-VE entries that decide about a frame, if they are there."""
-    if frame.error != RxError.NONE or len(frame.frame) < ETHERNET_BYTES:
-        return frozenset()
-    parsed = parse(frame.port, frame.frame)
-    return frozenset({vmac_key(parsed.dmac, frame.port, Role.OWN, parsed.vid),
-                      vmac_key(parsed.smac, frame.port, Role.PEER, parsed.vid),
-                      vmac_key(0, frame.port, Role.SEGMENT, parsed.vid)})
+def _given_key(router: int) -> int:
+    """What stands for the entry that a packet given to a router needs not have."""
+    return 1 << VMAC_KEY_BITS | router
+
+
+def meets(passes: Iterable[Frame]) -> frozenset[int]:
+    """Keys of the VMAC-VE entries that decide about a frame on its way, if they are there."""
+    keys = set()
+    for frame in passes:
+        keys |= {vmac_key(frame.dmac, frame.port, Role.OWN, frame.vid),
+                 vmac_key(frame.smac, frame.port, Role.PEER, frame.vid),
+                 vmac_key(0, frame.port, Role.SEGMENT, frame.vid)}
+        if frame.given is not None:
+            keys.add(_given_key(frame.given))
+    return frozenset(keys)
 
 
 # Entries
 
-def _vmac_write(row: int, slot: tuple[int, int] | None) -> RowWrite:
-    value = 0 if slot is None else pack(VMAC_ROW, {"valid": 1, "router": slot[1]}) | slot[0]
-    return RowWrite(Table.VMAC, 0, row, value)
+def _vmac_write(row: int, entry: VmacEntry | None) -> RowWrite:
+    return RowWrite(Table.VMAC, 0, row, 0 if entry is None else entry.row)
 
 
 def _path_to_free(vmac: VmacTable, key: int) -> list[int]:
@@ -93,16 +104,15 @@ def _path_to_free(vmac: VmacTable, key: int) -> list[int]:
         slot = vmac.slots.get(path[-1])
         if slot is None:
             return path
-        for row in vmac.candidates(slot[0]):
+        for row in vmac.candidates(slot.key):
             if row not in seen:
                 seen.add(row)
                 paths.append([*path, row])
     raise OverflowError("no path to a free slot")
 
 
-def exchange_entries(vmac: VmacTable, old: Iterable[tuple[int, int]], new: Iterable[tuple[int, int]]
-                     ) -> list[RowWrite]:
-    """Take entries, which are keys with their routers, out and put new ones in; what moves is always in some row.
+def exchange_entries(vmac: VmacTable, old: Iterable[VmacEntry], new: Iterable[VmacEntry]) -> list[RowWrite]:
+    """Take entries out and put new ones in; what moves is always in some row.
 
     Raises
     ------
@@ -115,7 +125,7 @@ def exchange_entries(vmac: VmacTable, old: Iterable[tuple[int, int]], new: Itera
             del vmac.slots[row]
             writes.append(_vmac_write(row, None))
     for entry in sorted(new - old):
-        path = _path_to_free(vmac, entry[0])
+        path = _path_to_free(vmac, entry.key)
         # From the free end, so that a copy is there before the original goes
         for row, before in zip(path[:0:-1], path[-2::-1], strict=True):
             vmac.slots[row] = vmac.slots[before]
@@ -157,7 +167,8 @@ def replace(scenario: Scenario, rng: Random, numbers: list[int]) -> list[Step]:
     slots = scenario.vmac.slots
     for _ in range(MOST_DRAWS):
         owned = {pair for setup in others for pair in setup.segments}
-        drawn = [random_router(config, rng, number, _mode(rng, others), share=share, owned=owned)
+        drawn = [random_router(config, rng, number, _mode(rng, others), share=share, owned=owned,
+                               links=scenario.links)
                  for number, share in zip(numbers, (*shares[1:], shares[0]), strict=True)]
         scenario.vmac.slots = dict(slots)
         try:
@@ -185,7 +196,7 @@ def move_entries(scenario: Scenario, rng: Random) -> list[Step]:
     """Move some VMAC-VE entries to other rows, which no frame may notice."""
     slots, writes = scenario.vmac.slots, []
     for row, entry in rng.sample(sorted(slots.items()), min(MOST_MOVED, len(slots))):
-        free = [other for other in scenario.vmac.candidates(entry[0]) if other not in slots]
+        free = [other for other in scenario.vmac.candidates(entry.key) if other not in slots]
         if free:
             place = rng.choice(free)
             slots[place] = slots.pop(row)
@@ -204,7 +215,26 @@ def one_row(scenario: Scenario, rng: Random) -> list[Step]:
     if rules > 0:
         row = rng.randrange(rules)
         choices += [lambda: _other_action(config, rng, setup, row), lambda: _other_rule(setup, row)]
+    if scenario.links.links and rng.random() < 0.3:
+        return [_other_circuit(scenario, rng)]
     return [Step([rng.choice(choices)()], frozenset({number}), compare=True)]
+
+
+def _other_circuit(scenario: Scenario, rng: Random) -> Step:
+    """Another row of a circuit, or another circuit for a tunnel that ends here."""
+    links, ends = scenario.links, scenario.links.ends
+    if ends and rng.random() < 0.3:
+        key = rng.choice(sorted(ends))
+        ends[key] = rng.choice(sorted(links.links))
+        table = links.terminations(scenario.config, scenario.vmac.seeds)
+        write = next(write for write in table.writes() if write.value & (1 << TERMINATION_KEY.size) - 1
+                     == termination_key(*key))
+        return Step([write], frozenset({key[0]}), compare=True)
+    circuit = rng.choice(sorted(links.links))
+    before = links.links[circuit]
+    links.links[circuit] = after = other_link(scenario.config, rng, before)
+    routers = {before["router"], after["router"], links.takers.get(circuit, before["router"])}
+    return Step([link_write(circuit, **after)], frozenset(routers), compare=True)
 
 
 def _other_ports(config: CoreConfig, rng: Random, setup: RouterSetup) -> RowWrite:
@@ -215,8 +245,9 @@ def _other_ports(config: CoreConfig, rng: Random, setup: RouterSetup) -> RowWrit
 
 def _other_adjacency(config: CoreConfig, rng: Random, setup: RouterSetup) -> RowWrite:
     row, port = rng.randrange(min(setup.context["adj_size"], len(setup.adjacencies))), rng.randrange(config.ports)
+    vid = rng.choice([0, *setup.circuits.get(port, [])])
     kind = rng.choice((AdjacencyKind.FORWARD, AdjacencyKind.FORWARD, AdjacencyKind.UNRESOLVED, AdjacencyKind.LOCAL))
-    setup.adjacencies[row] = adjacency_row(kind, port, peer_mac(setup.number, port, rng.randrange(256)))
+    setup.adjacencies[row] = adjacency_row(kind, port, peer_mac(setup.number, port, rng.randrange(256)), vid=vid)
     return RowWrite(Table.ADJACENCY, setup.number, row, setup.adjacencies[row])
 
 
@@ -259,17 +290,39 @@ class Fates:
 
     def same(self, frame: RxFrame) -> bool:
         """Whether the fate of a frame at a data port does not depend on how far the step is."""
-        if self._step.keys and self._step.keys & meets(frame):
-            return False
-        return not self._step.compare or self._alike(lambda model: model.receive(*frame))
+        return self._alike(lambda model: model.receive(*frame))
 
     def same_from_host(self, frame: bytes) -> bool:
         """The same for a frame other than a REQUEST at the host port."""
-        return not self._step.compare or self._alike(lambda model: model.host_receive(frame))
+        return self._alike(lambda model: model.host_receive(frame))
+
+    def ends(self, frame: RxFrame) -> bool:
+        """Whether a frame at a data port makes at most :data:`MOST_PASSES` passes after the step."""
+        return self._ends(lambda model: model.receive(*frame))
+
+    def ends_from_host(self, frame: bytes) -> bool:
+        """The same for a frame other than a REQUEST at the host port."""
+        return self._ends(lambda model: model.host_receive(frame))
+
+    def _ends(self, act: Callable[[GoldenModel], list[Output]]) -> bool:
+        _, model = self._models
+        try:
+            act(model)
+        except EndlessError:
+            return False
+        return len(model.passes) <= MOST_PASSES
 
     def _alike(self, act: Callable[[GoldenModel], list[Output]]) -> bool:
-        one, other = (fate(model, act) for model in self._models)
-        return one == other
+        keys, compare = self._step.keys, self._step.compare
+        if not keys and not compare:
+            return True
+        try:
+            one, other = (fate(model, act) for model in self._models)
+        except EndlessError:
+            return False
+        if compare and one != other:
+            return False
+        return not any(keys & meets(model.passes) for model in self._models)
 
 
 def _apply(model: GoldenModel, writes: Iterable[RowWrite]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from polyrouter.hdl.layouts import HostFrameType, QueueStat, Reason, RxError
 
 from .golden import GoldenModel, Output
+from .golden_packet import Hop
 from .host_frames import HostFrame
 
 __all__ = ["Scoreboard"]
@@ -23,6 +24,12 @@ class Expected(NamedTuple):
     event: Event
     entry: int                  # number of the frame that it is a copy of
     replicated: bool
+    path: tuple[Hop, ...] = ()  # queues at the link port that it is to go through before
+
+    @property
+    def routers(self) -> frozenset[int]:
+        """Whose frame it is on its way."""
+        return frozenset({self.event[0], *(hop.router for hop in self.path)})
 
 
 class Order(NamedTuple):
@@ -32,6 +39,7 @@ class Order(NamedTuple):
     router: int
     traffic_class: int
     replicated: bool
+    path: tuple[Hop, ...] = ()
 
 
 class Scoreboard:
@@ -39,7 +47,8 @@ class Scoreboard:
 
     Copies of one router, one class and one ingress port must come out of an egress port in order; all others may
     overtake each other. Copies of group frames to routers have an order of their own: they are enqueued when they have
-    been made, so that other frames may overtake them on the way to the host port.
+    been made, so that other frames may overtake them on the way to the host port. Of frames that went through the link
+    port, those keep their order that went through the same queues there.
 
     Parameters
     ----------
@@ -84,8 +93,8 @@ class Scoreboard:
         return sum(len(queue) for queues in self._expected for queue in queues.values())
 
     def outstanding_of(self, routers: frozenset[int]) -> int:
-        """Those of some routers."""
-        return sum(item.event[0] in routers for item in self._waiting)
+        """Those that are some routers', or are to be on their way."""
+        return sum(not item.routers.isdisjoint(routers) for item in self._waiting)
 
     @property
     def outstanding_bytes(self) -> int:
@@ -103,12 +112,12 @@ class Scoreboard:
     def expect(self, outputs: list[Output]) -> None:
         """Frames that must come out, all copies of one."""
         entry, copies = len(self._entries), 0
-        for port, frame, event, traffic_class, replicated in outputs:
+        for port, frame, event, traffic_class, replicated, path in outputs:
             if event is not None:
                 copies += 1
-                order = Order(event[1], event[0], traffic_class, replicated)
+                order = Order(event[1], event[0], traffic_class, replicated, path)
                 self._expected[port].setdefault(order, deque()).append(
-                    Expected(self._wire(frame), event, entry, replicated))
+                    Expected(self._wire(frame), event, entry, replicated, path))
         if copies:
             self._entries.append(copies)
 
@@ -121,9 +130,11 @@ class Scoreboard:
                 self.responses.append(host_frame)
                 return
         queues = self._expected[port].values()
-        for queue in queues:
+        for order, queue in self._expected[port].items():
             if queue and queue[0].frame == frame:
                 queue.popleft()
+                if not queue:
+                    del self._expected[port][order]
                 return
         if self.may_drop:
             for queue in queues:
@@ -154,7 +165,7 @@ class Scoreboard:
                 elif queue:
                     self.errors.append(f"{len(queue)} frames missing at port {port}, first: {queue[0].frame.hex()} "
                                        f"{self._describe(queue[0].event)}")
-                queue.clear()
+            queues.clear()
         assert not self.errors, "\n".join([f"{len(self.errors)} errors", *self.errors[:5]])
 
     def check_counters(self, actual: Mapping[Event, int]) -> None:

@@ -15,113 +15,29 @@ from polyrouter.hdl.layouts import (
     FIB_LEAF,
     FILTER_KEY,
     FILTER_ROW,
-    MAX_OPS,
     PORT_ROW,
     RESULTS_PER_WORD,
-    VMAC_ROW,
     AdjacencyKind,
-    Register,
     Role,
     RouterMode,
     Table,
     pack,
-    row_words,
 )
 
-from .golden_tables import toeplitz_keys, vmac_hash, vmac_key
-from .host_frames import HostFrame, Op
+from .golden_tables import vmac_key
+from .hash_tables import VmacEntry, VmacTable
+from .link_tables import LinkTables
+from .rows import RowWrite, requests
 
 __all__ = ["IPV6_ROOT", "FibImage", "FilterRule", "Group", "Route", "RouterSetup", "RowWrite", "Scenario", "VmacTable",
            "adjacency_row", "assemble", "fib_image", "own_mac", "peer_mac", "placed", "requests",
            "simple_scenario"]
 
-WORD_MASK = (1 << 64) - 1
 RESULT_BITS = 18
 LEAF_BITS = FIB_LEAF["bits"].width
 FIB_STRIDE = 4
 #: Pairs of hash seeds that are tried.
 MOST_SEEDS = 20
-
-
-class RowWrite(NamedTuple):
-    """A row to be written whole through the control engine."""
-
-    table: Table
-    router: int
-    row: int
-    value: int
-
-    def ops(self) -> list[Op]:
-        """The accesses that write it, lowest word first."""
-        return [Op.write(self.table, self.router, self.row, self.value >> 64 * word & WORD_MASK, word)
-                for word in range(row_words(self.table))]
-
-
-def requests(writes: Iterable[RowWrite], *, sequence: int, source: bytes, sync: bool = False) -> Iterator[HostFrame]:
-    """REQUEST frames that make all writes, rows never split between frames."""
-    ops: list[Op] = []
-    for write in writes:
-        more = write.ops()
-        if len(ops) + len(more) > MAX_OPS:
-            yield HostFrame.request(sequence, ops, source=source, sync=sync)
-            sequence, sync, ops = sequence + 1 & 0xFFFFFFFF, False, []
-        ops += more
-    if ops:
-        yield HostFrame.request(sequence, ops, source=source, sync=sync)
-
-
-class VmacTable:
-    """Places entries in the VMAC-VE table by random-walk cuckoo hashing, all at once.
-
-    Parameters
-    ----------
-    config : CoreConfig
-        Parameters of the core.
-    seeds : tuple[int, int]
-        Hash seeds.
-    """
-
-    MOST_MOVES = 500
-
-    def __init__(self, config: CoreConfig, seeds: tuple[int, int]):
-        self.config = config
-        self.seeds = seeds
-        self.slots: dict[int, tuple[int, int]] = {}         # row -> (key, router)
-
-    def candidates(self, key: int) -> list[int]:
-        """The four rows that a key may be in."""
-        bits = self.config.vmac_index_bits
-        return [(k * 2 + way) << bits | vmac_hash(seed, key, bits)
-                for k, seed in enumerate(toeplitz_keys(self.seeds)) for way in (0, 1)]
-
-    def insert(self, mac: int, port: int, role: Role, router: int, vid: int = 0) -> None:
-        """Add an entry.
-
-        Raises
-        ------
-        OverflowError
-            If no place was found.
-        """
-        entry = vmac_key(mac, port, role, vid), router
-        for move in range(self.MOST_MOVES):
-            rows = self.candidates(entry[0])
-            free = next((row for row in rows if row not in self.slots), None)
-            if free is not None:
-                self.slots[free] = entry
-                return
-            victim = rows[(entry[0] + move) % 4]
-            self.slots[victim], entry = entry, self.slots[victim]
-        raise OverflowError(f"no slot found after {self.MOST_MOVES} moves with {len(self.slots)} entries in "
-                            f"{self.config.vmac_slots} slots")
-
-    def writes(self) -> list[RowWrite]:
-        """Hash seeds and all entries."""
-        result = [RowWrite(Table.REGISTER, 0, Register.HASH_SEED_0, self.seeds[0]),
-                  RowWrite(Table.REGISTER, 0, Register.HASH_SEED_1, self.seeds[1])]
-        for row, (key, router) in sorted(self.slots.items()):
-            value = pack(VMAC_ROW, {"valid": 1, "router": router}) | key
-            result.append(RowWrite(Table.VMAC, 0, row, value))
-        return result
 
 
 class Route(NamedTuple):
@@ -229,9 +145,9 @@ def _half(routes: list[Route], half: int) -> list[Route]:
     return list(found.values())
 
 
-def adjacency_row(kind: int, port: int = 0, mac: int = 0, mtu: int = 1500) -> int:
+def adjacency_row(kind: int, port: int = 0, mac: int = 0, mtu: int = 1500, vid: int = 0) -> int:
     """Row of the adjacency table."""
-    return pack(ADJACENCY_ROW, {"kind": kind, "port": port, "mac": mac, "mtu": mtu})
+    return pack(ADJACENCY_ROW, {"kind": kind, "port": port, "mac": mac, "mtu": mtu, "vid": vid})
 
 
 @dataclass
@@ -271,6 +187,8 @@ class RouterSetup:
     adjacencies: list[int] = field(default_factory=list)            # rows
     vids: dict[int, int] = field(default_factory=dict)              # port -> VLAN id, where it is not 0
     segments: list[tuple[int, int]] = field(default_factory=list)   # ports and VLAN ids that are all its own
+    guarded: set[tuple[int, int]] = field(default_factory=set)      # of these, those that have ``guard``
+    circuits: dict[int, list[int]] = field(default_factory=dict)    # link port -> where its addresses are, and peers'
     groups: list[Group] = field(default_factory=list)
     rules: list[FilterRule] = field(default_factory=list)
     policers: list[int] = field(default_factory=list)               # rows
@@ -304,12 +222,24 @@ class RouterSetup:
         """Keys of its entries: MAC address, port, role and VLAN id."""
         for port, mac in self.own.items():
             if port not in self.silent:
-                yield mac, port, Role.OWN, self.vids.get(port, 0)
+                for vid in self.places(port):
+                    yield mac, port, Role.OWN, vid
         for port, macs in self.peers.items():
             for mac in macs:
-                yield mac, port, Role.PEER, self.vids.get(port, 0)
+                for vid in self.places(port):
+                    yield mac, port, Role.PEER, vid
         for port, vid in self.segments:
             yield 0, port, Role.SEGMENT, vid
+
+    def places(self, port: int) -> list[int]:
+        """VLAN ids of a port where its addresses are, and its peers'."""
+        return self.circuits.get(port, [self.vids.get(port, 0)])
+
+    def entries(self) -> Iterator[VmacEntry]:
+        """Its VMAC-VE entries."""
+        for mac, port, role, vid in self.vmac_entries():
+            guard = int(role == Role.SEGMENT and (port, vid) in self.guarded)
+            yield VmacEntry(vmac_key(mac, port, role, vid), self.number, guard)
 
 
 @dataclass
@@ -320,6 +250,7 @@ class Scenario:
     routers: list[RouterSetup]
     writes: list[RowWrite]
     vmac: VmacTable
+    links: LinkTables = field(default_factory=LinkTables)
 
 
 def own_mac(router: int, port: int) -> int:
@@ -332,14 +263,19 @@ def peer_mac(router: int, port: int, number: int = 0) -> int:
     return 0x06_00_00_00_00_00 | number << 24 | router << 8 | port
 
 
-def placed(config: CoreConfig, rng: Random, routers: list[RouterSetup]) -> VmacTable:
-    """A table with all entries; a linear hash maps some sets of addresses badly, so that it takes other seeds."""
+def placed(config: CoreConfig, rng: Random, routers: list[RouterSetup], links: LinkTables | None = None) -> VmacTable:
+    """A table with all entries; a linear hash maps some sets of addresses badly, so that it takes other seeds.
+
+    With ``links``, their ends of tunnels find places with these seeds too.
+    """
     for _ in range(MOST_SEEDS):
         vmac = VmacTable(config, (rng.getrandbits(64), rng.getrandbits(64)))
         try:
             for router in routers:
-                for mac, port, role, vid in router.vmac_entries():
-                    vmac.insert(mac, port, role, router.number, vid)
+                for entry in router.entries():
+                    vmac.place(entry)
+            if links is not None and config.circuits:
+                links.terminations(config, vmac.seeds)
         except OverflowError:
             continue
         return vmac
@@ -360,23 +296,24 @@ def assemble(config: CoreConfig, rng: Random, routers: list[RouterSetup], images
 def simple_scenario(config: CoreConfig, *, mtu: int | None = None, seed: int = 1) -> Scenario:
     """Every router is on every port; a /8 for each port (10 + port) leads to a neighbour on it, with no guard.
 
-    10.0.0.0/8 leaves by port 0, 11.0.0.0/8 by port 1 and so on; likewise fd0a::/16, fd0b::/16.
+    10.0.0.0/8 leaves by port 0, 11.0.0.0/8 by port 1 and so on; likewise fd0a::/16, fd0b::/16. Nothing is on the link
+    port.
     """
     rng = Random(seed)
     mtu = config.max_frame - 18 if mtu is None else mtu
-    all_ports = (1 << config.ports) - 1
+    ports, everywhere = range(config.wired_ports), (1 << config.wired_ports) - 1
     window, rows = config.fib_words // config.routers, config.adjacencies // config.routers
     routers, images = [], {}
     for number in range(config.routers):
-        routes = [Route(10 + port << 24, 8, port % rows) for port in range(config.ports)]
-        routes += [Route(0xFD0A + port << 112, 16, port % rows, True) for port in range(config.ports)]
+        routes = [Route(10 + port << 24, 8, port % rows) for port in ports]
+        routes += [Route(0xFD0A + port << 112, 16, port % rows, True) for port in ports]
         images[number] = fib_image(routes)
         routers.append(RouterSetup(
             number,
-            {"enable": 1, "ports": all_ports, "group": all_ports, "fib_base": number * window, "fib_size": window,
+            {"enable": 1, "ports": everywhere, "group": everywhere, "fib_base": number * window, "fib_size": window,
              "ipv6_root": IPV6_ROOT, "adj_base": number * rows, "adj_size": rows},
-            own={port: own_mac(number, port) for port in range(config.ports)},
+            own={port: own_mac(number, port) for port in ports},
             routes=routes,
             adjacencies=[adjacency_row(AdjacencyKind.FORWARD, port, peer_mac(number, port), mtu)
-                         for port in range(min(config.ports, rows))]))
+                         for port in ports[:rows]]))
     return assemble(config, rng, routers, images)

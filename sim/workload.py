@@ -20,8 +20,8 @@ def forwarding_frames(scenario: Scenario, count: int) -> Iterator[RxFrame]:
     """
     config = scenario.config
     for serial in range(count):
-        port = serial % config.ports
-        router = scenario.routers[serial // config.ports % config.routers]
-        destination = 10 + (port + 1) % config.ports << 24 | serial & 0xFFFFFF
+        port = serial % config.wired_ports
+        router = scenario.routers[serial // config.wired_ports % config.routers]
+        destination = 10 + (port + 1) % config.wired_ports << 24 | serial & 0xFFFFFF
         packet = ipv4(_SOURCE_IP, destination, serial.to_bytes(PAYLOAD_BYTES, "big"))
         yield RxFrame(port, ethernet(router.own[port], _SOURCE_MAC, 0x0800, packet))

@@ -1,6 +1,7 @@
 """Parts of the core that can be placed and routed by themselves."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
@@ -8,6 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from polyrouter.hdl.adjacency import AdjacencyLookup
 from polyrouter.hdl.arbiter import HeaderArbiter
 from polyrouter.hdl.buffer import FrameBuffer
+from polyrouter.hdl.circuits import Circuits
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.context import ContextLookup
 from polyrouter.hdl.control import ControlEngine
@@ -24,6 +26,7 @@ from polyrouter.hdl.flowhash import FlowHash
 from polyrouter.hdl.headertap import HeaderTap
 from polyrouter.hdl.hits import HitCounters
 from polyrouter.hdl.ingress import Ingress
+from polyrouter.hdl.linkengine import LinkEngine
 from polyrouter.hdl.lookup import Lookup
 from polyrouter.hdl.mactable import MacTable
 from polyrouter.hdl.pairing import Pairing
@@ -111,6 +114,13 @@ class Front(wiring.Component):
         return m
 
 
+def _with_links(config: CoreConfig) -> CoreConfig:
+    """The same core, with a link port and as many circuits as ``terminations`` has rows."""
+    if config.circuits:
+        return config
+    return replace(config, ports=config.ports + 1, circuits=4 << _TERMINATION_BITS)
+
+
 #: How each is made; what is measured by default is all of them.
 PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "front": Front,
@@ -131,10 +141,12 @@ PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "policers": Policers,
     "rewriter": Rewriter,
     "buffer": FrameBuffer,
-    "egress": lambda config: Egress(config, 0),
+    "egress": Egress,
     "encapsulator": Encapsulator,
     "decapsulator": Decapsulator,
     "terminations": lambda _: Terminations(_TERMINATION_BITS),
+    "circuits": lambda config: Circuits(_with_links(config)),
+    "links": lambda config: LinkEngine(_with_links(config)),
     "deframer": HostDeframer,
     "headertap": HeaderTap,
     "enframer": HostEnframer,

@@ -80,7 +80,7 @@ def outcomes(router: BenchRouter, packet: Packet, rule: FilterRule | None) -> tu
 
 def ample(config: CoreConfig) -> Bucket:
     """A policer that lets pass twice what all lines bring, or as much as there is a rate for."""
-    register = 2 * config.ports * policer_cycles(config) << RATE_FRACTION
+    register = 2 * config.wired_ports * policer_cycles(config) << RATE_FRACTION
     return Bucket(min(register, (1 << POLICER_ROW["rate"].width) - 1), LARGEST_BURST)
 
 
@@ -90,7 +90,7 @@ def costly_rules(router: BenchRouter, rng: Random) -> Iterator[FilterRule]:
         return rng.getrandbits(FILTER_KEY[name].width)
 
     others = [own_mac(number, port) for number in range(router.config.routers) for port in
-              range(router.config.ports) if number != router.number] or [SOURCE_MAC]
+              range(router.config.wired_ports) if number != router.number] or [SOURCE_MAC]
     never: list[Callable[[], tuple[tuple[str, int, int], ...]]] = [
         lambda: (exact("dmac", rng.choice(others)),),
         lambda: (exact("smac", random("smac") | 1),),
@@ -104,7 +104,7 @@ def costly_rules(router: BenchRouter, rng: Random) -> Iterator[FilterRule]:
     while True:
         match = {condition[0]: condition for condition in (*_sometimes(rng), *rng.choice(never)())}
         yield FilterRule(tuple(match.values()), rng.choice(list(FilterAction)),
-                         ports=(rng.randrange(router.config.ports),), changes=(("tos", random("tos")),))
+                         ports=(rng.randrange(router.config.wired_ports),), changes=(("tos", random("tos")),))
 
 
 def _sometimes(rng: Random) -> Iterator[tuple[str, int, int]]:
@@ -125,7 +125,7 @@ def live_rules(router: BenchRouter, rng: Random, police: Bucket | None) -> Itera
         lambda: FilterRule(),
         lambda: FilterRule(traffic_class=TrafficClass.CONTROL),
         lambda: FilterRule(changes=(("tos", rng.getrandbits(8)),)),
-        lambda: FilterRule(action=FilterAction.SEND, ports=(rng.randrange(router.config.ports),),
+        lambda: FilterRule(action=FilterAction.SEND, ports=(rng.randrange(router.config.wired_ports),),
                            changes=(("dmac", SOURCE_MAC | rng.getrandbits(16)),)),
         lambda: FilterRule(action=FilterAction.DROP),
         lambda: FilterRule(changes=(("ip_destination", rng.getrandbits(32)), ("l4_destination", rng.getrandbits(16)))),

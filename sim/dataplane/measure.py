@@ -96,7 +96,7 @@ def throughput(routers: int, prefixes: Prefixes, slots: int, progress: Progress,
     filled = filled_routers(config, lambda number: prefixes.part(number, config.routers), rng, progress=progress)
     executable = HARNESS.build(config, macs=True, progress=progress)
     traffic = FilteredTraffic(filled, rng)
-    progress(f"{config.routers} routers: making {config.ports * (slots + slots // 4)} frames")
+    progress(f"{config.routers} routers: making {config.wired_ports * (slots + slots // 4)} frames")
     even, gaps = list(traffic.frames(slots, drops=False)), list(traffic.frames(slots // 4, drops=True))
     progress(f"{config.routers} routers: {len(even) + len(gaps)} frames at line rate")
     first, second, hits = _run(executable, filled, rng, [
@@ -184,7 +184,7 @@ def headroom(prefixes: Prefixes, slots: int, progress: Progress, config: CoreCon
     beats = -(-SHORTEST // config.beat_bytes)
     slowest = 2 * line_bytes(SHORTEST)
     result, = _run(executable, routers, rng, [Phase(frames, search=(beats * PARTS, slowest * PARTS))])
-    rate = config.clock_hz * config.ports * PARTS / result.interval if result.interval else 0.0
+    rate = config.clock_hz * config.wired_ports * PARTS / result.interval if result.interval else 0.0
     return Headroom(rate / 1e6, len(frames))
 
 
@@ -227,7 +227,7 @@ def latency(count: int, prefixes: Prefixes, progress: Progress, *, ipv6: bool = 
             address ^= 1 << 127         # link-local addresses and groups are not forwarded as others are
         hop = router.lookup(address)
         assert hop is not None
-        frames.append(routed(router, rng.randrange(config.ports), address, [hop], at=at))
+        frames.append(routed(router, rng.randrange(config.wired_ports), address, [hop], at=at))
         at += 1000 + rng.randrange(400)
     result, = _run(executable, routers, rng, [Phase(frames)])
     times = _latencies(result.frames)
@@ -269,7 +269,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, *, flood_long
     executable = HARNESS.build(config, macs=True, progress=progress)
     progress("isolation: making frames")
     flooder, victim = routers[:2]
-    egress, ingress = 0, config.ports - 1
+    egress, ingress = 0, config.wired_ports - 1
     flood_pool = Destinations(flooder, rng).by_port[egress]
     stream_pool = Destinations(victim, rng).by_port[egress]
     longest = _longest(config)
@@ -282,7 +282,7 @@ def isolation(cycles: int, prefixes: Prefixes, progress: Progress, *, flood_long
         at += 10 * line_bytes(length) * rng.uniform(0.8, 1.2)       # a tenth of the line
     flood: list[BenchFrame] = []
     waiting = list(reversed(stream))
-    for port in range(config.ports):
+    for port in range(config.wired_ports):
         now = 0
         while now < cycles:
             if port == ingress and waiting and waiting[-1].at <= now:
@@ -407,11 +407,11 @@ def _covering(router: BenchRouter, prefix: Prefix) -> int | None:
 
 def _flipping_frames(config: CoreConfig, plans: list[_Flips], slots: int, rng: Random) -> Iterable[BenchFrame]:
     pools = {port: [(plan, address) for plan in plans for address, hops in plan.hops.items() if hops[0].port == port]
-             for port in range(config.ports)}
-    egress = list(range(config.ports))
+             for port in range(config.wired_ports)}
+    egress = list(range(config.wired_ports))
     for _ in range(slots):
         rng.shuffle(egress)
-        for port in range(config.ports):
+        for port in range(config.wired_ports):
             plan, address = rng.choice(pools[egress[port]])
             yield routed(plan.router, port, address, plan.hops[address])
 

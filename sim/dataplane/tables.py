@@ -87,8 +87,8 @@ class BenchRouter:
         self.rows = self.config.adjacencies // self.config.routers
         self.filter_room = filter_share(self.config)
         self.fib = FibCompiler(self.window, self.bits)
-        self.hops = [Hop(row % self.config.ports, 0x06_00_00_00_00_00 | row << 24 | self.number << 8)
-                     for row in range(min(self.rows, HOPS * self.config.ports))]
+        self.hops = [Hop(row % self.config.wired_ports, 0x06_00_00_00_00_00 | row << 24 | self.number << 8)
+                     for row in range(min(self.rows, HOPS * self.config.wired_ports))]
         self._lpm = _Lpm(self.bits)
 
     @property
@@ -135,7 +135,7 @@ class BenchRouter:
             self.context(),
             RowWrite(Table.QUOTA, self.number, 0, pack(QUOTA_ROW, {"reserved": reserved_cells(self.config)})),
             *(RowWrite(Table.PORT, self.number, port, pack(PORT_ROW, {"mac": self.own(port)}))
-              for port in range(self.config.ports)),
+              for port in range(self.config.wired_ports)),
             *(RowWrite(Table.ADJACENCY, self.number, row, adjacency_row(AdjacencyKind.FORWARD, hop.port, hop.mac, mtu))
               for row, hop in enumerate(self.hops)),
             *(RowWrite(Table.FIB, self.number, row, word) for row, word in sorted(self.fib.image().items())),
@@ -144,7 +144,7 @@ class BenchRouter:
 
     def context(self, rules: int | None = None) -> RowWrite:
         """The context row; only the first so many rules are compared, or all."""
-        everywhere = (1 << self.config.ports) - 1
+        everywhere = (1 << self.config.wired_ports) - 1
         policers = self._policers
         return RowWrite(Table.CONTEXT, self.number, 0, pack(CONTEXT_ROW, {
             "enable": 1, "ports": everywhere, "fib_base": self.number * self.window, "fib_size": self.window,
@@ -228,7 +228,7 @@ def table_writes(routers: Sequence[BenchRouter], rng: Random) -> list[RowWrite]:
     config = routers[0].config
     vmac = VmacTable(config, (rng.getrandbits(64), rng.getrandbits(64)))
     for router in routers:
-        for port in range(config.ports):
+        for port in range(config.wired_ports):
             vmac.insert(router.own(port), port, Role.OWN, router.number)
     shared = config.cells - sum(reserved_cells(config) for _ in routers)
     return [RowWrite(Table.REGISTER, 0, Register.SHARED_CELLS, shared),

@@ -58,7 +58,7 @@ class Destinations:
 
     def __init__(self, router: BenchRouter, rng: Random, most: int = 2000):
         self.router = router
-        self.by_port: dict[int, list[tuple[int, Hop]]] = {port: [] for port in range(router.config.ports)}
+        self.by_port: dict[int, list[tuple[int, Hop]]] = {port: [] for port in range(router.config.wired_ports)}
         prefixes = list(router.routes)
         for prefix in rng.sample(prefixes, min(most, len(prefixes))):
             address = router.inside(prefix, rng)
@@ -85,7 +85,7 @@ def line_rate_slots(destinations: Sequence[Destinations], slots: int, rng: Rando
     usable = [entry for entry in destinations if entry.complete()]
     if not usable:
         raise ValueError("no router has routes to all ports")
-    egress = list(range(usable[0].router.config.ports))
+    egress = list(range(usable[0].router.config.wired_ports))
     for _ in range(slots):
         rng.shuffle(egress)
         for port, leaves_by in enumerate(egress):

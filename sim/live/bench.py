@@ -50,8 +50,8 @@ class SocketBoard:
     """
 
     def __init__(self, executable: Path, config: CoreConfig, directory: Path):
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(config.all_ports)]
-        self.ports = [near for near, _ in pairs[:config.ports]]
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(config.wired_ports + 1)]
+        self.ports = [near for near, _ in pairs[:config.wired_ports]]
         self._far = [far for _, far in pairs]
         self.board = LiveBoard(executable, [far.fileno() for far in self._far[:-1]], self._far[-1].fileno(),
                                directory / "board.log", directory / "board.pid")

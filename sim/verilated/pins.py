@@ -33,8 +33,8 @@ def config_header(config: CoreConfig, *, has_idle: bool) -> str:
 #include <cstddef>
 #include <cstdint>
 namespace board {{
-constexpr std::size_t PORTS = {config.ports};
-constexpr std::size_t ALL_PORTS = {config.all_ports};
+constexpr std::size_t PORTS = {config.wired_ports};
+constexpr std::size_t ALL_PORTS = {config.wired_ports + 1};
 constexpr std::size_t BEAT_BYTES = {config.beat_bytes};
 constexpr unsigned EMPTY_SHIFT = {shifts["empty"]};
 constexpr unsigned LAST_SHIFT = {shifts["last"]};
@@ -80,8 +80,8 @@ def _pin_names(config: CoreConfig, *, macs: bool) -> list[list[str]]:
     """Ports of the model in the order of a ``GmiiWire::Pins`` (with MACs) or ``StreamWire::Pins``."""
     if macs:
         return [[f"gmii{port}_{pin}" for pin in ("rxd", "rx_dv", "txd", "tx_en", "tx_er")]
-                for port in range(config.all_ports)]
-    streams = [*((f"rx_{port}", f"tx_{port}") for port in range(config.ports)), ("host_rx", "host_tx")]
+                for port in range(config.wired_ports + 1)]
+    streams = [*((f"rx_{port}", f"tx_{port}") for port in range(config.wired_ports)), ("host_rx", "host_tx")]
     return [[f"{rx}_payload", f"{rx}_valid", f"{rx}_ready", f"{tx}_payload", f"{tx}_valid"] for rx, tx in streams]
 
 

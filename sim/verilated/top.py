@@ -39,9 +39,9 @@ class StreamTop(wiring.Component):
         self._config = config
         always = stream.Signature(frame_layout(config.data_width), always_ready=True)
         super().__init__({
-            "rx": In(FrameSignature(config)).array(config.ports),
+            "rx": In(FrameSignature(config)).array(config.wired_ports),
             "host_rx": In(FrameSignature(config)),
-            "tx": Out(always).array(config.ports),
+            "tx": Out(always).array(config.wired_ports),
             "host_tx": Out(always),
             "idle": Out(1),
         })

@@ -28,12 +28,13 @@ async def requests(dut):
     await board.write(scenario.writes)
 
     def access() -> Op:
-        table = random.choice([*Table, *Table, 16, 255])
+        table = random.choice([*Table, *Table, len(Table), 255])
         router = random.choice((0, cfg.routers - 1, cfg.routers, cfg.routers + 1, 4095, random.randrange(cfg.routers)))
         window = board.model.tables.window(table, min(router, cfg.routers - 1)) if table in list(Table) else None
-        limits = {Table.INFO: Info.CLOCK_HZ, Table.REGISTER: len(Register), Table.VMAC: cfg.vmac_slots,
+        limits = {Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: cfg.vmac_slots,
                   Table.CONTEXT: 1, Table.PORT: cfg.ports, Table.COUNTER: cfg.all_ports * REASONS,
-                  Table.QUEUE: cfg.all_ports * QUEUE_STATS, Table.SHAPER: cfg.all_ports, Table.QUOTA: 1}
+                  Table.QUEUE: cfg.all_ports * QUEUE_STATS, Table.SHAPER: cfg.all_ports, Table.QUOTA: 1,
+                  Table.LINK: max(1, cfg.circuits), Table.TERMINATION: max(1, cfg.circuits)}
         if window is not None:
             # HIT has two rows for each of the window
             limits[table] = max(1, min(window[1], window[2] - window[0])) * (1 + (table == Table.HIT))
@@ -42,6 +43,8 @@ async def requests(dut):
                              random.getrandbits(32)))
         if table == Table.QUEUE and row % 8 == QueueStat.HIGH_WATER:
             row = 0
+        if table == Table.INFO and row in (Info.POLICER_CYCLES, Info.SHAPER_CYCLES):
+            row = Info.CIRCUITS
         return Op(random.choice((Opcode.READ, Opcode.READ, Opcode.WRITE, Opcode.FENCE, 0, 15)), table, router, row,
                   random.choice((0, 0, 1, row_words(table) - 1, row_words(table)) if table in list(Table) else (0, 15)),
                   random.getrandbits(64), status=random.getrandbits(4))

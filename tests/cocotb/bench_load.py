@@ -18,9 +18,9 @@ async def every_length(dut):
     scenario = simple_scenario(board.config)
     await board.write(scenario.writes)
     if GMII:
-        for source in board.sources:
+        for source in board.sources.values():
             source.source.ifg = 1
-    ports = board.config.ports
+    ports = board.config.wired_ports
     for serial, length in enumerate(range(60, board.config.max_frame - 3)):
         # To each egress port from one ingress port only, as the gap is smaller on the way in than on the way out
         port = serial % ports
@@ -39,7 +39,7 @@ async def line_rate(dut):
     board = await start(dut)
     scenario = simple_scenario(board.config)
     await board.write(scenario.writes)
-    ports = board.config.ports
+    ports = board.config.wired_ports
     # The receive clock of a port may be faster than its transmit clock, so that the queue grows by a frame in 4000
     for serial in range(FRAMES // ports):
         for port in range(ports):
@@ -56,10 +56,10 @@ async def bad_frames_back_to_back(dut):
     scenario = simple_scenario(board.config)
     await board.write(scenario.writes)
     if GMII:
-        for source in board.sources:
+        for source in board.sources.values():
             source.source.ifg = 1
     for serial in range(FRAMES // 2):
-        port = random.randrange(board.config.ports)
+        port = random.randrange(board.config.wired_ports)
         setup = random.choice(scenario.routers)
         good = packet(setup, port, 10 + port << 24 | serial, random.randint(60, 130), serial)
         bad = good._replace(error=random.choice((RxError.FCS, RxError.PHY)))
@@ -79,9 +79,9 @@ async def full_queues(dut):
     board, random = await start(dut, may_drop=True), rng()
     scenario = simple_scenario(board.config)
     await board.write(scenario.writes)
-    ports = board.config.ports
+    ports = board.config.wired_ports
     for round_, length in enumerate((60, 1514, None)):
-        for sink in board.sinks:
+        for sink in board.sinks.values():
             sink.pause = lambda: 40
         # Each router has room for ``queue_frames`` at a port
         for serial in range(3 * board.config.queue_frames * board.config.routers):
@@ -91,9 +91,9 @@ async def full_queues(dut):
             egress = random.choice((0, 0, 0, *range(ports), 40))
             board.send(packet(setup, port, 10 + egress << 24, length or random.randint(60, 600),
                               round_ << 16 | serial))
-            while not all(source.idle for source in board.sources):
+            while not all(source.idle for source in board.sources.values()):
                 await board.cycles(20)
-        for sink in board.sinks:
+        for sink in board.sinks.values():
             sink.pause = lambda: 0
         await board.drain()
     assert_reached("full_queues", await board.check())
@@ -111,7 +111,7 @@ async def overload(dut):
     scenario = simple_scenario(board.config)
     await board.write(scenario.writes)
     for serial in range(4 * FRAMES):
-        port = random.randrange(board.config.ports)
+        port = random.randrange(board.config.wired_ports)
         board.send(packet(random.choice(scenario.routers), port, 10 + random.randrange(4) << 24,
                           random.choice((60, 61, 63, 64, 65, random.randint(60, 1514))), serial,
                           ttl=random.choice((64, 64, 64, 1)), checksum_error=random.choice((0, 0, 0, 0, 1))))

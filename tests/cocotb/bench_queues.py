@@ -37,7 +37,7 @@ async def policing(dut):
     for serial in range(FRAMES // 2):
         setup = random.choice(scenario.routers)
         # Punts, also with an unknown destination, are policed too
-        egress = random.choice((*range(board.config.ports), 40))
+        egress = random.choice((*range(board.config.wired_ports), 40))
         board.send(packet(setup, 0, 10 + egress << 24 | serial, random.randint(60, 400), serial))
         await board.cycles(random.choice((0, 100)))
         await board.room(16)
@@ -70,8 +70,8 @@ async def classes(dut):
     waiting = min(20, board.config.queue_frames // 2)
     for serial in range(waiting):
         # From two ports, which together are faster than a MAC that sends
-        board.send(packet(scenario.routers[0], serial % board.config.ports, 10 << 24 | serial, 500, serial))
-    while not all(source.idle for source in board.sources):
+        board.send(packet(scenario.routers[0], serial % board.config.wired_ports, 10 << 24 | serial, 500, serial))
+    while not all(source.idle for source in board.sources.values()):
         await board.cycles(50)
     injected = ethernet((1 << 48) - 1, 0x020000000000, 0x0806, bytes(46))
     board.send_host(HostFrame.inject(board.config.routers - 1, 0, injected, source=HOST_MAC).to_bytes())
@@ -100,7 +100,7 @@ async def quotas(dut):
         for serial in range(count):
             ingress = serial % cfg.ports
             board.send(packet(scenario.routers[number], ingress, 10 + port << 24 | serial, length, serial))
-            while not all(source.idle for source in board.sources):
+            while not all(source.idle for source in board.sources.values()):
                 await board.cycles(50)
 
     board.sinks[0].pause = lambda: 400
@@ -115,7 +115,7 @@ async def quotas(dut):
     frames = min(reserved // cells, cfg.queue_frames)
     board.sinks[1].pause = lambda: 400
     await emit(1, frames, 1514, 1)
-    for sink in board.sinks:
+    for sink in board.sinks.values():
         sink.pause = lambda: random.choice((0, 0, 5))
     assert_reached("quotas", await board.check())
     lost = {item.event[0] for _, item in board.scoreboard.missing}

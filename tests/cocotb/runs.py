@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
 
-__all__ = ["CONFIG", "LONG", "LONG_GMII", "LONG_OTHER", "MODULES", "OTHER_CONFIGS", "QUICK", "QUICK_GMII", "Run"]
+__all__ = ["CONFIG", "LINKS", "LONG", "LONG_GMII", "LONG_LINKS", "LONG_OTHER", "MODULES", "OTHER_CONFIGS", "QUICK",
+           "QUICK_GMII", "QUICK_LINKS", "Run"]
 
 #: Small, so that buffers fill up and the simulation is quickly built.
 CONFIG = CoreConfig(routers=4, fib_words=4096, adjacencies=256, buffer_bytes=32768, queue_frames=32)
@@ -14,6 +15,9 @@ OTHER_CONFIGS = {
     "3ports-256bit-jumbo": CoreConfig(ports=3, routers=5, data_width=256, fib_words=2048, adjacencies=64,
                                       max_frame=9018, cell_bytes=128),
 }
+#: With a link port; queues as long as what a frame's list has copies.
+LINKS = CoreConfig(ports=5, circuits=64, routers=8, vmac_slots=1024, fib_words=8192, adjacencies=512,
+                   queue_frames=64)
 #: Module of each bench.
 MODULES = {
     "random_traffic": "bench_random", "learning": "bench_random",
@@ -46,6 +50,9 @@ QUICK_GMII = [
     Run("random_traffic", 250), Run("every_length", 0), Run("line_rate", 200), Run("bad_frames_back_to_back", 60),
     Run("updates_under_traffic", 0),
 ]
+QUICK_LINKS = [
+    *(Run("random_traffic", 800, seed) for seed in range(1, 3)), Run("requests", 200), Run("learning", 100),
+]
 #: Only in ``make nightly``.
 LONG = [
     *(Run("random_traffic", 7500, seed) for seed in range(5, 15)),
@@ -55,6 +62,8 @@ LONG = [
 ]
 LONG_OTHER = [Run("random_traffic", 6000, 7), *(Run(test, 1000, 7) for test in (
     "bad_frames_back_to_back", "requests", "learning"))]
+LONG_LINKS = [*(Run("random_traffic", 4000, seed) for seed in range(15, 25)), Run("requests", 3000, 2),
+              *(Run("learning", 1000, seed) for seed in range(2, 6))]
 LONG_GMII = [
     *(Run("random_traffic", 2000, seed) for seed in range(2, 6)),
     *(Run(test, 2000, seed) for seed in range(2, 6) for test in (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .runs import CONFIG, LONG, LONG_OTHER, MODULES, OTHER_CONFIGS, QUICK
+from .runs import CONFIG, LINKS, LONG, LONG_LINKS, LONG_OTHER, MODULES, OTHER_CONFIGS, QUICK, QUICK_LINKS
 
 
 def _run(simulate, config, run):
@@ -12,6 +12,17 @@ def _run(simulate, config, run):
 @pytest.mark.parametrize("run", QUICK, ids=str)
 def test_core(simulate, run):
     _run(simulate, CONFIG, run)
+
+
+@pytest.mark.parametrize("run", QUICK_LINKS, ids=str)
+def test_link_port(simulate, run):
+    _run(simulate, LINKS, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", LONG_LINKS, ids=str)
+def test_link_port_long(simulate, run):
+    _run(simulate, LINKS, run)
 
 
 @pytest.mark.slow

@@ -22,6 +22,10 @@ FRAMES_PER_HOST_FRAME = 8
 LONG = 600
 #: Core cycles after which a frame that came in whole was looked up, if the core is not overloaded.
 LOOKED_UP_CYCLES = 1200
+#: The same if it may go through the link port, in all of its passes.
+LINK_CYCLES = 8000
+#: A frame's share of the link port's time, for each pass.
+PASS_CYCLES = 60
 
 
 class RandomTraffic:
@@ -59,15 +63,22 @@ class RandomTraffic:
             One whose fate the step that is under way doesn't change.
         """
         board, rng, generator = self.board, self.rng, self._generator
-        frame = _first(lambda: next(generator.frames(1)), lambda frame: not unaffected or self._fates.same(frame))
+        fates = self._fates
+        frame = _first(lambda: next(generator.frames(1)),
+                       lambda frame: (not unaffected or fates.same(frame)) and fates.ends(frame))
         board.send(frame)
+        passes = len(board.model.passes)
         self.sent += 1
         if self.sent % FRAMES_PER_HOST_FRAME == 0:
             error = rng.choice((RxError.NONE, RxError.NONE, RxError.NONE, RxError.FCS))
             board.send_host(_first(lambda: generator.host_frame(HOST_MAC),
-                                   lambda frame: not unaffected or self._fates.same_from_host(frame)), error)
+                                   lambda frame: (not unaffected or fates.same_from_host(frame))
+                                   and fates.ends_from_host(frame)), error)
             self.sent += 1
+            passes += len(board.model.passes)
         await board.cycles(rng.choice((0, 0, 50, 400)) if len(frame.frame) < LONG else 400)
+        # Where everything went through one port, it may have to be waited for
+        await board.cycles(max(0, passes - 1) * PASS_CYCLES)
         await board.room(board.config.queue_frames // 2)
 
     async def update(self, *, other_routers: bool = False) -> None:
@@ -94,11 +105,12 @@ class RandomTraffic:
     async def _settle(self, step: Step) -> None:
         """Send only what the step doesn't affect, until nothing else is yet to be looked up, or to leave a router."""
         board = self.board
-        busy, since = set(range(board.config.all_ports)), 0.0
-        while busy or board.scoreboard.outstanding_of(step.routers) or self._cycles() - since < LOOKED_UP_CYCLES:
+        busy, since = set(board.sources.values()), 0.0
+        enough = LINK_CYCLES if board.config.circuits else LOOKED_UP_CYCLES
+        while busy or board.scoreboard.outstanding_of(step.routers) or self._cycles() - since < enough:
             await self.send(unaffected=True)
             if busy:
-                busy -= {port for port, source in enumerate(board.sources) if source.idle}
+                busy -= {source for source in board.sources.values() if source.idle}
                 since = self._cycles()
 
     def _cycles(self) -> float:

@@ -12,6 +12,7 @@ from polyrouter.hdl.adjacency import AdjacencyLookup
 from polyrouter.hdl.arbiter import HeaderArbiter
 from polyrouter.hdl.buffer import FrameBuffer
 from polyrouter.hdl.capture import HeaderCapture
+from polyrouter.hdl.circuits import Circuits
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.context import ContextLookup
 from polyrouter.hdl.control import ControlEngine
@@ -22,17 +23,22 @@ from polyrouter.hdl.encapsulate import Encapsulator
 from polyrouter.hdl.enframer import HostEnframer
 from polyrouter.hdl.fallthrough import FallThroughFifo
 from polyrouter.hdl.flowhash import FlowHash
+from polyrouter.hdl.framemux import FrameMux
 from polyrouter.hdl.headertap import HeaderTap
 from polyrouter.hdl.ingress import Ingress
+from polyrouter.hdl.inserter import Inserter
 from polyrouter.hdl.lookup import ENGINES, Lookup
 from polyrouter.hdl.mactable import MacTable
 from polyrouter.hdl.membership import Membership
 from polyrouter.hdl.pairing import Pairing
 from polyrouter.hdl.parser import Parser
+from polyrouter.hdl.portrow import PortRow
 from polyrouter.hdl.replicator import Replicator
 from polyrouter.hdl.rewrite import Rewriter
 from polyrouter.hdl.roundrobin import RoundRobin
+from polyrouter.hdl.stream import packet_layout
 from polyrouter.hdl.terminations import Terminations
+from polyrouter.hdl.tunnelend import TunnelEnd
 from polyrouter.hdl.untag import Untagger
 from polyrouter.hdl.verdict import Decide
 from polyrouter.hdl.vmac import VmacLookup
@@ -41,6 +47,9 @@ from polyrouter.hdl.words import WordJoiner, WordSplitter
 from .contract import StreamContract
 from .runner import AnySeq, prove
 from .small import small_config
+
+#: A core with a link port.
+_WITH_LINKS = CoreConfig(ports=2, routers=2, data_width=256, circuits=16)
 
 
 def drive(m: Module, *values) -> None:
@@ -247,7 +256,7 @@ def test_rewriter(tmp_path):
 def test_egress(tmp_path, width):
     m = Module()
     config = CoreConfig(data_width=width, routers=3)
-    m.submodules.dut = dut = Egress(config, 0)
+    m.submodules.dut = dut = Egress(config)
     drive_table(m, dut.table, config.routers)
     rules(m, [(dut.i,)], [(dut.o,)])
     prove(m, tmp_path, depth=3, free_memories=True)
@@ -338,6 +347,46 @@ def test_decapsulator(tmp_path, width):
     m.submodules.dut = dut = Decapsulator(CoreConfig(data_width=width))
     rules(m, [(dut.i,)], [(dut.o,), (dut.event,)])
     prove(m, tmp_path, depth=3)
+
+
+@pytest.mark.parametrize("width", [32, 256])
+def test_inserter(tmp_path, width):
+    m = Module()
+    m.submodules.dut = dut = Inserter(CoreConfig(data_width=width), 3)
+    rules(m, [(dut.i,)], [(dut.o,)])
+    prove(m, tmp_path, depth=3)
+
+
+def test_port_row(tmp_path):
+    m = Module()
+    m.submodules.dut = dut = PortRow(small_config(data_width=64))
+    drive_table(m, dut.table, 2)
+    rules(m, [(dut.i,)], [(dut.o,)])
+    prove(m, tmp_path, depth=3)
+
+
+def test_frame_mux(tmp_path):
+    m = Module()
+    m.submodules.dut = dut = FrameMux(packet_layout(32))
+    rules(m, [(dut.i[0],), (dut.i[1],)], [(dut.o,)])
+    prove(m, tmp_path, depth=3)
+
+
+def test_circuits(tmp_path):
+    m = Module()
+    m.submodules.dut = dut = Circuits(_WITH_LINKS)
+    drive_table(m, dut.table, _WITH_LINKS.circuits)
+    rules(m, [(dut.i,)], [(dut.o,), (dut.event,)])
+    prove(m, tmp_path, depth=3)
+
+
+def test_tunnel_end(tmp_path):
+    m = Module()
+    m.submodules.dut = dut = TunnelEnd(_WITH_LINKS)
+    drive(m, dut.seed0, dut.seed1)
+    drive_table(m, dut.table, _WITH_LINKS.circuits)
+    rules(m, [(dut.i,)], [(dut.o,), (dut.malformed,), (dut.unknown,)])
+    prove(m, tmp_path, depth=12)
 
 
 def test_terminations(tmp_path):

@@ -5,8 +5,8 @@ import random
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.decapsulate import Decapsulator, decapsulated_layout
-from polyrouter.hdl.layouts import TUNNEL, Reason, TunnelKind, unpack
-from polyrouter.hdl.stream import packet_layout
+from polyrouter.hdl.layouts import TUNNEL, Reason, TunnelKind, pack, unpack
+from polyrouter.hdl.records import REFUSED, owned_layout
 from polyrouter.hdl.tunnel import OUTER_BYTES
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import GRE, Ether
@@ -49,14 +49,20 @@ def run(width, frames, rates=(1, 1), seed=0):
     """Send outer frames through; gives the inner ones with what was said of them, and the events."""
     dut = Decapsulator(CoreConfig(data_width=width))
     rng = random.Random(seed)
-    items = [beat for frame in frames for beat in packet_beats(packet_layout(width), frame, width)]
+    items = [beat | pack(owned_layout(width), {"router": number})
+             for number, frame in enumerate(frames) for beat in packet_beats(owned_layout(width), frame, width)]
     out, events = [], []
     simulate(dut, [source(dut.i, items, rng=rng, rate=rates[0]),
                    until(lambda: sum(beat >> width & 1 for beat in out) + len(events) == len(frames))],
              [sink(dut.o, out, rng=rng, rate=rates[1]), sink(dut.event, events, rng=rng, rate=rates[1])])
-    inner = [(octets, unpack(TUNNEL, fields["tunnel"]))
-             for octets, fields in packets(decapsulated_layout(width), out, width)]
-    return inner, events
+    inner = packets(decapsulated_layout(width), out, width)
+    refused = [unpack(REFUSED, item) for item in events]
+    # Each frame is another router's, and all are there, in their order.
+    passed, dropped = [fields["router"] for _, fields in inner], [fields["router"] for fields in refused]
+    assert (passed, dropped) == (sorted(passed), sorted(dropped))
+    assert sorted(passed + dropped) == list(range(len(frames)))
+    return [(octets, unpack(TUNNEL, fields["tunnel"])) for octets, fields in inner], [
+        fields["reason"] for fields in refused]
 
 
 @pytest.mark.parametrize("rates", [(1, 1), (0.5, 0.9), (0.9, 0.4)])
@@ -78,6 +84,8 @@ def test_frames(width, rates):
 
 BAD = {
     "protocol": (None, {"ip_proto": 6}),
+    "version": (None, {"ip_version": 6}),
+    "options": (None, {"ip_ihl": 6}),
     "more fragments": (None, {"ip_flags": "MF"}),
     "last fragment": (None, {"ip_frag": 8}),
     "longer than the frame": (None, {"ip_len": 200}),
@@ -87,7 +95,7 @@ BAD = {
     "no key": (TunnelKind.GRE, {"gre_key_present": 0}),
     "checksum": (TunnelKind.GRE, {"gre_chksum_present": 1}),
     "sequence number": (TunnelKind.GRE, {"gre_seqnum_present": 1}),
-    "version": (TunnelKind.GRE, {"gre_version": 1}),
+    "version of GRE": (TunnelKind.GRE, {"gre_version": 1}),
     "not Ethernet": (TunnelKind.GRE, {"gre_proto": 0x0800}),
 }
 
@@ -106,6 +114,9 @@ def test_bad_frames_are_dropped_whole(width, rates):
         row, inner = random_row(rng), rng.randbytes(rng.randrange(14, 100))
         frames.append(outer(row, inner))
         expected.append((inner, row))
+    not_ip = outer(random_row(rng), rng.randbytes(60))
+    frames.append(not_ip[:12] + b"\x86\xdd" + not_ip[14:])
+    bad += 1
     for kind in TunnelKind:         # ends within the header, or the inner frame has no header
         row = random_row(rng, kind)
         for length in (0, 1, 13):
@@ -147,7 +158,7 @@ def test_pace(width, kind):
     rng = random.Random(width)
     dut = Decapsulator(CoreConfig(data_width=width))
     frame = outer(random_row(rng, kind), rng.randbytes(60))
-    items = packet_beats(packet_layout(width), frame, width)
+    items = packet_beats(owned_layout(width), frame, width)
     inner_beats = -(-60 // (width // 8))
     out, taken, given = [], [], []
     simulate(dut, [source(dut.i, items * 5, times=taken), until(lambda: len(out) == 5 * inner_beats)],

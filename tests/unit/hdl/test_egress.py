@@ -41,7 +41,7 @@ def sent(frame, fields, rows):
 
 def run(config, cases, rows, *, rates=(1.0, 1.0), seed=0):
     """Frames at the port, and the cycles in which beats came and went."""
-    dut = Egress(config, 0)
+    dut = Egress(config)
     width = config.data_width
     rng = random.Random(seed)
     beats = [beat | pack(egress_layout(width), fields) for frame, fields in cases
@@ -118,4 +118,4 @@ def test_one_router():
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_elaborates(width):
-    assert rtlil.convert(Egress(CoreConfig(data_width=width), 2))
+    assert rtlil.convert(Egress(CoreConfig(data_width=width)))

@@ -7,7 +7,7 @@ import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.encapsulate import Encapsulator, inner_layout
 from polyrouter.hdl.layouts import TUNNEL, TunnelKind, pack
-from polyrouter.hdl.stream import packet_layout
+from polyrouter.hdl.records import owned_layout
 from polyrouter.hdl.tunnel import OUTER_BYTES
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import GRE, Ether
@@ -37,11 +37,14 @@ def run(width, frames, rates=(1, 1), seed=0):
         items += [pack(layout, {
             "data": int.from_bytes(part, "little"), "last": k == len(parts) - 1, "length": len(frame),
             "tunnel": pack(TUNNEL, row), "entropy": entropy,
+            "underlay": row["key"] % 1024,
         }) for k, part in enumerate(parts)]
     expected = sum(-(-(len(frame) + OUTER_BYTES[row["kind"]]) // (width // 8)) for frame, row, _ in frames)
     simulate(dut, [source(dut.i, items, rng=rng, rate=rates[0], times=taken), until(lambda: len(out) == expected)],
              [sink(dut.o, out, rng=rng, rate=rates[1], times=given)])
-    return [octets for octets, _ in packets(packet_layout(width), out, width)], taken, given
+    outer = packets(owned_layout(width), out, width)
+    assert [fields["router"] for _, fields in outer] == [row["key"] % 1024 for _, row, _ in frames]
+    return [octets for octets, _ in outer], taken, given
 
 
 def check(octets, frame, row, entropy):

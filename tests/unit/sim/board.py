@@ -4,6 +4,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import HostStatus, Table
 from polyrouter.sim.golden import GoldenModel, Output
 from polyrouter.sim.host_frames import HostFrame
+from polyrouter.sim.link_tables import LinkTables
 from polyrouter.sim.tablegen import RouterSetup, VmacTable, requests
 
 CONFIG = CoreConfig(routers=2, fib_words=1024, adjacencies=64)
@@ -53,18 +54,20 @@ def vmacs(model: GoldenModel, *setups: RouterSetup) -> None:
     """Have the VMAC-VE hold exactly these routers' entries."""
     table = VmacTable(model.config, SEEDS)
     for setup in setups:
-        for mac, port, role, vid in setup.vmac_entries():
-            table.insert(mac, port, role, setup.number, vid)
+        for entry in setup.entries():
+            table.place(entry)
     rows = {write.row: write.value for write in table.writes() if write.table == Table.VMAC}
     load(model, [write for write in table.writes() if write.table == Table.REGISTER])
     for row in range(model.config.vmac_slots):
         model.tables.write(Table.VMAC, 0, row, rows.get(row, 0))
 
 
-def make(*setups: RouterSetup, config: CoreConfig = CONFIG) -> GoldenModel:
-    """A model with these routers."""
+def make(*setups: RouterSetup, config: CoreConfig = CONFIG, links: LinkTables | None = None) -> GoldenModel:
+    """A model with these routers, and these circuits."""
     model = GoldenModel(config)
     for setup in setups:
         load(model, setup.writes(config))
+    if links is not None:
+        load(model, links.writes(config, SEEDS))
     vmacs(model, *setups)
     return model

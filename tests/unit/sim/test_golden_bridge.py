@@ -19,7 +19,7 @@ from polyrouter.hdl.layouts import (
     unpack,
 )
 from polyrouter.sim.golden_bridge import find, learn
-from polyrouter.sim.golden_rows import Context
+from polyrouter.sim.golden_rows import Context, MacEntry
 from polyrouter.sim.golden_tables import Tables
 from polyrouter.sim.host_frames import HostFrame
 from polyrouter.sim.packets import ethernet, with_tag
@@ -48,6 +48,12 @@ def send(model, port: int, destination: int, source: int = C, vid: int = 0) -> t
     (reason,) = {Reason(key[2]) for key in counters}
     assert {key[1] for key in counters} == {port}
     return reason, [output.port for output in outputs]
+
+
+def known(model, mac: int) -> tuple[int, int] | None:
+    """Port and VLAN id of an address that router 0 knows."""
+    entry = find(model.tables, model.tables.context(0), mac)
+    return None if entry is None else (entry.port, entry.vid)
 
 
 def test_floods_what_it_does_not_know_and_learns_where_it_came_from():
@@ -118,16 +124,16 @@ def test_nothing_is_learned_from_group_addresses_dropped_frames_or_without_learn
     model.tables.write(Table.POLICER, 0, 0, pack(POLICER_ROW, {"limit": 1}))
     for source in A, B, A | 1 << 40, 0x0E:
         model.receive(1, ethernet(EVERYONE, source, 0x88CC, bytes(46)))
-    assert not any(find(model.tables, model.tables.context(0), mac) is not None for mac in (A, B, A | 1 << 40, 0x0E))
+    assert not any(known(model, mac) for mac in (A, B, A | 1 << 40, 0x0E))
     update(model, router, policer_size=0)
     model.receive(1, ethernet(EVERYONE, 0x0F | 1 << 40, 0x88CC, bytes(46)))
-    assert find(model.tables, model.tables.context(0), 0x0F | 1 << 40) is None
+    assert known(model, 0x0F | 1 << 40) is None
     update(model, router, learn=0)
     model.receive(1, ethernet(EVERYONE, 0x0E, 0x88CC, bytes(46)))
-    assert find(model.tables, model.tables.context(0), 0x0E) is None
+    assert known(model, 0x0E) is None
     update(model, router, learn=1)
     model.receive(1, ethernet(EVERYONE, 0x0E, 0x88CC, bytes(46)))
-    assert find(model.tables, model.tables.context(0), 0x0E) == 1
+    assert known(model, 0x0E) == (1, 0)
 
 
 def test_frames_that_are_not_forwarded_teach_all_the_same():
@@ -137,7 +143,7 @@ def test_frames_that_are_not_forwarded_teach_all_the_same():
     model = make(router)
     for source, destination in (A, 0), (B, 0), (C, 0x0180C2000000):
         model.receive(1, ethernet(destination, source, 0x88CC, bytes(46)))
-        assert find(model.tables, model.tables.context(0), source) == 1
+        assert known(model, source) == (1, 0)
 
 
 def test_a_rule_comes_before_the_bridge():
@@ -152,7 +158,7 @@ class Reference:
 
     def __init__(self, base: int, size: int, rows: int):
         self.base, self.size, self.rows = base, size, rows
-        self.entries = [[0, 0, 0, 0] for _ in range(rows)]      # mac, port, static, age
+        self.entries = [[0, 0, 0, 0, 0] for _ in range(rows)]      # mac, port, static, age, vid
 
     def places(self, mac: int) -> list[int]:
         if self.size not in [1 << bit for bit in range(2, 20)]:
@@ -161,21 +167,21 @@ class Reference:
         folded = (parts[0] ^ parts[1] ^ parts[2]) % self.size
         return [row for row in (self.base + (folded ^ j) for j in range(4)) if row < self.rows]
 
-    def find(self, mac: int) -> int | None:
-        return next((self.entries[row][1] for row in self.places(mac)
+    def find(self, mac: int) -> list[int] | None:
+        return next((self.entries[row] for row in self.places(mac)
                      if self.entries[row][3] and self.entries[row][0] == mac), None)
 
-    def learn(self, mac: int, port: int) -> None:
+    def learn(self, mac: int, port: int, vid: int) -> None:
         places = self.places(mac)
         for row in places:
             if self.entries[row][3] and self.entries[row][0] == mac:
                 if not self.entries[row][2]:
-                    self.entries[row] = [mac, port, 0, MAC_AGES]
+                    self.entries[row] = [mac, port, 0, MAC_AGES, vid]
                 return
         for age in range(MAC_AGES + 1):
             for row in places:
                 if self.entries[row][3] == age and not (age and self.entries[row][2]):
-                    self.entries[row] = [mac, port, 0, MAC_AGES]
+                    self.entries[row] = [mac, port, 0, MAC_AGES, vid]
                     return
 
 
@@ -188,16 +194,16 @@ def test_mac_table_is_the_reference(seed, base, size):
     context = Context(*[0] * len(Context._fields))._replace(mac_base=base, mac_size=size)
     macs = [rng.getrandbits(48) for _ in range(12)]
     for _ in range(80):
-        mac, port = rng.choice(macs), rng.randrange(4)
+        mac, port, vid = rng.choice(macs), rng.randrange(4), rng.choice((0, 1, 4095))
         if rng.random() < 0.3:
             row = rng.randrange(32)
-            entry = [rng.choice(macs), port, rng.getrandbits(1), rng.randint(0, MAC_AGES)]
+            entry = [rng.choice(macs), port, rng.getrandbits(1), rng.randint(0, MAC_AGES), vid]
             reference.entries[row] = entry
-            tables.write_at(Table.MAC, row, pack(MAC_ROW, dict(zip(("mac", "port", "static", "age"), entry,
-                                                                   strict=True))))
+            tables.write_at(Table.MAC, row, pack(MAC_ROW, dict(zip(MacEntry._fields, entry, strict=True))))
         else:
-            learn(tables, context, mac, port)
-            reference.learn(mac, port)
-        assert find(tables, context, mac) == reference.find(mac)
+            learn(tables, context, mac, port, vid)
+            reference.learn(mac, port, vid)
+        found, expected = find(tables, context, mac), reference.find(mac)
+        assert (None if found is None else list(found)) == expected
     written = [list(unpack(MAC_ROW, tables._rows[Table.MAC].get(row, 0)).values()) for row in range(32)]
     assert written == reference.entries

@@ -53,10 +53,10 @@ def test_sequence_numbers():
 
 @pytest.mark.parametrize(("op", "status"), [
     (Op(0), OpStatus.BAD_OPCODE), (Op(4), OpStatus.BAD_OPCODE), (Op(Opcode.FENCE, 99, 99, 99, 9), OpStatus.OK),
-    (Op(Opcode.READ, 16, 4000, 1 << 31, 15), OpStatus.BAD_TABLE),
+    (Op(Opcode.READ, 18, 4000, 1 << 31, 15), OpStatus.BAD_TABLE),
     (Op.read(Table.CONTEXT, 2, 9, 9), OpStatus.BAD_ROUTER), (Op.read(Table.COUNTER, 3, 0), OpStatus.BAD_ROUTER),
     (Op.read(Table.COUNTER, 2, 159), OpStatus.OK), (Op.read(Table.COUNTER, 2, 160), OpStatus.BAD_ROW),
-    (Op.read(Table.INFO, 999, 17), OpStatus.OK), (Op.read(Table.INFO, 0, 18), OpStatus.BAD_ROW),
+    (Op.read(Table.INFO, 999, 18), OpStatus.OK), (Op.read(Table.INFO, 0, 19), OpStatus.BAD_ROW),
     (Op.read(Table.REGISTER, 999, 4), OpStatus.OK), (Op.read(Table.REGISTER, 0, 5), OpStatus.BAD_ROW),
     (Op.read(Table.VMAC, 999, 31), OpStatus.OK), (Op.read(Table.VMAC, 0, 32, 2), OpStatus.BAD_ROW),
     (Op.read(Table.CONTEXT, 1, 1), OpStatus.BAD_ROW), (Op.read(Table.PORT, 1, 4), OpStatus.BAD_ROW),
@@ -71,6 +71,7 @@ def test_sequence_numbers():
     (Op.write(Table.QUOTA, 2, 0, 1), OpStatus.OK), (Op.read(Table.QUOTA, 3, 0), OpStatus.BAD_ROUTER),
     (Op.read(Table.QUOTA, 0, 1), OpStatus.BAD_ROW), (Op.read(Table.CONTEXT, 1, 0, 5), OpStatus.OK),
     (Op.read(Table.CONTEXT, 1, 0, 6), OpStatus.BAD_WORD), (Op.read(Table.FILTER, 2, 0), OpStatus.BAD_ROUTER),
+    (Op.read(Table.LINK, 0, 0), OpStatus.BAD_ROW), (Op.read(Table.TERMINATION, 999, 0, 9), OpStatus.BAD_ROW),
     (Op.write(Table.INFO, 0, 0, 0), OpStatus.READ_ONLY), (Op.write(Table.QUEUE, 0, 0, 0), OpStatus.READ_ONLY),
 ])
 def test_access_checks(model, op, status):

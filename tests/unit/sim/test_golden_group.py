@@ -92,7 +92,7 @@ def test_host_has_a_copy_of_what_is_stored():
     model = model_of()
     outputs, counters = moved(model, lambda: model.receive(2, bytes(frame)))
     assert counters == {(1, 2, Reason.FORWARDED): 1, (1, 2, Reason.PUNT_GROUP): 1}
-    assert [(output.port, *output[3:]) for output in outputs] == [(3, TrafficClass.NORMAL, False), (4, 0, False)]
+    assert [(output.port, *output[3:5]) for output in outputs] == [(3, TrafficClass.NORMAL, False), (4, 0, False)]
     frame.ttl = 8
     assert HostFrame.from_bytes(outputs[1].frame).payload == bytes(frame)
     # Without any data port the frame is as it came

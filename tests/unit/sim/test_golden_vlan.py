@@ -2,7 +2,7 @@
 
 import pytest
 from polyrouter.hdl.layouts import AdjacencyKind, Reason, RouterMode, Table, TrafficClass
-from polyrouter.sim.golden_packet import parse
+from polyrouter.sim.golden_packet import Frame, parse
 from polyrouter.sim.golden_tables import Tables, toeplitz_keys, vmac_hash, vmac_key
 from polyrouter.sim.host_frames import HostFrame
 from polyrouter.sim.packets import ethernet, ipv4, with_tag
@@ -38,7 +38,7 @@ def packet(destination: str = "13.0.0.1"):
 
 def test_a_tag_is_seen_from_18_bytes_on():
     head = bytes(12) + bytes.fromhex("8100e0070806")
-    assert parse(0, head) == (0, bytes(12) + b"\x08\x06", 0xE007, 18, None)
+    assert parse(0, head) == Frame(0, bytes(12) + b"\x08\x06", 0xE007, 18, None)
     assert parse(0, head[:17]).tci is None and parse(0, head[:17]).ethertype == 0x8100
     double = parse(0, with_tag(with_tag(ethernet(0, 0, 0x0800, ipv4(0, 0, b"")), 5), 6))
     assert double.tci == 6 and double.ethertype == 0x8100 and double.packet is None
@@ -183,8 +183,8 @@ def test_unknown_role_and_slots_of_no_router_match_nothing():
     tables = Tables(CONFIG)
     assert tables.vmac(0, 0, 0) is None
     key = vmac_key(OWN_MAC, 2, 3, 7)
-    for router, found in (1, 1), (2, None):
+    for router, found in (1, True), (2, False):
         for row in range(CONFIG.vmac_slots):
             tables.write(Table.VMAC, 0, row, key | 1 << 66 | router << 67)
-        assert tables.vmac(OWN_MAC, 2, 3, 7) == found
+        assert (tables.vmac(OWN_MAC, 2, 3, 7) is not None) == found
         assert tables.vmac(OWN_MAC, 2, 0, 7) is tables.vmac(OWN_MAC, 2, 3, 6) is tables.vmac(OWN_MAC, 1, 3, 7) is None

@@ -8,6 +8,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import VMAC_KEY_BITS, VMAC_ROW, Reason, Table, unpack
 from polyrouter.sim.frames import FrameGenerator, RxFrame
 from polyrouter.sim.golden import GoldenModel
+from polyrouter.sim.hash_tables import VmacEntry, VmacTable
 from polyrouter.sim.random_tables import random_scenario, share_of
 from polyrouter.sim.random_updates import (
     Fates,
@@ -19,7 +20,7 @@ from polyrouter.sim.random_updates import (
     one_row,
     replace,
 )
-from polyrouter.sim.tablegen import Scenario, VmacTable
+from polyrouter.sim.tablegen import Scenario
 
 from .board import HOST, SEEDS
 
@@ -44,11 +45,11 @@ def loaded(scenario: Scenario) -> GoldenModel:
     return model
 
 
-def entries(model: GoldenModel) -> Counter[tuple[int, int]]:
-    """Key and router of each valid slot."""
+def entries(model: GoldenModel) -> Counter[VmacEntry]:
+    """What each valid slot says."""
     rows = [model.tables.read(Table.VMAC, 0, row) for row in range(model.config.vmac_slots)]
-    return Counter((row & (1 << VMAC_KEY_BITS) - 1, unpack(VMAC_ROW, row)["router"])
-                   for row in rows if unpack(VMAC_ROW, row)["valid"])
+    fields = [(row & (1 << VMAC_KEY_BITS) - 1, unpack(VMAC_ROW, row)) for row in rows]
+    return Counter(VmacEntry(key, slot["router"], slot["guard"]) for key, slot in fields if slot["valid"])
 
 
 @pytest.mark.parametrize("config", [CONFIG, SMALL, MANY])
@@ -74,13 +75,13 @@ def test_entries_of_others_are_always_there(config, seed):
 def test_an_entry_moves_to_make_place_for_another():
     config = CoreConfig()
     vmac, rng = VmacTable(config, SEEDS), Random(1)
-    wanted = {(rng.getrandbits(VMAC_KEY_BITS), 0) for _ in range(config.vmac_slots * 85 // 100)}
+    wanted = {VmacEntry(rng.getrandbits(VMAC_KEY_BITS), 0) for _ in range(config.vmac_slots * 85 // 100)}
     writes = exchange_entries(vmac, [], wanted)
     assert len(writes) > len(wanted)
     assert set(vmac.slots.values()) == wanted and len(vmac.slots) == len(wanted)
-    assert all(row in vmac.candidates(key) for row, (key, _) in vmac.slots.items())
+    assert all(row in vmac.candidates(entry.key) for row, entry in vmac.slots.items())
     with pytest.raises(OverflowError, match="no path"):
-        exchange_entries(vmac, [], {(rng.getrandbits(VMAC_KEY_BITS), 0) for _ in range(config.vmac_slots)})
+        exchange_entries(vmac, [], {VmacEntry(rng.getrandbits(VMAC_KEY_BITS), 0) for _ in range(config.vmac_slots)})
     exchange_entries(vmac, wanted, [])
     assert not wanted & set(vmac.slots.values())
 

@@ -378,8 +378,9 @@ def test_a_removed_router_leaves_nothing(board):
 
 def test_segments_are_owned_once(board):
     board.set_all()
-    owners = {(port, vlan): board.model.tables.vmac(0, port, Role.SEGMENT, vlan)
-              for port, vlan in ((0, 0), (2, 7), (3, 0), (2, 9), (1, 9), (1, 0))}
+    slots = {(port, vlan): board.model.tables.vmac(0, port, Role.SEGMENT, vlan)
+             for port, vlan in ((0, 0), (2, 7), (3, 0), (2, 9), (1, 9), (1, 0))}
+    owners = {place: None if slot is None else slot.router for place, slot in slots.items()}
     bridge, switch = board.number("lan-bridge"), board.number("lan-switch")
     assert owners == {(0, 0): bridge, (2, 7): bridge, (3, 0): bridge, (2, 9): switch, (1, 9): switch, (1, 0): None}
 
