@@ -23,7 +23,7 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
             with AgentClient(found.name, name) as agent:
                 node, rows = _node(name, agent)
             nodes.append(node)
-            routers += [{"node": name} | row for row in rows]
+            routers += [{"node": name} | row for row in rows if row["container"]]
     hosts = [{"name": host.name, "network": host.network, "address": host.address, "gateway": host.gateway,
               "address6": host.address6, "gateway6": host.gateway6, "namespace": host.namespace}
              for host in spec.hosts.values()]
