@@ -78,7 +78,7 @@ def test_lists(run, saved):
     (["vnic", "delete", "phy"],
      "vnic phy is in the topology file: take it out there, and run 'polyrouter up'"),
     (["vnic", "set", "nix", "--max-bw", "1M"], "there is no vnic nix; there are: web0, web1, web2, phy, end, fin, two, "
-     "red-left.v0"),
+     "web, red-left.v0"),
     (["portgroup", "set", "web", "--max-bw", "500k"],
      "vnic web: found min-bw 1M; expected at most max-bw, which is 500k"),
     (["switch", "create", "new", "--node", "left", "--uplink", "p0"],

@@ -83,6 +83,21 @@ def test_only_what_commands_made_is_deleted():
             delete({}, DATA, "vnic", name, topology({}))
 
 
+def test_several_that_are_made_as_one():
+    objects = create({}, "vnic", "many", {"switch": "stub", "count": 3}, topology({}))
+    with pytest.raises(LinkObjectError, match=r"^there is a vnic many already"):
+        create(objects, "vnic", "many", {"switch": "stub"}, topology(objects))
+    one = update(objects, DATA, "vnic", "many1", {"max-bw": "2M"}, topology(objects))
+    vnics = links_of(topology(one)).vnics
+    assert [vnics[f"many{index}"].max_bw for index in range(3)] == [None, 2_000_000, None]
+    assert delete(one, DATA, "vnic", "many1", topology(one)) == objects
+    with pytest.raises(LinkObjectError, match=r"^vnic many2 is one of several that were made as one"):
+        delete(one, DATA, "vnic", "many2", topology(one))
+    assert delete(objects, DATA, "vnic", "many", topology(objects)) == {"vnics": {}}
+    all_of_them = update(objects, DATA, "vnic", "many", {"max-bw": "2M"}, topology(objects))
+    assert links_of(topology(all_of_them)).vnics["many2"].max_bw == 2_000_000
+
+
 @pytest.mark.parametrize("entry,message", [
     ({"node": "left", "switch": "nix"},
      "vnic mine: switch: found 'nix'; expected one of the virtual switches stub, far"),
