@@ -22,7 +22,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from .netns import in_namespace
 from .spec import HostSpec
 
-__all__ = ["HOST_TAP_MTU", "Fabric", "list_namespaces", "namespace_path", "processes_in",
+__all__ = ["HOST_TAP_MTU", "Fabric", "create_namespace", "list_namespaces", "namespace_path", "processes_in",
            "remove_namespace", "tap_mtu"]
 
 #: The host port carries frames of up to 9018 bytes with a header of 32.
@@ -76,7 +76,8 @@ def remove_namespace(name: str) -> bool:
     return True
 
 
-def _create_namespace(name: str) -> bool:
+def create_namespace(name: str) -> bool:
+    """Make a namespace in which nothing is sent that nobody asked for."""
     if name in list_namespaces():
         return False
     netns.create(name)
@@ -154,7 +155,7 @@ class Fabric:
 
     def ensure_namespace(self) -> bool:
         """Make the namespace."""
-        return _create_namespace(self.namespace)
+        return create_namespace(self.namespace)
 
     def links(self) -> dict[str, dict[str, Any]]:
         """Interfaces by name: ``index``, ``master`` (name of the bridge it is in, or None), ``mtu``, ``up``."""
@@ -225,10 +226,11 @@ class Fabric:
         return True
 
     def ensure_host(self, host: HostSpec) -> bool:
-        """Make a host's namespace with its interface, address, default route and neighbours."""
-        changed = _create_namespace(host.namespace)
-        changed |= self.ensure_veth(host.outer, "eth0", namespace_path(host.namespace), host.mac, host.mtu)
-        changed |= self.ensure_bridge(host.bridge, [host.outer])
+        """Make a host's namespace with its interface, address, default route and neighbours. A VNIC is there before."""
+        changed = create_namespace(host.namespace)
+        if not host.vnic:
+            changed |= self.ensure_veth(host.outer, "eth0", namespace_path(host.namespace), host.mac, host.mtu)
+            changed |= self.ensure_bridge(host.bridge, [host.outer])
         with IPRoute(netns=host.namespace) as route:
             return _settle_host(route, host) or changed
 

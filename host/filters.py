@@ -1,6 +1,8 @@
 """Filter rules of a topology file, worked out to the fields of the filter table. Pure functions."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 from typing import Any
 
 from polyrouter.hdl.layouts import FILTER_KEY
@@ -11,7 +13,7 @@ from .tables.rates import format_rate
 from .topology import Changes, FilterEntry, Match, Police, Send, interface_port
 from .topology_values import ETHERTYPES
 
-__all__ = ["RateSpec", "RuleSpec", "rule_spec"]
+__all__ = ["RateSpec", "RuleSpec", "circuit_match", "rule_spec"]
 
 
 class RateSpec(BaseModel):
@@ -46,12 +48,20 @@ _MACS = {"src_mac": "smac", "dst_mac": "dmac"}
 _ADDRESSES = {"src": "ip_source", "dst": "ip_destination"}
 
 
-def rule_spec(entry: FilterEntry) -> RuleSpec:
-    """A rule of a topology file, worked out."""
+def rule_spec(entry: FilterEntry, circuits: Mapping[str, tuple[int, int]] = MappingProxyType({})) -> RuleSpec:
+    """A rule of a topology file, worked out.
+
+    Parameters
+    ----------
+    entry : FilterEntry
+        As written.
+    circuits : mapping of str to (int, int)
+        Link port and circuit of each interface that is a VNIC.
+    """
     action = entry.action
     ports = [interface_port(name) for name in action.send] if isinstance(action, Send) else []
     return RuleSpec(
-        text=_text(entry), match=_match(entry.match), action="send" if isinstance(action, Send) else action,
+        text=_text(entry), match=_match(entry.match, circuits), action="send" if isinstance(action, Send) else action,
         ports=sorted(set(ports)), mirror=entry.mirror, traffic_class=entry.traffic_class,
         police=police_spec(entry.police), changes=_changes(entry.changes), strip_vlan=entry.changes.vlan == "untagged")
 
@@ -61,13 +71,22 @@ def police_spec(police: Police | None) -> RateSpec | None:
     return None if police is None else RateSpec(rate=police.rate, burst=police.burst)
 
 
-def _match(match: Match) -> list[tuple[str, int, int]]:
+def circuit_match(port: int, circuit: int) -> list[tuple[str, int, int]]:
+    """What a frame is that came in by a circuit."""
+    return [exact("port", port), exact("vid", circuit)]
+
+
+def _match(match: Match, circuits: Mapping[str, tuple[int, int]]) -> list[tuple[str, int, int]]:
     fields: dict[str, tuple[str, int, int]] = {}
 
     def add(name: str, value: int) -> None:
         fields.setdefault(name, exact(name, value))
 
-    if match.port is not None:
+    if match.port is not None and match.port in circuits:
+        port, circuit = circuits[match.port]
+        add("port", port)
+        add("vid", circuit)
+    elif match.port is not None:
         add("port", interface_port(match.port))
     if match.vlan == "untagged":
         add("tagged", 0)

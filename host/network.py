@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +22,25 @@ from .agent.board import build, end_board
 from .agent.client import AgentClient, AgentError, pid_path, socket_path
 from .agent.pidfile import running_pid
 from .allocate import Allocation, allocate
-from .fabric import HOST_TAP_MTU, Fabric, list_namespaces, processes_in, remove_namespace, tap_mtu
+from .compile import network_spec
+from .fabric import (
+    HOST_TAP_MTU,
+    Fabric,
+    create_namespace,
+    list_namespaces,
+    processes_in,
+    remove_namespace,
+    tap_mtu,
+)
+from .link_objects import LinkObjectError, Objects, create, delete, keep, said_of_objects, update
 from .paths import network_dir, node_dir, node_run_dir, run_dir, saved_networks, state_dir
-from .plan import Change, Seen, plan
+from .plan import BY_COMMAND, BY_FILE, Change, Seen, Source, plan
 from .runtime.runc import RuncRuntime
-from .spec import NetworkSpec, network_spec
+from .spec import HostSpec, NetworkSpec
 from .store import NetworkStore
-from .topology import TopologyFile
-from .topology_file import load
+from .topology import Topology, TopologyFile
+from .topology_document import TopologyError
+from .topology_file import document_of, parse, read
 
 __all__ = ["Network", "NetworkError", "Progress", "require_root"]
 
@@ -115,7 +126,7 @@ class Network:
 
     # Up
 
-    def plan(self, file: TopologyFile) -> tuple[list[Change], NetworkSpec, Allocation]:
+    def plan(self, file: TopologyFile, source: Source = BY_FILE) -> tuple[list[Change], NetworkSpec, Allocation]:
         """What ``up`` would do; changes nothing.
 
         Raises
@@ -133,7 +144,7 @@ class Network:
         new = network_spec(file, allocation_now)
         seen = self._see(old or new)
         seen.unfinished = unfinished
-        return plan(old, new, seen), new, allocation_now
+        return plan(old, new, seen, source), new, allocation_now
 
     @staticmethod
     def _saved(store: NetworkStore) -> tuple[NetworkSpec | None, bool]:
@@ -172,9 +183,18 @@ class Network:
         NetworkError
             If something could not be made.
         """
-        file = load(path)
+        text = read(path)
+        objects, running = self._links()
+        objects = keep(objects, parse(text, str(path)).topology)
+        file = parse(text, str(path), objects=objects, running=running)
         changes, spec, allocation = self.plan(file)
-        if dry_run or not changes:
+        saved: dict[str, Any] = {"file": str(path.absolute()), "text": text, "links": objects}
+        if dry_run:
+            return changes
+        if not changes:
+            if self.exists:         # what commands have made may be in the file now
+                with self._alone(), self.store() as store:
+                    store.set(**saved)
             return changes
         require_machine()
         self._check_images(spec)
@@ -183,9 +203,97 @@ class Network:
             old, _ = self._saved(store)
             store.set(attempt=spec.model_dump(), allocation=allocation.model_dump(mode="json"))
             self._execute(store, old, spec, changes)
-            store.set(file=str(path.absolute()), text=path.read_text(encoding="utf-8"), spec=spec.model_dump(),
-                      attempt=None)
+            store.set(**saved, spec=spec.model_dump(), attempt=None)
         return changes
+
+    def _links(self) -> tuple[Objects, dict[str, int]]:
+        """Link objects that commands have made, and the circuits of each node's board."""
+        if not self.exists:
+            return {}, {}
+        with self.store() as store:
+            spec, _ = self._saved(store)
+            return store.get("links") or {}, {} if spec is None else {
+                name: int(node.core.get("circuits", 0)) for name, node in spec.nodes.items()}
+
+    # Links by command
+
+    def topology(self) -> Topology:
+        """What the network was last made from: its file, and what commands have made of links."""
+        self.spec()
+        objects, running = self._links()
+        with self.store() as store:
+            return parse(store.get("text"), store.get("file"), objects=objects, running=running,
+                         keep_boards=True).topology
+
+    def create_link(self, kind: str, name: str, properties: Mapping[str, Any]) -> list[Change]:
+        """Make a link object; see :meth:`set_link`."""
+        return self._change_links(lambda objects, _, now: create(objects, kind, name, properties, now))
+
+    def set_link(self, kind: str, name: str, properties: Mapping[str, Any]) -> list[Change]:
+        """Change properties of a link object, while traffic flows.
+
+        Parameters
+        ----------
+        kind, name : str
+            A kind of :data:`.link_objects.KINDS`, and the object's name.
+        properties : mapping
+            Properties by the names of a topology file, and their new values; None: its default again.
+
+        Returns
+        -------
+        list of Change
+            What was done.
+
+        Raises
+        ------
+        LinkObjectError
+            If what is asked for is not possible; nothing is done then.
+        AllocationError
+            If it does not fit; nothing is done then.
+        NetworkError
+            If it could not be made; all is then as it was, as far as possible.
+        """
+        return self._change_links(lambda objects, data, now: update(objects, data, kind, name, properties, now))
+
+    def delete_link(self, kind: str, name: str) -> list[Change]:
+        """Remove a link object; see :meth:`set_link`."""
+        return self._change_links(lambda objects, data, now: delete(objects, data, kind, name, now))
+
+    def _change_links(self, edit: "Callable[[Objects, dict[str, Any], Topology], Objects]") -> list[Change]:
+        now = self.topology()
+        with self._alone(), self.store() as store:
+            old, unfinished = self._saved(store)
+            if unfinished or old is None:
+                raise NetworkError(f"the last change of {self.name} did not end: run 'polyrouter up' again first")
+            objects, running = self._links()
+            text, path = store.get("text"), store.get("file")
+            wanted = edit(objects, document_of(text, path).data, now)
+            try:
+                file = parse(text, path, objects=wanted, running=running, keep_boards=True)
+            except TopologyError as error:
+                raise LinkObjectError("\n".join(said_of_objects(str(problem)) for problem in error.problems)) from None
+            changes, spec, allocation = self.plan(file, BY_COMMAND)
+            replaced = [change for change in changes if change.kind == "node" and change.action == "replace"]
+            if replaced:
+                raise NetworkError(f"the board of {replaced[0].name} would have to be started anew "
+                                   f"({replaced[0].why}): run 'polyrouter up {path}'")
+            require_machine()
+            before = store.get("allocation")
+            store.set(attempt=spec.model_dump(), allocation=allocation.model_dump(mode="json"))
+            try:
+                self._execute(store, old, spec, changes, BY_COMMAND)
+            except Exception:
+                self._undo(store, old, spec, before)
+                raise
+            store.set(links=wanted, spec=spec.model_dump(), attempt=None)
+        return changes
+
+    def _undo(self, store: NetworkStore, old: NetworkSpec, tried: NetworkSpec, allocation: Any) -> None:
+        """Make it what it was. If that fails too, the next ``up`` finds the attempt and repairs what is there."""
+        self.progress("undoing it")
+        with contextlib.suppress(Exception):
+            self._execute(store, tried, old, plan(tried, old, self._see(tried)))
+            store.set(attempt=None, allocation=allocation)
 
     def _see(self, spec: NetworkSpec) -> Seen:
         seen = Seen(fabric=spec.namespace in list_namespaces())
@@ -194,8 +302,9 @@ class Network:
         with Fabric(spec.namespace) as fabric:
             seen.links = {name: link["master"] for name, link in fabric.links().items()}
             namespaces = list_namespaces()
-            seen.hosts = {name for name, host in spec.hosts.items()
-                          if host.namespace in namespaces and seen.links.get(host.outer) == host.bridge}
+            seen.hosts = {name for name, host in spec.hosts.items() if host.namespace in namespaces
+                          and (bool(host.vnic) or seen.links.get(host.outer) == host.bridge)}
+            seen.namespaces = namespaces
         for node in spec.nodes:
             with AgentClient(self.name, node) as agent:
                 if not agent.alive():
@@ -207,7 +316,9 @@ class Network:
                     if not health["board"]:
                         seen.boards_down.add(node)
                     known = {row["name"]: row for row in agent.get("/routers")}
-                    for name in spec.nodes[node].routers:
+                    for name, router in spec.nodes[node].routers.items():
+                        if not router.container:
+                            continue
                         if name not in known:
                             seen.troubles.setdefault(name, "its agent does not have it")
                         elif known[name]["state"] != "running":
@@ -216,16 +327,21 @@ class Network:
 
     def _check_images(self, spec: NetworkSpec) -> None:
         images = RuncRuntime(state_dir(), run_dir()).images
-        for name in sorted({router.image for node in spec.nodes.values() for router in node.routers.values()}):
+        for name in sorted({router.image for node in spec.nodes.values() for router in node.routers.values()
+                            if router.container}):
             images.describe(name)
 
     def _build_boards(self, spec: NetworkSpec) -> None:
         for name, node in spec.nodes.items():
             build(node, lambda what, name=name: self.progress(f"board of {name}: {what}"))   # type: ignore[misc]
 
-    def _execute(self, store: NetworkStore, old: NetworkSpec | None, spec: NetworkSpec, changes: list[Change]) -> None:
+    def _execute(self, store: NetworkStore, old: NetworkSpec | None, spec: NetworkSpec, changes: list[Change],
+                 source: Source = BY_FILE) -> None:
         removed = {(change.kind, change.name) for change in changes if change.action == "remove"}
         touched = {(change.kind, change.name) for change in changes if change.action != "remove"}
+        # What is whole, and stays, need not be looked at.
+        links_only = source is BY_COMMAND and not any(change.action == "repair" or change.kind == "node"
+                                                      for change in changes)
         with Fabric(spec.namespace) as fabric:
             self.progress("making the cables")
             store.will_create("namespace", spec.namespace)
@@ -238,37 +354,61 @@ class Network:
                 self._remove_parts(store, fabric, old, spec, removed)
             for segment in spec.segments.values():
                 fabric.ensure_bridge(segment.bridge, segment.taps)
-            nodes = [name for name in spec.nodes if self._node_touched(spec, name, old, touched | removed)]
+            nodes = [name for name in spec.nodes if self._node_touched(spec, name, old, touched)]
+            for namespace in _vnic_namespaces(spec):
+                store.will_create("namespace", namespace)
+                create_namespace(namespace)
             with ThreadPoolExecutor(max(1, len(nodes))) as pool:
-                futures = {name: pool.submit(self._settle_node, store, spec, name) for name in nodes}
-                for index, host in enumerate(spec.hosts.values(), 1):
-                    if ("host", host.name) in touched:
-                        self.progress(f"making host {host.name} ({index} of {len(spec.hosts)})")
-                        store.will_create("namespace", host.namespace)
-                        fabric.ensure_host(host)
+                futures = {name: pool.submit(self._settle_node, store, spec, name, links_only) for name in nodes}
+                late = {name for part in (spec, old) if part for name, host in part.hosts.items() if host.vnic}
+                self._make_hosts(store, fabric, [host for name, host in spec.hosts.items()
+                                                 if ("host", name) in touched and name not in late])
                 self._wait_for_agents(futures)
-        errors = [f"{name}: {error}" for name, future in futures.items() if (error := future.exception())]
-        if errors:
-            raise NetworkError("\n".join(errors))
+            errors = [f"{name}: {error}" for name, future in futures.items() if (error := future.exception())]
+            if errors:
+                raise NetworkError("\n".join(errors))
+            # The interface of a host on a VNIC is its node's agent's.
+            changed = {vnic for kind, vnic in touched if kind == "vnic"}
+            self._make_hosts(store, fabric, [host for name, host in spec.hosts.items() if name in late
+                                             and (("host", name) in touched or host.vnic in changed)])
+            if old is not None:
+                for namespace in sorted(_vnic_namespaces(old) - _vnic_namespaces(spec)
+                                        - {host.namespace for host in spec.hosts.values()}):
+                    self._remove_namespace(store, namespace)
+
+    def _make_hosts(self, store: NetworkStore, fabric: Fabric, hosts: list[HostSpec]) -> None:
+        for index, host in enumerate(hosts, 1):
+            self.progress(f"making host {host.name} ({index} of {len(hosts)})")
+            store.will_create("namespace", host.namespace)
+            fabric.ensure_host(host)
 
     @staticmethod
-    def _node_touched(spec: NetworkSpec, name: str, old: NetworkSpec | None, changed: set[tuple[str, str]]) -> bool:
-        if ("node", name) in changed:
+    def _remove_namespace(store: NetworkStore, namespace: str) -> None:
+        _end_processes([namespace])
+        remove_namespace(namespace)
+        store.removed("namespace", namespace)
+
+    @staticmethod
+    def _node_touched(spec: NetworkSpec, name: str, old: NetworkSpec | None, touched: set[tuple[str, str]]) -> bool:
+        """Whether a node's agent has anything to do: it is told something else than before, or repairs."""
+        if old is None or old.nodes.get(name) != spec.nodes[name]:
             return True
-        routers = set(spec.nodes[name].routers)
-        if old is not None and name in old.nodes:
-            routers |= set(old.nodes[name].routers)
-        return any(("router", router) in changed for router in routers)
+        parts = {("node", name), *(("router", router) for router in spec.nodes[name].routers),
+                 *((kind, part) for kind in ("switch", "vnic") for part in (*spec.nodes[name].routers,
+                                                                            *spec.nodes[name].vnics))}
+        return not parts.isdisjoint(touched)
 
     def _remove_parts(self, store: NetworkStore, fabric: Fabric, old: NetworkSpec, spec: NetworkSpec,
                       removed: set[tuple[str, str]]) -> None:
         for name, host in old.hosts.items():
+            if name in spec.hosts and spec.hosts[name].vnic and not host.vnic:
+                fabric.remove_link(host.outer)
             if ("host", name) in removed:
                 self.progress(f"removing host {name}")
-                _end_processes([host.namespace])
+                if host.vnic:
+                    continue        # its namespace goes with its VNIC, when the agent has let go of that
                 fabric.remove_link(host.outer)
-                remove_namespace(host.namespace)
-                store.removed("namespace", host.namespace)
+                self._remove_namespace(store, host.namespace)
         for name, segment in old.segments.items():
             if ("segment", name) in removed:
                 fabric.remove_link(segment.bridge)
@@ -287,10 +427,10 @@ class Network:
                 for tap in set(node.taps) - set(spec.nodes[name].taps):
                     fabric.remove_link(tap)
 
-    def _settle_node(self, store: NetworkStore, spec: NetworkSpec, name: str) -> list[str]:
+    def _settle_node(self, store: NetworkStore, spec: NetworkSpec, name: str, links_only: bool) -> list[str]:
         self._start_agent(store, name)
         with AgentClient(self.name, name) as agent:
-            return agent.put_spec(spec.nodes[name])
+            return (agent.put_links if links_only else agent.put_spec)(spec.nodes[name])
 
     def _start_agent(self, store: NetworkStore, name: str) -> None:
         with AgentClient(self.name, name) as agent:
@@ -414,6 +554,11 @@ class Network:
         """Answer of a router's agent."""
         with AgentClient(self.name, self.node_of(router)) as client:
             return client.get(path, **parameters)
+
+
+def _vnic_namespaces(spec: NetworkSpec) -> set[str]:
+    """Namespaces of VNICs' users. The fabric, where trunks are, is none."""
+    return {vnic.namespace for node in spec.nodes.values() for vnic in node.vnics.values()} - {"", spec.namespace}
 
 
 def require_root() -> None:

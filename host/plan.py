@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from .link_spec import CircuitSpec, TerminationSpec, VnicSpec
 from .runtime.limits import format_size
 from .spec import GroupSpec, HostSpec, LimitSpec, NetworkSpec, NodeSpec, PortSpec, RouterSpec, SegmentSpec
+from .tables.rates import format_rate
 
-__all__ = ["Change", "Seen", "plan", "router_differences"]
+__all__ = ["BY_COMMAND", "BY_FILE", "Change", "Seen", "Source", "plan", "router_differences"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Change:
     """One thing that is to be done, and why."""
 
     action: str         # create, remove, update, replace, repair
-    kind: str           # fabric, node, segment, host, router
+    kind: str           # fabric, node, segment, host, router, switch, vnic, tunnel
     name: str
     why: str
 
@@ -37,9 +40,22 @@ class Seen:
     troubles: dict[str, str] = field(default_factory=dict)          # router -> what its agent says is wrong with it
     boards_down: set[str] = field(default_factory=set)              # nodes whose board does not run
     unfinished: bool = False                                        # the last up broke off
+    namespaces: set[str] = field(default_factory=set)               # of VNICs
 
 
-def plan(old: NetworkSpec | None, new: NetworkSpec, seen: Seen) -> list[Change]:
+@dataclass(frozen=True)
+class Source:
+    """Where what is wanted was said, for people."""
+
+    new: str = "it is new in the file"
+    gone: str = "it is not in the file any more"
+
+
+#: Whether it was said by a topology file, or by a command.
+BY_FILE, BY_COMMAND = Source(), Source("it was asked for", "it is not wanted any more")
+
+
+def plan(old: NetworkSpec | None, new: NetworkSpec, seen: Seen, source: Source = BY_FILE) -> list[Change]:
     """Changes that make ``new`` of what there is, in the order in which they are shown."""
     before = old or NetworkSpec(name=new.name, namespace=new.namespace)
     changes = []
@@ -48,19 +64,21 @@ def plan(old: NetworkSpec | None, new: NetworkSpec, seen: Seen) -> list[Change]:
                               "its namespace is gone" if old else "the network is new"))
     changes += _nodes(before, new, seen)
     changes += _segments(before, new, seen)
-    changes += _hosts(before, new, seen)
+    changes += _hosts(before, new, seen, source)
     for name, node in before.nodes.items():
         if name not in new.nodes:
-            changes += [Change("remove", "router", router, f"its node {name} is not in the file any more")
-                        for router in node.routers]
+            gone = NodeSpec.model_validate({**node.model_dump(), "routers": {}, "vnics": {}, "circuits": {}})
+            why = f"its node {name} is not in the file any more"
+            changes += _routers(node, gone, seen, Source(gone=why)) + link_changes(node, gone, seen, Source(gone=why))
     for name, node in new.nodes.items():
-        changes += _routers(before.nodes.get(name), node, seen)
+        changes += _routers(before.nodes.get(name), node, seen, source)
+        changes += link_changes(before.nodes.get(name), node, seen, source)
     return changes
 
 
-def _gone(kind: str, before: Iterable[str], after: Iterable[str]) -> list[Change]:
+def _gone(kind: str, before: Iterable[str], after: Iterable[str], source: Source = BY_FILE) -> list[Change]:
     kept = set(after)
-    return [Change("remove", kind, name, "it is not in the file any more") for name in before if name not in kept]
+    return [Change("remove", kind, name, source.gone) for name in before if name not in kept]
 
 
 def _nodes(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
@@ -113,8 +131,8 @@ def _repair_segment(segment: SegmentSpec, seen: Seen) -> list[Change]:
     return []
 
 
-def _hosts(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
-    changes = _gone("host", before.hosts, new.hosts)
+def _hosts(before: NetworkSpec, new: NetworkSpec, seen: Seen, source: Source) -> list[Change]:
+    changes = _gone("host", before.hosts, new.hosts, source)
     for name, host in new.hosts.items():
         old = before.hosts.get(name)
         if old is None:
@@ -128,12 +146,13 @@ def _hosts(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
     return changes
 
 
-def _routers(old: NodeSpec | None, node: NodeSpec, seen: Seen) -> list[Change]:
-    before = old.routers if old else {}
-    changes = _gone("router", before, node.routers)
-    for name, router in node.routers.items():
+def _routers(old: NodeSpec | None, node: NodeSpec, seen: Seen, source: Source) -> list[Change]:
+    before = {name: router for name, router in (old.routers if old else {}).items() if router.container}
+    after = {name: router for name, router in node.routers.items() if router.container}
+    changes = _gone("router", before, after, source)
+    for name, router in after.items():
         if name not in before:
-            changes.append(Change("create", "router", name, "it is new in the file"))
+            changes.append(Change("create", "router", name, source.new))
         elif before[name] != router:
             changes.append(Change("update", "router", name, "; ".join(router_differences(before[name], router))))
         elif name in seen.troubles:
@@ -141,11 +160,77 @@ def _routers(old: NodeSpec | None, node: NodeSpec, seen: Seen) -> list[Change]:
     return changes
 
 
+def link_changes(old: NodeSpec | None, node: NodeSpec, seen: Seen, source: Source) -> list[Change]:
+    """Changes of a node's virtual switches, tunnels and VNICs."""
+    changes = []
+    before, after = _link_parts(old), _link_parts(node)
+    for kind in ("switch", "tunnel", "vnic"):
+        changes += _gone(kind, before[kind], after[kind], source)
+        for name, parts in after[kind].items():
+            known = before[kind].get(name)
+            if known is None:
+                changes.append(Change("create", kind, name, source.new))
+            elif known != parts:
+                changes.append(Change("update", kind, name, "; ".join(_link_differences(known, parts))))
+            elif kind != "tunnel" and name in seen.troubles:
+                changes.append(Change("repair", kind, name, seen.troubles[name]))
+            elif kind == "vnic" and not seen.unfinished and (
+                    namespace := node.vnics[name].namespace) and namespace not in seen.namespaces:
+                changes.append(Change("repair", kind, name, f"its namespace {namespace} is gone"))
+    return changes
+
+
+_Parts = dict[str, RouterSpec | VnicSpec | CircuitSpec | TerminationSpec]
+
+
+def _link_parts(node: NodeSpec | None) -> dict[str, dict[str, _Parts]]:
+    """What each virtual switch, tunnel and VNIC of a node consists of."""
+    found: dict[str, dict[str, _Parts]] = {"switch": {}, "tunnel": {}, "vnic": {}}
+    if node is None:
+        return found
+    for name, router in node.routers.items():
+        if not router.container:
+            found["vnic" if name in node.vnics else "switch"][name] = {"number": router}
+    for name, vnic in node.vnics.items():
+        found["vnic"].setdefault(name, {})["interface"] = vnic
+    ends = {end.circuit: end for end in node.terminations}
+    for circuit in node.circuits.values():
+        kind = "tunnel" if circuit.kind == "tunnel" and circuit.name not in node.vnics else "vnic"
+        if circuit.kind == "list":
+            kind = "switch"
+        parts = found[kind].setdefault(circuit.name, {}) if kind != "vnic" or circuit.name in node.vnics else {}
+        # What comes behind it in its switch's list is the switch's business, and shows in its ports.
+        parts["circuit"] = circuit.model_copy(update={"next": 0})
+        if circuit.number in ends:
+            parts["other end"] = ends[circuit.number]
+    return found
+
+
+def _link_differences(old: _Parts, new: _Parts) -> list[str]:
+    """What differs between two of a kind, for people."""
+    differences: list[str] = []
+    for what in sorted(old.keys() | new.keys()):
+        was, now = old.get(what), new.get(what)
+        if isinstance(was, RouterSpec) and isinstance(now, RouterSpec):
+            differences += router_differences(was, now) if was != now else []
+        elif was is None or now is None:
+            differences.append(f"{what} is {'new' if was is None else 'gone'}")
+        else:
+            differences += [f"{name} was {_value(name, getattr(was, name))}, is {_value(name, getattr(now, name))}"
+                            for name in type(now).model_fields if getattr(was, name) != getattr(now, name)]
+    return list(dict.fromkeys(differences)) or ["it differs"]
+
+
+def _value(name: str, value: Any) -> Any:
+    return format_rate(value) if name.endswith("_bw") and value is not None else value
+
+
 def router_differences(old: RouterSpec, new: RouterSpec) -> list[str]:
     """What differs between two specifications of a router, for people."""
     differences = []
     for field_name in ("number", "image", "fib_words", "adjacencies", "filter_rules", "policers", "mac_rows", "mode",
-                       "multicast", "mirror", "rate", "punt_rate", "reserved_cells", "limit_cells"):
+                       "multicast", "mirror", "rate", "punt_rate", "reserved_cells", "limit_cells", "tunnels", "learn",
+                       "list_circuit"):
         was, now = getattr(old, field_name), getattr(new, field_name)
         if was != now:
             differences.append(f"{field_name} was {was}, is {now}")
@@ -193,7 +278,7 @@ def _port(old: PortSpec, new: PortSpec) -> str:
         parts.append(_lists("address", old.addresses, new.addresses))
     if old.peers != new.peers:
         parts.append(_lists("peer", old.peers, new.peers))
-    for name in ("mtu", "guard", "mac", "vlan", "rate", "weight"):
+    for name in ("mtu", "guard", "segment_guard", "mac", "vlan", "circuit", "rate", "weight"):
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             parts.append(f"{name} was {was}, is {now}")

@@ -1,7 +1,8 @@
-"""Carries punted frames to the interfaces of the routers' containers, and what these send to the board.
+"""Carries punted frames to the interfaces of the routers' containers and to VNICs, and what these send to the board.
 
-The outer end of each of a container's veth pairs has a packet socket (``packet(7)``). What arrives there goes out of
-the router's port; what the board punts is sent there, and so arrives in the container.
+The outer end of each of their veth pairs has a packet socket (``packet(7)``). What arrives there goes out of the
+router's port; what the board punts is sent there, and so arrives at the other end. Ports are logical ones
+(:mod:`.ports`).
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import Reason
 
 from .netns import in_namespace
+from .ports import circuit
 
 __all__ = ["InjectPort", "Relay", "RelayCounters"]
 
@@ -37,15 +39,19 @@ _RECEIVE_BUFFER = 1 << 20
 _AUXDATA = struct.Struct("=IIIHHHH")
 _VLAN_VALID, _VLAN_TPID_VALID = 1 << 4, 1 << 6
 _SHORTEST = 14
+#: Of the tag that a circuit takes.
+_TAG_BYTES = 4
 #: Longer than any frame that a core may take, so that a longer one is recognized.
 _RECEIVE_SIZE = 16384
 #: Frames that one router's port may send before it is another one's turn.
 _AT_ONCE = 64
+#: Frames that a VNIC may send before it is another one's turn: fewer than what the board takes at once.
+_AT_ONCE_VNIC = 16
 #: Frames a second, and in a burst, that one router's port may send. What comes faster waits in the kernel, and is lost
 #: there: it must neither keep the thread busy nor fill the board's host port, which all routers share.
 RATE, BURST = 1000.0, 256
-#: Seconds until a port that has used up its share is looked at again.
-_PAUSE = 0.01
+#: Seconds until a port that has used up its share is looked at again, and a VNIC for which the board had no room.
+_PAUSE, _PAUSE_VNIC = 0.01, 0.001
 #: The frame is lost, as on a wire: the queue is full, or the interface is down or gone.
 _LOST = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.ENETDOWN, errno.ENXIO, errno.ENODEV, errno.EMSGSIZE})
 
@@ -56,7 +62,10 @@ class InjectPort(Protocol):
     """What is needed of a board's host port."""
 
     def inject(self, router: int, port: int, frame: bytes) -> None:
-        """Send a frame out of a data port, as a router."""
+        """Send a frame out of a logical port, as a router."""
+
+    def room(self) -> int:
+        """Frames that the board takes now."""
 
     def set_punt_handler(self, handler: Callable[[int, int, Reason, bytes], None] | None) -> None:
         """Who gets punted frames."""
@@ -64,7 +73,7 @@ class InjectPort(Protocol):
 
 @dataclass
 class RelayCounters:
-    """Frames of one port of one router.
+    """Frames of one logical port of one router.
 
     Attributes
     ----------
@@ -95,13 +104,15 @@ class RelayCounters:
 class _Tap:
     """A router's port: the socket on the outer end of its veth."""
 
-    def __init__(self, router: int, port: int, interface: str, mac: bytes | None) -> None:
+    def __init__(self, router: int, port: int, interface: str, mac: bytes | None, longest: int, vnic: bool) -> None:
         self.router = router
         self.port = port
         self.mac = mac
+        self.longest = longest
+        self.vnic = vnic
         self.counters = RelayCounters()
         self.share = 0.0            # frames that it may send now (a token bucket)
-        self.counted_at = 0.0
+        self.counted_at = self.sent_at = 0.0
         # Without a protocol it receives nothing until it is bound, so nothing from other interfaces.
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         try:
@@ -148,7 +159,7 @@ class Relay:
     config : CoreConfig
         Parameters of the board: the longest frame.
     rate, burst : float, int
-        Frames a second, and at once, that each port of a router may send.
+        Frames a second, and at once, that each port of a router may send; a VNIC may send what the board takes.
 
     Attributes
     ----------
@@ -156,10 +167,15 @@ class Relay:
         Punted frames for a router or port that has no interface here.
     mirrored : int
         Copies for capture. They go to those who listen, and never to a container.
+    on_given : callable
+        Is told router, reason and frame of what came in at the link port without a circuit: packets of tunnels, which
+        are nobody's here. Called in the host port's thread.
     """
 
     def __init__(self, hostport: InjectPort, config: CoreConfig, *, rate: float = RATE, burst: int = BURST) -> None:
         self.homeless = self.mirrored = 0
+        self.on_given: Callable[[int, Reason, bytes], None] | None = None
+        self._link_port = config.link_port
         self._listeners: dict[object, tuple[int, Callable[[int, bytes], None]]] = {}
         self._rate, self._burst = rate, burst
         self._paused: dict[_Tap, float] = {}        # until when; not in the selector
@@ -181,7 +197,8 @@ class Relay:
         self._hostport = hostport
         hostport.set_punt_handler(self.deliver)
 
-    def add(self, router: int, port: int, interface: str, namespace: Path | str, mac: int | None = None) -> None:
+    def add(self, router: int, port: int, interface: str, namespace: Path | str, mac: int | None = None, *,
+            vnic: bool = False) -> None:
         """Serve a port of a router.
 
         Parameters
@@ -194,6 +211,9 @@ class Relay:
             Network namespace that the interface is in.
         mac : int, optional
             The only address that frames from the container may have as their source.
+        vnic : bool
+            It is a VNIC: the board limits what it sends and looks at its source addresses, and so nobody does here.
+            It is only kept from sending more than the board takes.
 
         Raises
         ------
@@ -201,7 +221,8 @@ class Relay:
             If there is no such interface.
         """
         address = None if mac is None else mac.to_bytes(6, "big")
-        tap = in_namespace(namespace, lambda: _Tap(router, port, interface, address))
+        longest = self._longest - _TAG_BYTES * bool(circuit(port))
+        tap = in_namespace(namespace, lambda: _Tap(router, port, interface, address, longest, vnic))
         self._call(lambda: self._add(tap))
 
     def remove(self, router: int, port: int | None = None) -> None:
@@ -232,7 +253,7 @@ class Relay:
         self._listeners.pop(listening, None)
 
     def counters(self) -> dict[tuple[int, int], RelayCounters]:
-        """Counters by router and port."""
+        """Counters by router and logical port."""
         taps = dict(sorted(self._taps.copy().items()))
         for tap in taps.values():
             tap.count_overflow()
@@ -270,6 +291,9 @@ class Relay:
                     take(port, frame)
             return
         tap = self._taps.get((router, port))
+        if tap is None and port == self._link_port and self.on_given is not None:
+            self.on_given(router, reason, frame)
+            return
         if tap is None:
             self.homeless += 1
             return
@@ -323,25 +347,30 @@ class Relay:
     def _resume(self) -> float | None:
         """Look at ports again whose pause is over; returns how long the next one takes, if there is one."""
         now = time.monotonic()
-        for tap in [tap for tap, until in self._paused.items() if until <= now]:
+        # Who has waited longest goes first: there may not be room for all.
+        for tap in sorted((tap for tap, until in self._paused.items() if until <= now), key=lambda tap: tap.sent_at):
             del self._paused[tap]
             self._selector.register(tap.socket, selectors.EVENT_READ, tap)
         return min(self._paused.values()) - now if self._paused else None
 
     def _take(self, tap: _Tap) -> None:
         now = time.monotonic()
-        tap.share = min(self._burst, tap.share + (now - tap.counted_at) * self._rate)
+        if tap.vnic:
+            tap.share = self._hostport.room()
+        else:
+            tap.share = min(self._burst, tap.share + (now - tap.counted_at) * self._rate)
         tap.counted_at = now
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(_AT_ONCE_VNIC if tap.vnic else _AT_ONCE):
                 if tap.share < 1:
                     self._selector.unregister(tap.socket)
-                    self._paused[tap] = now + _PAUSE
+                    self._paused[tap] = now + (_PAUSE_VNIC if tap.vnic else _PAUSE)
                     return
                 frame = tap.receive()
                 if frame is None:
                     return
                 tap.share -= 1
+                tap.sent_at = now
                 self._inject(tap, frame)
         except OSError as error:
             # The thread serves all routers, so that one's trouble must not end it.
@@ -350,7 +379,7 @@ class Relay:
     def _inject(self, tap: _Tap, frame: bytes) -> None:
         if len(frame) < _SHORTEST:
             tap.counters.short += 1
-        elif len(frame) > self._longest:
+        elif len(frame) > tap.longest:
             tap.counters.long += 1
         elif tap.mac is not None and frame[6:12] != tap.mac:
             tap.counters.spoofed += 1

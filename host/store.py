@@ -82,7 +82,7 @@ class _Store:
 class NetworkStore(_Store):
     """State of a network: what it was made from and what was made of it.
 
-    Settings: ``file`` (path), ``text``, ``allocation`` and ``spec`` of the last ``up``.
+    Settings: ``file`` (path), ``text``, ``allocation`` and ``spec`` of the last ``up``; ``links`` that commands made.
     """
 
     def will_create(self, kind: str, name: str) -> None:

@@ -3,21 +3,23 @@
 The format keeps to containerlab's conventions (``name``, ``topology`` with ``defaults``, ``nodes`` and ``links`` with
 ``endpoints``). ``topology.nodes`` are the data planes, ``topology.links`` the cables between their ports, and
 ``topology.networks`` the virtual networks on top: the virtual routers of each, and its hosts. A network that is like
-another is written as a YAML alias (``blue: *red``), or merges it and changes a part (``<<: *red``).
+another is written as a YAML alias (``blue: *red``), or merges it and changes a part (``<<: *red``). VNICs, virtual
+switches, wires and tunnels are in :mod:`.topology_links`.
 """
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.config import MOST_FILTER_RULES, CoreConfig
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from .tables.rates import LEAST_RATE, LINE_RATE, Rates
 from .tables.shares import reserved_cells
 from .tables.windows import filter_share
+from .topology_links import InterfaceVnic, PortGroup, Switch, Tunnel, Vnic, Wire
 from .topology_multicast import MulticastRoutes, PimOrTrue
 from .topology_types import (
     NETWORK_NAME_PATTERN,
@@ -27,10 +29,10 @@ from .topology_types import (
     Cpus,
     Endpoint,
     Ethertype,
-    EthName,
     Gateways,
     Hyphened,
     ImageName,
+    InterfaceName,
     L4Port,
     Mac,
     Memory,
@@ -42,12 +44,13 @@ from .topology_types import (
     Seconds,
     Size,
     Vlan,
+    VnicName,
     as_list,
 )
 
 __all__ = ["Bgp", "Board", "Changes", "FilterEntry", "Host", "Interface", "Limits", "Link", "Match", "Ospf", "Police",
            "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
-           "interface_port", "rates_of"]
+           "interface_port", "power_of_two_at_least", "rates_of"]
 
 
 class Limits(Model):
@@ -82,6 +85,7 @@ class Core(Model):
     filter_banks: int | None = None
     policers: int | None = None
     mac_rows: int | None = None
+    circuits: int | None = None
 
 
 class Board(Model):
@@ -94,8 +98,20 @@ class Board(Model):
     mac_age: Seconds = Field(300.0, alias="mac-age", description="bridges forget an address after so long; 0: never")
 
     def config(self) -> CoreConfig:
-        """Parameters of the core to be built for this node."""
-        return CoreConfig(ports=self.ports, **self.core.model_dump(exclude_none=True))
+        """Parameters of the core to be built for this node; with circuits, its link port is one port more.
+
+        Circuits and the numbers of VNICs take rows too, so that tables of which the file says nothing are larger then.
+        """
+        given: dict[str, int] = self.core.model_dump(exclude_none=True)
+        circuits = given.get("circuits", 0)
+        if not circuits:
+            return CoreConfig(ports=self.ports, **given)
+        routers = given.get("routers", CoreConfig().routers)
+        tables = {"vmac_slots": min(16384, power_of_two_at_least(max(16 * routers, 8 * circuits))),
+                  "filter_rules": min(MOST_FILTER_RULES, max(CoreConfig().filter_rules, 8 * routers)),
+                  "mac_rows": min(1 << 18, power_of_two_at_least(max(CoreConfig().mac_rows, 16 * routers,
+                                                                     2 * circuits)))}
+        return CoreConfig(ports=self.ports + 1, **tables | given)
 
 
 class Link(Model):
@@ -114,13 +130,14 @@ class InterfaceRate(Hyphened):
 
 
 class Interface(Model):
-    """A virtual port of a router: ``eth<k>`` is the node's physical port ``k``."""
+    """A virtual port of a router: ``eth<k>`` is the node's physical port ``k``, any other name a VNIC."""
 
     address: Addresses | None = Field(None, description="of a routed router, which must have one")
     mtu: Mtu = 1500
     open: bool = Field(False, description="listen to everyone on the segment, not to members of the network only")
     vlan: Vlan | None = Field(None, description="its frames are tagged; default: untagged")
     rate: InterfaceRate = Field(default_factory=InterfaceRate)
+    vnic: InterfaceVnic | None = Field(None, description="it is a VNIC, and no physical port")
 
     @property
     def addresses(self) -> list[AnyInterface]:
@@ -134,8 +151,8 @@ class Ospf(Model):
     If the router has IPv6 addresses, OSPFv3 does the same for those.
     """
 
-    interfaces: list[EthName] = Field(default_factory=list, description="default: all that are not passive")
-    passive: list[EthName] = Field(default_factory=list)
+    interfaces: list[InterfaceName] = Field(default_factory=list, description="default: all that are not passive")
+    passive: list[InterfaceName] = Field(default_factory=list)
     area: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] = 0
     network: Literal["point-to-point", "broadcast"] = "point-to-point"
     hello: Annotated[int, Field(ge=1, le=65535)] = 10
@@ -167,7 +184,7 @@ class StaticRoute(Model):
 class Match(Hyphened):
     """What a frame must be for a rule to match; what is not named may be anything."""
 
-    port: EthName | None = Field(default=None, description="interface that it came in at")
+    port: InterfaceName | None = Field(default=None, description="interface that it came in at")
     vlan: Annotated[int, Field(ge=0, le=4094)] | Literal["untagged"] | None = Field(
         default=None, description="0: untagged or priority-tagged")
     pcp: Annotated[int, Field(ge=0, le=7)] | None = None
@@ -185,7 +202,7 @@ class Match(Hyphened):
 class Send(Model):
     """An action: to these interfaces, whatever the routes say."""
 
-    send: Annotated[list[EthName], BeforeValidator(as_list), Field(min_length=1)]
+    send: Annotated[list[InterfaceName], BeforeValidator(as_list), Field(min_length=1)]
 
 
 class Changes(Hyphened):
@@ -247,7 +264,7 @@ class Router(Model):
     node: Name | None = Field(None, description="default: the node of the router's own name")
     image: ImageName | None = None
     limits: Limits | None = None
-    interfaces: Annotated[dict[EthName, Interface], Field(min_length=1)]
+    interfaces: Annotated[dict[InterfaceName, Interface], Field(min_length=1)]
     static: list[StaticRoute] = Field(default_factory=list)
     ospf: Ospf | None = None
     bgp: Bgp | None = None
@@ -271,6 +288,16 @@ class Router(Model):
     multicast: MulticastRoutes = Field(
         None, description="IP multicast is forwarded by the hardware: by these routes, and those of the kernel")
     pim: PimOrTrue = Field(None, description="PIM and IGMP or MLD on all interfaces; the hardware forwards")
+
+    @property
+    def physical(self) -> dict[str, Interface]:
+        """Its interfaces on physical ports."""
+        return {name: interface for name, interface in self.interfaces.items() if interface.vnic is None}
+
+    @property
+    def virtual(self) -> dict[str, Interface]:
+        """Its interfaces that are VNICs."""
+        return {name: interface for name, interface in self.interfaces.items() if interface.vnic is not None}
 
     @property
     def owns_segments(self) -> bool:
@@ -305,9 +332,10 @@ class Router(Model):
 
 
 class Host(Model):
-    """A host in a network namespace, with ``eth0`` on the segment of a node's port."""
+    """A host in a network namespace, with ``eth0`` on the segment of a node's port, or as a VNIC."""
 
-    attach: Endpoint
+    attach: Endpoint | None = Field(None, description="a node's port")
+    vnic: VnicName | None = Field(None, description="or a VNIC")
     address: Annotated[Addresses, Field(max_length=2, description="one, or one of each of IPv4 and IPv6")]
     gateway: Gateways | None = Field(None, description="default: the network's router on that segment and subnet")
     mtu: Mtu = 1500
@@ -324,7 +352,7 @@ class Host(Model):
 class VirtualNetwork(Model):
     """Routers and hosts that see each other, and nobody else on the same segments."""
 
-    routers: Annotated[dict[Name, Router], Field(min_length=1)]
+    routers: dict[Name, Router] = Field(default_factory=dict)
     hosts: dict[Name, Host] = Field(default_factory=dict)
 
 
@@ -333,6 +361,33 @@ class Topology(Model):
     nodes: Annotated[dict[Name, Board], Field(min_length=1)]
     links: list[Link] = Field(default_factory=list)
     networks: dict[Name, VirtualNetwork] = Field(default_factory=dict)
+    vnics: dict[Name, Vnic] = Field(default_factory=dict)
+    port_groups: dict[Name, PortGroup] = Field(default_factory=dict, alias="port-groups")
+    switches: dict[Name, Switch] = Field(default_factory=dict)
+    wires: dict[Name, Wire] = Field(default_factory=dict)
+    tunnels: dict[Name, Tunnel] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _place_vnics(self) -> "Topology":
+        """A VNIC with ``vr`` is one of that router's interfaces, wherever interfaces are looked at."""
+        routers = {full: router for full, _, _, router in self.routers()}
+        for name, (_, vnic) in self.all_vnics().items():
+            router = routers.get(vnic.vr or "")
+            if router is not None and name not in router.interfaces:
+                router.interfaces[name] = Interface.model_validate({"address": vnic.address, "vnic": vnic} | (
+                    {} if vnic.mtu is None else {"mtu": vnic.mtu}))
+        return self
+
+    def all_vnics(self) -> dict[str, tuple[str, Vnic]]:
+        """VNICs of ``vnics`` by name, each of those with a ``count``, and the key of their entry.
+
+        An entry of its own name takes the place of one with a number.
+        """
+        found: dict[str, tuple[str, Vnic]] = {}
+        for name, vnic in self.vnics.items():
+            names = [name] if vnic.count is None else [f"{name}{index}" for index in range(vnic.count)]
+            found |= {one: (name, vnic) for one in names if one == name or one not in self.vnics}
+        return found
 
     def routers(self) -> Iterator[tuple[str, str, str, Router]]:
         """Each router: its full name, its network, its node."""
@@ -351,12 +406,12 @@ class Topology(Model):
         found = {link.name or "-".join(link.endpoints).replace(":", ""): list(link.endpoints) for link in self.links}
         joined = {endpoint for endpoints in found.values() for endpoint in endpoints}
         for _, _, host in self.hosts():
-            if host.attach not in joined:
+            if host.attach is not None and host.attach not in joined:
                 joined.add(host.attach)
                 found[host.attach.replace(":", "")] = [host.attach]
         return found
 
-    def wires(self, network: str) -> dict[tuple[str, int], tuple[str, int]]:
+    def places(self, network: str) -> dict[tuple[str, int], tuple[str, int]]:
         """Where frames of a network go without a router: (endpoint, VLAN id) to one name for each such place.
 
         Segments, VLANs of each, and what bridges of the network join.
@@ -374,14 +429,14 @@ class Topology(Model):
             if its_network != network:
                 continue
             first: tuple[str, int] | None = None
-            for eth, interface in router.interfaces.items():
+            for eth, interface in router.physical.items():
                 endpoint, vlan = f"{node}:p{interface_port(eth)}", interface.vlan or 0
                 place = places[endpoint, vlan] = (segment_of.get(endpoint, endpoint), vlan)
                 if router.owns_segments:
                     joined[find(place)] = find(first or place)
                     first = first or place
         for _, its_network, host in self.hosts():
-            if its_network == network:
+            if its_network == network and host.attach is not None:
                 places[host.attach, 0] = (segment_of[host.attach], 0)
         return {where: find(place) for where, place in places.items()}
 
@@ -400,6 +455,11 @@ class TopologyFile(Model):
 def rates_of(config: CoreConfig) -> Rates:
     """What a board with these parameters makes of rates."""
     return Rates(config.clock_hz, policer_cycles(config), shaper_cycles(config), config.max_frame)
+
+
+def power_of_two_at_least(number: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << max(0, number - 1).bit_length()
 
 
 def interface_port(name: str) -> int:

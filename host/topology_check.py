@@ -1,20 +1,31 @@
 """What the models of a topology file can't say of it."""
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from polyrouter.hdl.config import ConfigError, CoreConfig
 
+from .link_demand import Shortage, demand_of
+from .link_rows import Rows, switch_rows, vnic_rows
+from .links import links_of
 from .topology import Host, Router, Topology, interface_port
 from .topology_document import Document, Location, Problem, path_of
+from .topology_link_check import check_links, check_references
 from .topology_policy import check_node, check_router
 from .topology_types import AnyInterface
 
 __all__ = ["Checker"]
 
+#: Segment and VLAN that an interface is on; None: it is a VNIC.
+_Place = tuple[str, int] | None
+_PHYSICAL = re.compile("eth[0-7]")
+
 #: Ethernet header and FCS; an 802.1Q tag.
 _FRAME_BYTES, _TAG_BYTES = 18, 4
 #: RFC 8200, section 5.
 _LEAST_IPV6_MTU = 1280
+#: Data ports of a core, with the link port.
+_MOST_PORTS = 8
 
 
 class Checker:
@@ -24,16 +35,26 @@ class Checker:
         self.document = document
         self.topology = topology
         self.problems: list[Problem] = []
+        self._configs: dict[str, CoreConfig] = {}
+        self._links = links_of(topology)
 
     def add(self, location: Location, found: str, expected: str) -> None:
         self.problems.append(Problem(self.document.line(location), path_of(location), found, expected))
 
     def check(self) -> list[Problem]:
+        self._interfaces()
+        if self.problems:           # which port it is can't be said
+            return self.problems
         self._boards()
-        self._links()
+        self._cables()
         self._routers()
         self._hosts()
         self._names()
+        for found in check_references(self.topology):
+            self.add(*found)
+        if not self.problems:
+            for found in check_links(self.topology, self._configs):
+                self.add(*found)
         if not self.problems:       # what is attached to the wrong port would only seem to be in the wrong subnet
             self._members()
         return self.problems
@@ -46,11 +67,22 @@ class Checker:
         elif interface_port(port) >= board.ports:
             self.add(location, repr(endpoint), f"a port of {node}, p0 to p{board.ports - 1}")
 
+    def _interfaces(self) -> None:
+        for full, network, _, router in self.topology.routers():
+            for name in router.physical:
+                if not _PHYSICAL.fullmatch(name):
+                    self.add(("topology", "networks", network, "routers", full.removeprefix(f"{network}-"),
+                              "interfaces", name), repr(name), "eth0 to eth7, or a key 'vnic'")
+
     def _boards(self) -> None:
         for name, board in self.topology.nodes.items():
             where = ("topology", "nodes", name)
+            if board.core.circuits and board.ports > _MOST_PORTS - 1:
+                self.add((*where, "ports"), f"{board.ports} ports and the link port of its VNICs",
+                         f"at most {_MOST_PORTS - 1} ports")
+                continue
             try:
-                config = board.config()
+                config = self._configs[name] = board.config()
             except ConfigError as error:
                 self.add((*where, "core"), str(error), "parameters that a core can be built with")
                 continue
@@ -61,13 +93,23 @@ class Checker:
                 continue
             places = [(("topology", "networks", network, "routers", full.removeprefix(f"{network}-")), router)
                       for full, network, node, router in routers]
-            for location, found, expected in check_node(config, places):
+            for location, found, expected in check_node(config, places, self._rows(name, config, len(routers))):
                 self.add(location or where, found, expected)
-            for location, router in places:
-                for inner, found, expected in check_router(router, config):
+            for (full, *_), (location, router) in zip(routers, places, strict=True):
+                limits = [vnic.max_bw for vnic in self._links.of_router(full)]
+                for inner, found, expected in check_router(router, config, limits):
                     self.add((*location, *inner), found, expected)
 
-    def _links(self) -> None:
+    def _rows(self, node: str, config: CoreConfig, routers: int) -> list[Rows]:
+        """What the node's virtual switches and VNICs take; nothing if they are too many, which is said elsewhere."""
+        try:
+            demand = demand_of(self._links, node, routers, config.routers, config.circuits)
+        except Shortage:
+            return []
+        return [*(switch_rows(config, self._links.switches[name].mac_rows) for name in demand.switches),
+                *(vnic_rows(config) for _ in demand.numbered)]
+
+    def _cables(self) -> None:
         owner: dict[str, int] = {}
         names: dict[str, int] = {}
         for index, link in enumerate(self.topology.links):
@@ -92,7 +134,7 @@ class Checker:
                              f"one of the nodes {', '.join(self.topology.nodes)}"
                              + ("" if router.node else ", or a key 'node'"))
                     continue
-                for eth, interface in router.interfaces.items():
+                for eth, interface in router.physical.items():
                     if interface_port(eth) >= board.ports:
                         self.add((*where, "interfaces", eth), repr(eth),
                                  f"a port of {node}, eth0 to eth{board.ports - 1}")
@@ -103,6 +145,7 @@ class Checker:
                         what = f"{longest} on a VLAN" if interface.vlan else f"{longest}"
                         self.add((*where, "interfaces", eth, "mtu"), str(interface.mtu),
                                  f"at most {what}, or core.max_frame of {node} to be larger")
+                for eth, interface in router.interfaces.items():
                     self._ipv6_mtu(interface.mtu, interface.addresses, (*where, "interfaces", eth))
                 self._subnets(router, where)
                 self._protocols(router, where)
@@ -157,7 +200,8 @@ class Checker:
         for network_name, network in self.topology.networks.items():
             for name, host in network.hosts.items():
                 where: Location = ("topology", "networks", network_name, "hosts", name)
-                self._endpoint(host.attach, (*where, "attach"))
+                if host.attach is not None:
+                    self._endpoint(host.attach, (*where, "attach"))
                 self._ipv6_mtu(host.mtu, host.address, where)
                 for key in ("address", "gateway"):
                     versions = [entry.version for entry in getattr(host, key) or []]
@@ -172,27 +216,33 @@ class Checker:
     def _members(self) -> None:
         """Addresses of a network: each there once, each subnet on one segment."""
         for network_name, network in self.topology.networks.items():
-            wires = self.topology.wires(network_name)
-            bridged = {wires[f"{router.node or name}:p{interface_port(eth)}", interface.vlan or 0]
+            places = self.topology.places(network_name)
+            # Who else is on a VNIC's switch, or behind its tunnel, is not known here.
+            shared = {(f"{switch.node}:p{port}", vlan) for switch in self._links.switches.values()
+                      for port, vlan in switch.uplinks}
+            bridged = {places[f"{router.node or name}:p{interface_port(eth)}", interface.vlan or 0]
                        for name, router in network.routers.items() if router.owns_segments
-                       for eth, interface in router.interfaces.items()}
+                       for eth, interface in router.physical.items()}
+            bridged |= {places[where] for where in places if where in shared}
             # (address, place, location) of each interface of a router
-            interfaces: list[tuple[AnyInterface, tuple[str, int], Location]] = []
+            interfaces: list[tuple[AnyInterface, _Place, Location]] = []
             for name, router in network.routers.items():
                 for eth, interface in router.interfaces.items():
-                    endpoint = f"{router.node or name}:p{interface_port(eth)}"
                     where: Location = ("topology", "networks", network_name, "routers", name, "interfaces", eth,
                                        "address")
                     for address in interface.addresses:
-                        segment = wires[endpoint, interface.vlan or 0]
+                        segment = places.get((f"{router.node or name}:p{eth[-1]}", interface.vlan or 0)
+                                             ) if interface.vnic is None else None
                         self._against_others(address, segment, where, interfaces)
                         interfaces.append((address, segment, where))
             taken = {address.ip: where[:-1] for address, _, where in interfaces}
             for name, host in network.hosts.items():
                 where = ("topology", "networks", network_name, "hosts", name)
-                here = [address for address, segment, _ in interfaces if segment == wires[host.attach, 0]]
-                if here or wires[host.attach, 0] not in bridged:
-                    self._host_on_segment(host, network_name, where, here)
+                if host.attach is not None:
+                    place = places[host.attach, 0]
+                    here = [address for address, segment, _ in interfaces if segment == place]
+                    if here or place not in bridged:
+                        self._host_on_segment(host, network_name, where, here)
                 for address in host.address:
                     if address.ip in taken:
                         self.add((*where, "address"), f"{address}, which is the address of "
@@ -205,14 +255,16 @@ class Checker:
                         self.add(("topology", "networks", network_name, "hosts", name, "gateway"), str(gateway),
                                  f"an address of one of the routers of {network_name}")
 
-    def _against_others(self, address: AnyInterface, segment: tuple[str, int], where: Location,
-                        others: list[tuple[AnyInterface, tuple[str, int], Location]]) -> None:
+    def _against_others(self, address: AnyInterface, segment: _Place, where: Location,
+                        others: list[tuple[AnyInterface, _Place, Location]]) -> None:
         for other, other_segment, other_where in others:
             if other_where[4] == where[4] or not other.network.overlaps(address.network):
                 continue        # what one router has is compared where its interfaces are looked at
             place = path_of(other_where[3:-1])
             if other.ip == address.ip:
                 self.add(where, f"{address}, which is the address of {place} too", "an address of its own")
+            elif segment is None or other_segment is None:
+                continue
             elif segment != other_segment:
                 self.add(where, f"{address}, which overlaps {other.network} of {place} on another segment",
                          "each subnet of a network on one segment")
@@ -240,6 +292,14 @@ class Checker:
                 for name in members:
                     full = f"{network_name}-{name}"
                     where = ("topology", "networks", network_name, section, name)
-                    if full in seen:
-                        self.add(where, f"'{full}', which is the name of {seen[full]} too", "names that differ")
-                    seen.setdefault(full, path_of(where))
+                    self._name(full, where, seen)
+        for section in ("switches", "wires"):       # a wire over a VLAN has switches of its name
+            for name in getattr(self.topology, section):
+                self._name(name, ("topology", section, name), seen)
+        for name, (key, _) in self.topology.all_vnics().items():
+            self._name(name, ("topology", "vnics", key), seen)
+
+    def _name(self, name: str, where: Location, seen: dict[str, str]) -> None:
+        if name in seen:
+            self.add(where, f"'{name}', which is the name of {seen[name]} too", "names that differ")
+        seen.setdefault(name, path_of(where))

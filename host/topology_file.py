@@ -2,7 +2,8 @@
 
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -11,6 +12,8 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from .link_demand import settle_circuits
+from .link_objects import Objects, overlay
 from .runtime.limits import format_size
 from .tables.rates import LEAST_RATE, LINE_RATE, format_rate
 from .topology import TopologyFile
@@ -19,17 +22,24 @@ from .topology_document import Document, Location, Problem, TopologyError, path_
 from .topology_types import (
     ENDPOINT_PATTERN,
     IMAGE_PATTERN,
+    INTERFACE_PATTERN,
+    LINK_END_PATTERN,
     MAC_PATTERN,
     NAME_PATTERN,
     NETWORK_NAME_PATTERN,
+    PORT_PATTERN,
+    VNIC_NAME_PATTERN,
 )
 
-__all__ = ["load", "parse"]
+__all__ = ["document_of", "load", "parse", "read"]
 
 _PATTERNS = {
     NAME_PATTERN: "a name of at most 31 lower-case letters, digits and hyphens, a letter first, no hyphen last",
     NETWORK_NAME_PATTERN: "a name of at most 21 lower-case letters, digits and hyphens, a letter first, no hyphen last",
-    r"^eth[0-7]$": "eth0 to eth7",
+    INTERFACE_PATTERN: "eth0 to eth7, or a VNIC's name of at most 15 lower-case letters, digits and hyphens",
+    PORT_PATTERN: "a physical port, p0 to p7",
+    VNIC_NAME_PATTERN: "the name of a VNIC, or ROUTER.INTERFACE of one that is written in a virtual router",
+    LINK_END_PATTERN: "the name of a VNIC, or ROUTER:INTERFACE of one that is written in a virtual router",
     ENDPOINT_PATTERN: "NODE:pK, as in left:p0",
     MAC_PATTERN: "a MAC address, as in 02:00:00:00:00:01",
     IMAGE_PATTERN: "a name of at most 64 letters, digits, hyphens and underscores",
@@ -37,7 +47,7 @@ _PATTERNS = {
 
 
 #: Keys whose values are rates.
-_RATE_KEYS = ("in", "out", "rate", "punt-rate", "police")
+_RATE_KEYS = ("in", "out", "rate", "punt-rate", "police", "max-bw", "min-bw")
 
 
 def _models(annotation: Any) -> Iterator[Any]:
@@ -151,13 +161,23 @@ def _merged(problems: list[Problem]) -> list[Problem]:
     return [Problem(*key, " or ".join(said)) for key, said in expected.items()]
 
 
-def parse(text: str, file: str = "<text>") -> TopologyFile:
-    """Read a topology.
+def _by_command(problem: Problem, objects: Objects) -> Problem:
+    """A problem of an object that is not in the file is said to be one."""
+    for section, entries in objects.items():
+        for name in entries:
+            place = f"topology.{section}.{name}"
+            if problem.where == place or problem.where.startswith((f"{place}.", f"{place}[")):
+                return replace(problem, where=f"{problem.where} (made by command)")
+    return problem
+
+
+def document_of(text: str, file: str = "<text>") -> Document:
+    """Read the YAML of a topology.
 
     Raises
     ------
     TopologyError
-        If anything is wrong with it.
+        If it is none.
     """
     try:
         document = Document(text)
@@ -167,28 +187,65 @@ def parse(text: str, file: str = "<text>") -> TopologyFile:
         raise TopologyError(file, [Problem(1, "", "brackets in brackets without end", "YAML")]) from None
     if not isinstance(document.data, dict):
         raise TopologyError(file, [Problem(1, "", show(document.data), "a mapping with the keys name and topology")])
+    return document
+
+
+def parse(text: str, file: str = "<text>", *, objects: Objects | None = None, running: Mapping[str, int] | None = None,
+          keep_boards: bool = False) -> TopologyFile:
+    """Read a topology.
+
+    Parameters
+    ----------
+    text, file : str
+        The file's contents, and its name for messages.
+    objects : Objects, optional
+        Link objects that commands have made.
+    running : mapping of str to int, optional
+        Circuits that the nodes' boards have: a node is not to have fewer if the file does not say.
+    keep_boards : bool
+        It is not to have more either: boards that run are not to be replaced.
+
+    Raises
+    ------
+    TopologyError
+        If anything is wrong with it.
+    """
+    document = document_of(text, file)
+    objects = objects or {}
+    document.data = overlay(document.data, objects)
     try:
         model = TopologyFile.model_validate(document.data)
     except ValidationError as error:
         problems = [_translate(document, entry) for entry in error.errors(include_url=False)]
-        raise TopologyError(file, _merged(problems)) from None
+        raise TopologyError(file, [_by_command(problem, objects) for problem in _merged(problems)]) from None
+    settle_circuits(model.topology, running or {}, keep_boards=keep_boards)
     problems = Checker(document, model.topology).check()
     if problems:
-        raise TopologyError(file, list(dict.fromkeys(problems)))
+        raise TopologyError(file, [_by_command(problem, objects) for problem in dict.fromkeys(problems)])
     return model
 
 
-def load(path: Path) -> TopologyFile:
-    """Read a topology file.
+def read(path: Path) -> str:
+    """Text of a topology file.
+
+    Raises
+    ------
+    TopologyError
+        If it can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise TopologyError(str(path), [Problem(1, "", str(reason), "a readable topology file")]) from None
+
+
+def load(path: Path, *, objects: Objects | None = None, running: Mapping[str, int] | None = None) -> TopologyFile:
+    """Read a topology file; see :func:`parse`.
 
     Raises
     ------
     TopologyError
         If it can't be read, or anything is wrong with it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise TopologyError(str(path), [Problem(1, "", str(reason), "a readable topology file")]) from None
-    return parse(text, str(path))
+    return parse(read(path), str(path), objects=objects, running=running)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from .tables.adjacency import Target
 from .tables.groups import GROUP_WORDS, MulticastKey, multicast, without_room
 from .topology_document import Location
-from .topology_types import AnyInterface, EthName, Hyphened, Model, as_list
+from .topology_types import AnyInterface, Hyphened, InterfaceName, Model, as_list
 
 __all__ = ["MulticastRoute", "MulticastRoutes", "Pim", "PimOrTrue", "check_multicast"]
 
@@ -50,8 +50,8 @@ class MulticastRoute(Model):
 
     group: Group
     source: Unicast | None = Field(None, description="default: all that have no route of their own")
-    ingress: EthName = Field(alias="from", description="what comes in elsewhere is dropped")
-    egress: Annotated[list[EthName], BeforeValidator(as_list)] = Field(
+    ingress: InterfaceName = Field(alias="from", description="what comes in elsewhere is dropped")
+    egress: Annotated[list[InterfaceName], BeforeValidator(as_list)] = Field(
         default_factory=list, alias="to", json_schema_extra={"type": ["array", "string"]})
     host: bool = Field(False, description="the container gets a copy")
 
@@ -128,7 +128,10 @@ def check_multicast(routes: Sequence[MulticastRoute], pim: Pim | None, interface
                 yield (*where, "to", position), repr(name), "another interface than its packets come from"
         if not route.egress and not route.host:
             yield where, "neither a key 'to' nor 'host: true'", "one of them"
-        wanted[route.key] = multicast(int(route.ingress[-1]), [int(name[-1]) for name in route.egress], host=route.host)
+        # Only that they differ counts here: the number of a VNIC's circuit is not known yet.
+        numbers = {name: index for index, name in enumerate(interfaces)}
+        wanted[route.key] = multicast(numbers.get(route.ingress, 0), sorted({numbers[name] for name in route.egress
+                                                                             if name in numbers}), host=route.host)
     if problem := without_room(fib_words, adjacencies, wanted):
         yield ("multicast",), f"{len(routes)} routes, of which {problem} do not fit", (
             "fewer, or fib_words or adjacencies of the router to be more")

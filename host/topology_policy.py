@@ -7,11 +7,13 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import FILTER_KEY, SHAPER_ROW
 from polyrouter.hdl.queues import least_quantum
 
+from .link_rows import Rows
 from .tables.rates import RateError, Rates
 from .tables.shares import frame_cells
 from .tables.windows import LEAST_MAC_ROWS, most_filter_rules
 from .topology import Changes, FilterEntry, Router, Send, interface_port, rates_of
 from .topology_document import Location
+from .topology_links import Vnic
 from .topology_multicast import check_multicast
 from .topology_values import ETHERTYPES, PROTOCOLS
 
@@ -26,14 +28,26 @@ _IPV6_BITS = FILTER_KEY["ip_source"].width
 _QUANTUM_BITS = SHAPER_ROW["quantum"].width
 
 
-def check_node(config: CoreConfig, routers: Sequence[tuple[Location, Router]]) -> list[Found]:
-    """What routers together ask of a node. Locations are relative to it, or those that were given."""
+def check_node(config: CoreConfig, routers: Sequence[tuple[Location, Router]], links: Sequence[Rows] = ()
+               ) -> list[Found]:
+    """What routers together ask of a node. Locations are relative to it, or those that were given.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Of the node.
+    routers : sequence of (Location, Router)
+        All of the node.
+    links : sequence of Rows
+        Rows that its virtual switches and VNICs take.
+    """
     found: list[Found] = []
     for what in _TABLES:
         total = getattr(config, what)
-        wanted = sum(router.share(config)[what] for _, router in routers)
+        wanted = sum(router.share(config)[what] for _, router in routers) + sum(getattr(rows, what) for rows in links)
         if wanted > total:
-            found.append(((), f"{wanted} {what} asked for by the node's routers",
+            who = "routers" if not links else "routers, virtual switches and VNICs"
+            found.append(((), f"{wanted} {what} asked for by the node's {who}",
                           f"at most {total}, or core.{what} to be larger"))
     reserved = sum(router.quota(config)[0] for _, router in routers)
     most = config.cells - frame_cells(config)
@@ -44,7 +58,7 @@ def check_node(config: CoreConfig, routers: Sequence[tuple[Location, Router]]) -
     for where, router in routers:
         if not router.owns_segments:
             continue
-        for eth, interface in router.interfaces.items():
+        for eth, interface in router.physical.items():
             place = interface_port(eth), interface.vlan or 0
             if place in owners:
                 vlan = f"VLAN {place[1]}" if place[1] else "untagged frames"
@@ -55,15 +69,27 @@ def check_node(config: CoreConfig, routers: Sequence[tuple[Location, Router]]) -
     return found
 
 
-def check_router(router: Router, config: CoreConfig) -> list[Found]:
-    """What is wrong with one router on a node; locations are relative to it."""
-    return [*_mode(router, config), *_multicast(router, config), *_filters(router, config), *_rates(router, config),
-            *_buffer(router, config)]
+def check_router(router: Router, config: CoreConfig, limits: Sequence[int | None] = ()) -> list[Found]:
+    """What is wrong with one router on a node; locations are relative to it.
+
+    Parameters
+    ----------
+    router : Router
+        As written.
+    config : CoreConfig
+        Of its node.
+    limits : sequence of int or None
+        ``max-bw`` of each of its VNICs.
+    """
+    return [*_mode(router, config), *_multicast(router, config), *_filters(router, config, limits),
+            *_rates(router, config), *_buffer(router, config)]
 
 
 def _mode(router: Router, config: CoreConfig) -> list[Found]:
     found: list[Found] = []
     for eth, interface in router.interfaces.items():
+        if isinstance(interface.vnic, Vnic):
+            continue        # that is written, and looked at, elsewhere
         if not router.owns_segments and interface.address is None:
             found.append((("interfaces", eth), "no key 'address'", "it to be there"))
         elif router.owns_segments and interface.address is not None:
@@ -89,24 +115,27 @@ def _multicast(router: Router, config: CoreConfig) -> Iterable[Found]:
     return check_multicast(router.multicast or [], router.pim, interfaces, share["fib_words"], share["adjacencies"])
 
 
-def _filters(router: Router, config: CoreConfig) -> list[Found]:
+def _filters(router: Router, config: CoreConfig, limits: Sequence[int | None]) -> list[Found]:
     found: list[Found] = []
     room = router.share(config)
     most = most_filter_rules(config)
+    limited = sum(limit is not None for limit in limits)     # each of these takes a rule that polices
+    rules = f"{len(router.filters)} rules" + (f" and {limited} VNICs with max-bw" if limited else "")
     allowed = (f"at most {most}, which line rate on {config.ports} ports allows with core.filter_banks "
                f"{config.filter_banks}, or that to be more")
     if room["filter_rules"] > most:
         found.append((("filter_rules",), f"{room['filter_rules']} filter_rules", allowed))
-    elif len(router.filters) > most:
-        found.append((("filters",), f"{len(router.filters)} rules", allowed))
-    elif len(router.filters) > room["filter_rules"]:
-        found.append((("filters",), f"{len(router.filters)} rules",
+    elif len(router.filters) + limited > most:
+        found.append((("filters",), f"{rules}", allowed))
+    elif len(router.filters) + limited > room["filter_rules"]:
+        found.append((("filters",), f"{rules}",
                       f"at most {room['filter_rules']}, or filter_rules of the router to be larger"))
-    policed = sum(entry.police is not None for entry in router.filters)
+    policed = sum(entry.police is not None for entry in router.filters) + limited
     wanted = policed + 1 if policed or router.rate is not None else 0
     if wanted > room["policers"]:
-        found.append((("filters",) if policed else ("rate",),
-                      f"{wanted} policers (the router's own, and one for each rule that polices)",
+        each = "each rule that polices" if not limited else "each rule that polices and each VNIC with max-bw"
+        found.append((("filters",) if policed > limited else ("interfaces",) if policed else ("rate",),
+                      f"{wanted} policers (the router's own, and one for {each})",
                       f"at most {room['policers']}, or policers of the router to be larger"))
     for index, entry in enumerate(router.filters):
         found += [(("filters", index, *where), what, expected) for where, what, expected in _rule(entry, router)]
@@ -117,11 +146,15 @@ def _rule(entry: FilterEntry, router: Router) -> list[Found]:
     found: list[Found] = []
     match, changes = entry.match, entry.changes
     interfaces = f"one of the router's interfaces {', '.join(router.interfaces)}"
+    if match.port in router.virtual and match.vlan is not None:
+        found.append((("match", "vlan"), f"a vlan of {match.port}, which is a VNIC", "no vlan"))
     if match.port is not None and match.port not in router.interfaces:
         found.append((("match", "port"), repr(match.port), interfaces))
     if isinstance(entry.action, Send):
         found += [(("action", "send", index), repr(name), interfaces) for index, name in enumerate(entry.action.send)
                   if name not in router.interfaces]
+        found += [(("action", "send", index), repr(name), "an interface on a physical port")
+                  for index, name in enumerate(entry.action.send) if name in router.virtual]
     versions = set()
     for key in ("src", "dst"):
         network = getattr(match, key)

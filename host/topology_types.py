@@ -23,10 +23,11 @@ from .runtime.limits import parse_cpus, parse_size
 from .tables.rates import LEAST_RATE, LINE_RATE
 from .topology_values import parse_ethertype, parse_protocol, parse_rate, parse_seconds
 
-__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "MAC_PATTERN", "NAME_PATTERN", "NETWORK_NAME_PATTERN", "Addresses",
-           "AnyInterface", "Byte", "Cpus", "Endpoint", "EthName", "Ethertype", "Gateways", "HostAddress",
-           "Hyphened", "ImageName", "L4Port", "Mac", "Memory", "Model", "Mtu", "Name", "Protocol", "Rate",
-           "Seconds", "Size", "Vlan", "as_list"]
+__all__ = ["ENDPOINT_PATTERN", "IMAGE_PATTERN", "INTERFACE_PATTERN", "LINK_END_PATTERN", "MAC_PATTERN", "NAME_PATTERN",
+           "NETWORK_NAME_PATTERN", "PORT_PATTERN", "VNIC_NAME_PATTERN", "Addresses", "AnyInterface", "Byte", "Cpus",
+           "Endpoint", "Ethertype", "Gateways", "HostAddress", "Hyphened", "ImageName", "InterfaceName", "L4Port",
+           "LinkEnd", "Mac", "Memory", "Model", "Mtu", "Name", "PortName", "Protocol", "Rate", "Seconds", "Size",
+           "Vlan", "VnicName", "as_list"]
 
 
 def as_list(value: Any) -> Any:
@@ -71,12 +72,21 @@ def _host_address(value: AnyInterface) -> AnyInterface:
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
 NETWORK_NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,19}[a-z0-9])?$"
 ENDPOINT_PATTERN = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?:p[0-7]$"
+#: eth0 to eth7 are physical ports, other names VNICs.
+INTERFACE_PATTERN = r"^[a-z][a-z0-9-]{0,14}$"
+PORT_PATTERN = r"^p[0-7]$"
+#: A VNIC that is written in a virtual router has its name and the interface's.
+VNIC_NAME_PATTERN = r"^[a-z][a-z0-9-]{0,62}(\.[a-z][a-z0-9-]{0,14})?$"
+LINK_END_PATTERN = r"^[a-z][a-z0-9-]{0,62}([.:][a-z][a-z0-9-]{0,14})?$"
 
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 MAC_PATTERN = r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-EthName = Annotated[str, StringConstraints(pattern=r"^eth[0-7]$")]
+InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+PortName = Annotated[str, StringConstraints(pattern=PORT_PATTERN)]
+VnicName = Annotated[str, StringConstraints(pattern=VNIC_NAME_PATTERN)]
+LinkEnd = Annotated[str, StringConstraints(pattern=LINK_END_PATTERN)]
 Endpoint = Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
 Memory = Annotated[int, BeforeValidator(parse_size), Field(ge=16 << 20),
                    WithJsonSchema({"type": ["integer", "string"]})]

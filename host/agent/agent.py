@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from polyrouter.hdl.config import CoreConfig
+from pyroute2.netlink.exceptions import NetlinkError
 
 from ..fabric import HOST_TAP_MTU, Fabric, tap_mtu
+from ..lanes.errors import LaneError
+from ..lanes.hardware import HardwareInterfaces
+from ..lanes.software import SoftwareLane
+from ..lanes.trunk import Trunk
+from ..link_spec import VnicSpec
 from ..plan import router_differences
 from ..runtime.base import ContainerError, ContainerSpec, Limits, NoSuchContainer, RouterId, Runtime, State
 from ..spec import NodeSpec, PortSpec, RouterSpec
@@ -20,6 +26,7 @@ from ..store import AgentStore
 from .board import BoardKeeper
 from .dataplane import DataPlane
 from .events import EventLog
+from .node_links import is_served
 from .supervisor import Supervisor
 
 __all__ = ["Agent", "AgentBusy"]
@@ -118,12 +125,35 @@ class Agent:
         AgentBusy
             If the agent is about to end.
         """
+        return self._change(spec, self._apply)
+
+    def apply_links(self, spec: NodeSpec) -> list[str]:
+        """The same for a node of which only routers, circuits and VNICs differ from what it is: what does not is not
+        looked at.
+
+        Raises
+        ------
+        AgentBusy
+            If the agent is about to end.
+        ValueError
+            If more differs, or the node does not run.
+        """
+        now = self.spec
+        if now is None or self.plane is None or self._board is None or not self._board.running():
+            raise ValueError("this node does not run: run 'polyrouter up'")
+        links = set(NodeSpec.model_fields) - {"routers", "circuits", "terminations", "vnics"}
+        different = [name for name in sorted(links) if getattr(now, name) != getattr(spec, name)]
+        if different:
+            raise ValueError(f"{', '.join(different)} of the node would change, too: run 'polyrouter up'")
+        return self._change(spec, self._apply_parts)
+
+    def _change(self, spec: NodeSpec, apply: Callable[[NodeSpec, list[str]], None]) -> list[str]:
         with self._lock:
             if self._closing.is_set():
                 raise AgentBusy("the agent is about to end")
             changes: list[str] = []
             try:
-                self._apply(spec, changes)
+                apply(spec, changes)
             finally:
                 self.doing = ""
                 for change in changes:
@@ -131,38 +161,98 @@ class Agent:
             return changes
 
     def _apply(self, spec: NodeSpec, changes: list[str]) -> None:
-        # Errors of single routers are collected: one that can't be made must not hold up the others.
-        errors: list[str] = []
         previous = self.spec
         self.store.set(spec=spec.model_copy(update={"routers": {}}).model_dump())
         self.spec = spec
         if previous is not None and (previous.core, previous.macs) != (spec.core, spec.macs):
             self._replace_board(changes)
         self._ensure_board(spec, changes)
-        assert self.plane is not None
+        self._settle(spec, spec.routers, changes)
 
+    def _apply_parts(self, spec: NodeSpec, changes: list[str]) -> None:
+        self.store.set(spec=spec.model_copy(update={"routers": {}}).model_dump())
+        self.spec = spec
+        self._settle(spec, {name: router for name, router in spec.routers.items()
+                            if self._routers.get(name) != router or name in self._troubles}, changes)
+
+    def _settle(self, spec: NodeSpec, routers: dict[str, RouterSpec], changes: list[str]) -> None:
+        """Bring these routers, and all links, to what they should be; remove routers that the node is not to have."""
+        assert self.plane is not None
+        # Errors of single routers are collected: one that can't be made must not hold up the others.
+        errors: list[str] = []
         known = {name: RouterSpec.model_validate(row) for name, (_, row) in self.store.routers().items()}
-        for name in known:
-            wanted = spec.routers.get(name)
-            if wanted is None or self._must_recreate(known[name], wanted):
-                self._say(f"removing {name}")
-                self._remove_router(known[name])
-                changes.append(f"removed router {name}")
+        gone = [router for name, router in known.items()
+                if name not in spec.routers or self._must_recreate(router, spec.routers[name])]
+        # Circuits go before their owners, and come after them.
+        self.plane.release_links(spec, gone)
+        for router in gone:
+            self._say(f"removing {router.name}")
+            self._remove_router(router)
+            changes.append(f"removed router {router.name}")
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = {name: pool.submit(self._settle_router, known.get(name), router, changes)
-                       for name, router in spec.routers.items()}
+                       for name, router in routers.items()}
         for name, future in futures.items():
             error = future.exception()
             if error is not None:
                 self._trouble(name, str(error))
                 errors.append(f"{name}: {error}")
+        errors += self._settle_links(spec, changes)
         if errors:
             raise RuntimeError("; ".join(errors))
 
     @staticmethod
     def _must_recreate(old: RouterSpec, new: RouterSpec) -> bool:
         return any(getattr(old, field) != getattr(new, field)
-                   for field in ("number", "fib_words", "adjacencies", "filter_rules", "policers", "mac_rows"))
+                   for field in ("number", "fib_words", "adjacencies", "filter_rules", "policers", "mac_rows",
+                                 "container"))
+
+    # Links
+
+    def _settle_links(self, spec: NodeSpec, changes: list[str]) -> list[str]:
+        """Bring circuits, tunnels and VNICs to what they should be; returns what went wrong."""
+        assert self.plane is not None
+        if not spec.vnics and not spec.circuits and not self.store.get("links", False):
+            return []
+        self._say("making links")
+        self.store.set(links=True)      # before there is anything to be removed
+        errors = []
+        if self.plane.set_links(spec):
+            changes.append("programmed circuits")
+        interfaces = HardwareInterfaces(spec.namespace, spec.node)
+        served = [vnic for vnic in spec.vnics.values() if is_served(vnic)]
+        changes += interfaces.keep_only(served)
+        for vnic in served:
+            try:
+                self._settle_vnic(vnic, interfaces, changes)
+            except (LaneError, NetlinkError, OSError) as error:
+                self._trouble(vnic.name, str(error))
+                errors.append(f"{vnic.name}: {error}")
+        try:
+            self._settle_software(spec, changes)
+        except LaneError as error:
+            errors.append(str(error))
+        self.store.set(links=bool(spec.vnics or spec.circuits))
+        return errors
+
+    def _settle_vnic(self, vnic: VnicSpec, interfaces: HardwareInterfaces, changes: list[str]) -> None:
+        assert self.plane is not None
+        if interfaces.ensure(vnic):
+            self.plane.links.disconnect(vnic.name)      # its outer end may be another one
+            changes.append(f"made interface of {vnic.name}")
+        self.plane.links.connect(vnic)
+
+    def _settle_software(self, spec: NodeSpec, changes: list[str]) -> None:
+        wanted = [vnic for vnic in spec.vnics.values() if vnic.lane == "sw"]
+        if not wanted and not self.store.get("software", False):
+            return
+        self.store.set(software=True)
+        trunks = [Trunk(vnic.switch, vnic.interface, vnic.vlan) for vnic in spec.vnics.values()
+                  if is_served(vnic) and vnic.namespace == spec.namespace]
+        containers = {vnic.router: str(self.runtime.netns(self._id(self.router(vnic.router))))
+                      for vnic in wanted if vnic.router}
+        changes += SoftwareLane(spec.namespace, spec.node).apply(wanted, trunks, containers)
+        self.store.set(software=bool(wanted))
 
     # Board
 
@@ -236,6 +326,10 @@ class Agent:
         self.store.save_router(router.name, router.number, router.model_dump())
         if self.plane.set_router(router):
             changes.append(f"programmed router {router.name}")
+        if not router.container:
+            self._routers[router.name] = router
+            self._troubles.pop(router.name, None)
+            return
         status = self.runtime.status(self._id(router))
         if status.state is not State.RUNNING or (old is not None and self._needs_new_container(old, router)):
             self._say(f"starting the container of {router.name}")
@@ -315,9 +409,10 @@ class Agent:
         self._supervisor.forget(router.name)
         self.plane.detach(router.name)
         self.plane.remove_router(router)
-        self.runtime.delete(self._id(router))
-        for port in router.ports:
-            self._fabric.remove_link(port.outer)
+        if router.container:
+            self.runtime.delete(self._id(router))
+            for port in router.ports:
+                self._fabric.remove_link(port.outer)
         self._routers.pop(router.name, None)
         self._troubles.pop(router.name, None)
         self.store.forget_router(router.name)
@@ -387,15 +482,41 @@ class Agent:
         """Each router with its state."""
         rows = []
         for name, router in sorted(self._routers.items()):
+            if not router.container:
+                rows.append(self._number(router))
+                continue
             id = self._id(router)
             status, usage = self.runtime.status(id), self.runtime.usage(id)
             row = {"name": name, "network": router.network, "number": router.number, "state": status.state.value,
-                   "pid": status.pid, "ready": self.runtime.ready(id), "image": status.image,
+                   "container": True, "pid": status.pid, "ready": self.runtime.ready(id), "image": status.image,
                    "memory_bytes": usage.memory_bytes, "cpu_seconds": usage.cpu_seconds, "pids": usage.pids,
                    "ports": {port.name: {"mac": port.mac, "addresses": port.addresses} for port in router.ports},
                    "trouble": self._troubles.get(name)}
             row |= self.plane.summary(name) if self.plane else {}
             rows.append(row)
+        return rows
+
+    def _number(self, router: RouterSpec) -> dict[str, Any]:
+        """A virtual switch or VNIC, in the form of a router's row."""
+        return {"name": router.name, "network": router.network, "number": router.number, "state": "hardware",
+                "container": False, "pid": 0, "ready": True, "image": "", "memory_bytes": None, "cpu_seconds": None,
+                "pids": None, "ports": {port.name: {"mac": port.mac, "addresses": port.addresses}
+                                        for port in router.ports},
+                "rib": None, "fib": None, "problems": [], "trouble": self._troubles.get(router.name)}
+
+    def vnics(self) -> list[dict[str, Any]]:
+        """Each VNIC with its state."""
+        if self.plane is None or self.spec is None:
+            return []
+        rows = self.plane.vnics()
+        software = [vnic for vnic in self.spec.vnics.values() if vnic.lane == "sw"]
+        counters = SoftwareLane(self.spec.namespace, self.spec.node).counters(software) if software else {}
+        for row in rows:
+            found = counters.get(row["name"])
+            if found is not None:
+                row |= {"up": True, "sent": found.tx_frames, "received": found.rx_frames,
+                        "lost": found.rx_limited + found.tx_limited + found.forged}
+            row["trouble"] = self._troubles.get(row["name"])
         return rows
 
     def router(self, name: str) -> RouterSpec:
@@ -412,11 +533,17 @@ class Agent:
 
     def exec_command(self, name: str, argv: list[str], *, tty: bool) -> list[str]:
         """Command line that runs a program in a router's container."""
-        return self.runtime.exec_command(self._id(self.router(name)), argv, tty=tty)
+        return self.runtime.exec_command(self._container(name), argv, tty=tty)
+
+    def _container(self, name: str) -> RouterId:
+        router = self.router(name)
+        if not router.container:
+            raise LookupError(f"{name} is a virtual switch or a VNIC, and has no container")
+        return self._id(router)
 
     def logs(self, name: str, lines: int | None) -> str:
         """Log of a router's routing daemons."""
         try:
-            return self.runtime.logs(self._id(self.router(name)), lines)
+            return self.runtime.logs(self._container(name), lines)
         except (NoSuchContainer, ContainerError) as error:
             raise LookupError(str(error)) from None

@@ -40,6 +40,10 @@ def make_app(agent: Agent) -> FastAPI:
     def not_found(_: Request, error: LookupError) -> Response:
         return JSONResponse({"detail": str(error.args[0]) if error.args else "not found"}, 404)
 
+    @app.exception_handler(ValueError)
+    def refused(_: Request, error: ValueError) -> Response:
+        return JSONResponse({"detail": str(error)}, 409)
+
     @app.exception_handler(RuntimeError)
     def failed(_: Request, error: RuntimeError) -> Response:
         return JSONResponse({"detail": str(error)}, 500)
@@ -55,6 +59,23 @@ def make_app(agent: Agent) -> FastAPI:
     @app.put("/spec")
     def put_spec(wanted: NodeSpec) -> list[str]:
         return agent.apply(wanted)
+
+    @app.put("/links")
+    def put_links(wanted: NodeSpec) -> list[str]:
+        """Only routers, circuits, tunnels and VNICs that differ are changed; all of them are named."""
+        return agent.apply_links(wanted)
+
+    @app.get("/links")
+    def links() -> dict[str, Any]:
+        return {"circuits": plane().circuits(), "terminations": plane().terminations(), "drops": plane().link_drops()}
+
+    @app.get("/tunnels")
+    def tunnels() -> dict[str, Any]:
+        return {"tunnels": plane().tunnels(), "problems": plane().tunnel_problems()}
+
+    @app.get("/vnics")
+    def vnics() -> list[dict[str, Any]]:
+        return agent.vnics()
 
     @app.get("/routers")
     def routers() -> list[dict[str, Any]]:

@@ -78,6 +78,18 @@ class AgentClient:
         """Tell the agent what its node is to be; returns what it changed."""
         return self._call("PUT", "/spec", json=spec.model_dump(), timeout=None)
 
+    def put_links(self, spec: NodeSpec) -> list[str]:
+        """Tell the agent of a node of which only routers and links differ from what it is; returns what it changed.
+
+        What does not differ is not looked at, so that this takes little time and disturbs nobody.
+
+        Raises
+        ------
+        AgentError
+            If more differs: then it is :meth:`put_spec` that is needed.
+        """
+        return self._call("PUT", "/links", json=spec.model_dump(), timeout=None)
+
     def events(self, since: int = 0) -> Iterator[str]:
         """Events as JSON lines, those to come too."""
         try:

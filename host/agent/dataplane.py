@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import astuple
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import Register, Table
+from polyrouter.hdl.layouts import LINK_ROW, Register, Role, Table, unpack
 
 from ..board.driver import Driver
 from ..board.errors import BoardError, NotABoard
@@ -16,16 +17,28 @@ from ..board.transport import open_packet_socket
 from ..fabric import namespace_path
 from ..mirror.loop import MirrorLoop
 from ..mirror.mirror import RouteMirror
+from ..ports import logical
 from ..relay import Relay
 from ..spec import NodeSpec, RouterSpec
 from ..store import AgentStore
 from ..tables.rates import Rates
 from ..tables.router import RouterTables
-from ..tables.vmac import VmacTable, choose_seeds
+from ..tables.vmac import VmacEntry, VmacFull, VmacKey, VmacTable, choose_seeds
 from ..tables.windows import Window, WindowPool
 from .events import EventLog
-from .policies import entries_of, format_mac, group_of, groups_of, parse_mac, policy_of
-from .views import TableViews
+from .link_views import LinkViews
+from .node_links import NodeLinks
+from .policies import (
+    entries_of,
+    format_mac,
+    group_of,
+    groups_of,
+    guard_of,
+    macs_of,
+    parse_mac,
+    policy_of,
+)
+from .tunnels import TunnelPackets
 
 __all__ = ["DataPlane", "format_mac", "parse_mac"]
 
@@ -35,10 +48,10 @@ _UNTOLD = ("ingress_bytes", "clock_hz", "filter_banks")
 
 def _in_tables(router: RouterSpec, rates: Rates, config: CoreConfig) -> Any:
     """All of a specification that is in the tables besides routes and VMAC-VE entries."""
-    return [(port.port, port.mac, port.guard) for port in router.ports], policy_of(router, rates, config)
+    return macs_of(router, config), group_of(router), guard_of(router), policy_of(router, rates, config)
 
 
-class DataPlane(TableViews):
+class DataPlane(LinkViews):
     """Tables, mirrors and relay of a board.
 
     The board need not answer before :meth:`start`. The board's tables outlive this object; :meth:`start` finds out
@@ -62,7 +75,7 @@ class DataPlane(TableViews):
     """
 
     def __init__(self, spec: NodeSpec, config: CoreConfig, store: AgentStore, events: EventLog) -> None:
-        self.hostport = HostPort(open_packet_socket(spec.host_tap, spec.namespace))
+        self.hostport = HostPort(open_packet_socket(spec.host_tap, spec.namespace), link_port=config.link_port)
         super().__init__(config, Driver(self.hostport), spec.mac_age)
         self._store, self._events = store, events
         self._vmac: VmacTable | None = None
@@ -72,7 +85,10 @@ class DataPlane(TableViews):
         self._captures: dict[str, int] = {}         # how many want a router's frames
         self.relay = Relay(self.hostport, config)
         self._fabric = namespace_path(spec.namespace)
+        self.links = NodeLinks(self.driver, config, self.relay, self._fabric)
         self.mirrors = MirrorLoop()
+        self.tunnel_packets = TunnelPackets(self.mirrors.resolve)
+        self.relay.on_given = self.tunnel_packets.take
         self.mirrors.start()
 
     def close(self) -> None:
@@ -104,9 +120,12 @@ class DataPlane(TableViews):
             if known and self._vmac is None:
                 self._adopt()
                 for router in self._specs.values():
-                    self._set_entries(None, router)
+                    self._set_entries(router)
             elif not known:
                 self._reset(routers)
+            if not self.links.known:
+                assert self._vmac is not None
+                self.links.adopt(self._vmac.seeds)
             self._registers = {}        # written again: it may have been out of step
             self._set_register(Register.MAC_AGE_CYCLES, self._rates().mac_age_cycles(self.mac_age))
             if not known:
@@ -117,8 +136,11 @@ class DataPlane(TableViews):
                     tables.synchronize()
             if not known:
                 for name, router in self._specs.items():
-                    self._set_entries(None, router)
+                    self._set_entries(router)
                     self._events.emit("programmed", router=name, routes=self._tables[name].route_count())
+            if self._wanted is not None:
+                self.links.put(self._wanted)
+            if not known:
                 self.driver.epoch = self._store.get("epoch")
             self.mirrors.wake()
             return not known
@@ -126,7 +148,7 @@ class DataPlane(TableViews):
     def in_step(self) -> bool:
         """Whether the board has what the tables say, as far as is known; if not, :meth:`start` sees to it."""
         with self._lock:
-            tables, known = list(self._tables.values()), self._vmac is not None
+            tables, known = list(self._tables.values()), self._vmac is not None and self.links.known
         return known and self.driver.in_step() and all(router.in_step() for router in tables)
 
     def _check_config(self) -> None:
@@ -144,7 +166,7 @@ class DataPlane(TableViews):
         self._write_vmac(self._vmac.adopt({row: bits for row, bits in enumerate(rows) if bits}))
 
     def _reset(self, routers: list[RouterSpec]) -> None:
-        entries = {entry for router in routers for part in entries_of(router) for entry in part}
+        entries = {entry.key for router in routers for entry in entries_of(router)}
         seeds = choose_seeds(self.config, entries)
         epoch = secrets.randbits(63) | 1
         # The epoch is written to the board when all else is: who finds another one there starts over.
@@ -154,6 +176,7 @@ class DataPlane(TableViews):
                                 (Table.REGISTER, 0, Register.HASH_SEED_0, seeds[0]),
                                 (Table.REGISTER, 0, Register.HASH_SEED_1, seeds[1])])
         self._vmac = VmacTable(self.config, seeds)
+        self.links.clear(seeds)
 
     def _write_vmac(self, writes: list[tuple[int, int]]) -> None:
         try:
@@ -182,8 +205,7 @@ class DataPlane(TableViews):
             return changed
 
     def _settle(self, old: RouterSpec | None, router: RouterSpec) -> bool:
-        macs = {port.port: parse_mac(port.mac) for port in router.ports}
-        guard = [port.port for port in router.ports if port.guard]
+        macs, guard = macs_of(router, self.config), guard_of(router)
         policy = policy_of(router, self._rates(), self.config)
         tables = self._tables.get(router.name)
         self._reserve(router.name, router.reserved_cells, at_least=True)
@@ -198,10 +220,9 @@ class DataPlane(TableViews):
             else:
                 tables.commit()
             self._tables[router.name] = tables
-            changed = self._set_entries(None, router) or fresh
+            changed = self._set_entries(router) or fresh
         else:
-            # Peers first: a guarded port must never be without those that it listens to.
-            changed = self._set_entries(old, router) | tables.fix_groups(groups_of(router))
+            changed = self._set_entries(router) | tables.fix_groups(groups_of(router))
             if old is None or _in_tables(old, self._rates(), self.config) != _in_tables(
                     router, self._rates(), self.config):
                 tables.set_ports(macs, group_of(router), guard, policy)
@@ -245,20 +266,39 @@ class DataPlane(TableViews):
             self.driver.write_rows([(Table.REGISTER, 0, register, value)])
             self._registers[register] = value
 
-    def _set_entries(self, old: RouterSpec | None, router: RouterSpec) -> bool:
-        """Bring a router's entries in the VMAC-VE table to what they should be."""
+    def _set_entries(self, router: RouterSpec) -> bool:
+        """Bring a router's entries in the VMAC-VE table to what they should be.
+
+        A guarded port must never be without the peers that it listens to: new ones come first, old ones go last.
+        """
         if self._vmac is None:
             raise BoardError("the board is out of step: it is being programmed again")
-        own, peers = entries_of(router)
-        wanted = own | peers
-        stale = {entry.key for entry in self._vmac if entry.router == router.number} - wanted
+        wanted = entries_of(router)
+        stale = {entry.key for entry in self._vmac.of_router(router.number)} - {entry.key for entry in wanted}
+        old_peers = sorted(key for key in stale if key[2] == Role.PEER)
         writes: list[tuple[int, int]] = []
-        for entry in sorted(stale):
-            writes += self._vmac.remove(*entry)
-        for mac, port, role, vlan in [*sorted(peers), *sorted(own)]:
-            writes += self._vmac.insert(mac, port, role, router.number, vlan)
-        self._write_vmac(writes)
+        try:
+            for key in sorted(stale - set(old_peers)):
+                writes += self._vmac.remove(*key)
+            for entry in wanted:
+                self._insert(entry, old_peers, writes)
+            for key in old_peers:
+                writes += self._vmac.remove(*key)
+        finally:
+            self._write_vmac(writes)    # also of an attempt that failed half way
         return bool(writes)
+
+    def _insert(self, entry: VmacEntry, old_peers: list[VmacKey], writes: list[tuple[int, int]]) -> None:
+        """Add an entry; if there is no room for it, in the place of peers that go."""
+        assert self._vmac is not None
+        while True:
+            try:
+                writes += self._vmac.insert(entry.mac, entry.port, entry.role, entry.router, entry.vid, entry.guard)
+                return
+            except VmacFull:
+                if not old_peers:
+                    raise
+                writes += self._vmac.remove(*old_peers.pop())
 
     def remove_router(self, router: RouterSpec) -> None:
         """Take a router off the board, also one that an agent before this one has put there."""
@@ -270,6 +310,7 @@ class DataPlane(TableViews):
             del self._specs[router.name]
             self._write_vmac(self._vmac.remove_router(tables.router))
             tables.remove()
+            self.tunnel_packets.forget(tables.router)
             self._reserve(router.name, 0)
             self._windows.release(tables.router)
             saved = self._store.get("windows", {})
@@ -279,14 +320,15 @@ class DataPlane(TableViews):
     def attach(self, router: RouterSpec, namespace: Path) -> None:
         """Mirror the routes of a container's namespace, and relay punted frames to and from it."""
         with self._lock:
-            key = (namespace.stat().st_ino, [(port.port, port.name, port.outer, port.mac) for port in router.ports])
+            key = (namespace.stat().st_ino, [(port.logical, port.name, port.outer, port.mac) for port in router.ports])
             if self._attached.get(router.name) == key:
                 return
             self.detach(router.name)
             tables = self._tables[router.name]
             for port in router.ports:
-                self.relay.add(router.number, port.port, port.outer, self._fabric, parse_mac(port.mac))
-            self.mirrors.add(RouteMirror(tables, namespace, {port.name: port.port for port in router.ports}))
+                self.relay.add(router.number, port.logical, port.outer, self._fabric, parse_mac(port.mac))
+            self.mirrors.add(RouteMirror(tables, namespace, {port.name: port.logical for port in router.ports}))
+            self._keep_ends(router.number)
             self._attached[router.name] = key
 
     def detach(self, name: str) -> None:
@@ -296,6 +338,71 @@ class DataPlane(TableViews):
                 number = self._tables[name].router
                 self.mirrors.remove(number)
                 self.relay.remove(number)
+
+    # Links
+
+    def release_links(self, node: NodeSpec, routers: list[RouterSpec] | None = None) -> None:
+        """Take away the circuits and VNICs that a node is not to have, or that get other owners, before these do.
+
+        Parameters
+        ----------
+        node : NodeSpec
+            What is to be.
+        routers : list of RouterSpec
+            Those that will be removed, even if others come with the same numbers.
+
+        Raises
+        ------
+        LinkError, PolicyError
+            If the node's circuits can't be; nothing is changed then.
+        """
+        with self._lock:
+            before = self.links.rows
+            gone = self.links.release(node, [router.number for router in routers or ()])
+            if not gone:
+                return
+            assert self._vmac is not None and self.config.link_port is not None
+            owners = {circuit.number: circuit.router for circuit in node.circuits.values()}
+            writes: list[tuple[int, int]] = []
+            for entry in list(self._vmac):
+                if (entry.port == self.config.link_port and entry.vid in gone
+                        and owners.get(entry.vid) != entry.router):
+                    writes += self._vmac.remove(*entry.key)
+            self._write_vmac(writes)
+            self._forget_addresses({number: unpack(LINK_ROW, before[number])["router"] for number in gone})
+
+    def _forget_addresses(self, owners: dict[int, int]) -> None:
+        """Have bridges forget what they learned on circuits that went, by number: the next one to have the number would
+        get what is for the one before."""
+        assert self.config.link_port is not None
+        for tables in self._tables.values():
+            ports = {logical(self.config.link_port, number) for number, router in owners.items()
+                     if router == tables.router}
+            if ports and tables.window.mac_size:
+                tables.forget_addresses(ports)
+
+    def set_links(self, node: NodeSpec) -> bool:
+        """Have exactly the node's circuits and tunnels, whose owners are there; returns whether anything was written.
+
+        VNICs are connected one by one (:meth:`NodeLinks.connect`) when their interfaces are there.
+
+        Raises
+        ------
+        LinkError, PolicyError, TerminationsFull
+            If they can't be.
+        """
+        with self._lock:
+            self.release_links(node)
+            changed = self.links.put(node)
+            self._wanted = node
+            for number in {circuit.tunnel.underlay for circuit in node.circuits.values() if circuit.tunnel}:
+                self._keep_ends(number)
+            return changed
+
+    def _keep_ends(self, router: int) -> None:
+        circuits = self._wanted.circuits.values() if self._wanted is not None else ()
+        self.mirrors.keep(router, sorted({int(IPv4Address(circuit.tunnel.destination)) for circuit in circuits
+                                          if circuit.tunnel is not None and circuit.tunnel.underlay == router}))
 
     def summary(self, name: str) -> dict[str, Any]:
         """Routes of a router and what is wrong with its tables."""

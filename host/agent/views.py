@@ -24,6 +24,7 @@ from polyrouter.hdl.layouts import (
 )
 
 from ..board.driver import Driver
+from ..ports import circuit, logical
 from ..spec import RouterSpec
 from ..tables.adopt import ImageFault
 from ..tables.groups import COVERS
@@ -57,8 +58,10 @@ class TableViews:
         self._specs: dict[str, RouterSpec] = {}
 
     def port_name(self, port: int) -> str:
-        """Name of a port for people."""
-        return "host" if port == self.config.host_port else f"p{port}"
+        """Name of a logical port for people."""
+        if circuit(port):
+            return f"circuit {circuit(port)}"
+        return {self.config.host_port: "host", self.config.link_port: "link"}.get(port, f"p{port}")
 
     def router_name(self, number: int) -> str | None:
         """Name of a router by its number."""
@@ -91,8 +94,10 @@ class TableViews:
         for row, bits in enumerate(rows):
             fields = unpack(VMAC_ROW, bits)
             if fields["valid"]:
-                found.append({"mac": format_mac(fields["mac"]), "port": self.port_name(fields["port"]),
-                              "vlan": fields["vid"] or None, "role": Role(fields["role"]).name.lower(),
+                at_link = fields["port"] == self.config.link_port
+                found.append({"mac": format_mac(fields["mac"]), "port": self._place(fields),
+                              "vlan": None if at_link else fields["vid"] or None,
+                              "role": Role(fields["role"]).name.lower(), "guard": bool(fields["guard"]),
                               "router": self.router_name(fields["router"]) or str(fields["router"]), "slot": row})
         return sorted(found, key=lambda entry: (entry["router"], entry["port"], entry["role"], entry["mac"]))
 
@@ -109,7 +114,7 @@ class TableViews:
             found.append({"router": self.router_name(number) or str(number), "number": number,
                           "enable": bool(fields["enable"]),
                           "mode": RouterMode(fields["mode"]).name.lower() if fields["mode"] in _MODES else "unknown",
-                          **ports, **{name: bool(fields[name]) for name in ("multicast", "mirror", "learn")},
+                          **ports, **{name: bool(fields[name]) for name in ("multicast", "mirror", "learn", "tunnels")},
                           **{name: fields[name] for name in (
                               "fib_base", "fib_size", "adj_base", "adj_size", "filter_base", "filter_size",
                               "policer_base", "policer_size", "mac_base", "mac_size")}})
@@ -183,7 +188,7 @@ class TableViews:
             policed = tables.policed_rules()
             places = [(Table.POLICER, row, "in" if row == ROUTER_POLICER else f"rule {policed.get(row, '?')}")
                       for row in range(tables.window.policer_size)]
-            ports = [*(port.port for port in router.ports), self.config.host_port]
+            ports = [*dict.fromkeys(port.port for port in router.ports), self.config.host_port]
             places += [(Table.SHAPER, port, f"out {self.port_name(port)}") for port in ports]
             rows = self.driver.read_rows((table, tables.router, row) for table, row, _ in places)
             for (table, _, what), bits in zip(places, rows, strict=True):
@@ -205,7 +210,7 @@ class TableViews:
             fields = unpack(MAC_ROW, bits)
             if fields["age"]:
                 unseen = (MAC_AGES - fields["age"]) * self.mac_age / MAC_AGES
-                found.append({"mac": format_mac(fields["mac"]), "port": self.port_name(fields["port"]),
+                found.append({"mac": format_mac(fields["mac"]), "port": self._place(fields),
                               "static": bool(fields["static"]), "unseen_seconds": round(unseen), "row": row})
         return sorted(found, key=lambda entry: entry["mac"])
 
@@ -225,7 +230,7 @@ class TableViews:
             return found
         found["kind"] = kind.name.lower()
         if kind is AdjacencyKind.FORWARD:
-            found |= {"port": self.port_name(fields["port"]), "mac": format_mac(fields["mac"]), "mtu": fields["mtu"]}
+            found |= {"port": self._place(fields), "mac": format_mac(fields["mac"]), "mtu": fields["mtu"]}
         elif kind is AdjacencyKind.ECMP:
             fields = unpack(ADJACENCY_ECMP, bits)
             found["members"] = [fields["first"], fields["count"]]
@@ -233,9 +238,14 @@ class TableViews:
             fields = unpack(ADJACENCY_MULTICAST, bits)
             ports = [port for port in range(self.config.ports) if fields["ports"] >> port & 1]
             ports += [self.config.host_port] * fields["host"]
-            found |= {"port": self.port_name(fields["port"]), "mtu": fields["mtu"],
+            found |= {"port": self._place(fields), "mtu": fields["mtu"],
                       "ports": [self.port_name(port) for port in ports]}
         return found
+
+    def _place(self, fields: dict[str, int]) -> str:
+        """Port of a row, at the link port its circuit."""
+        at_link = fields["port"] == self.config.link_port
+        return self.port_name(logical(fields["port"], fields["vid"]) if at_link else fields["port"])
 
     def _of(self, name: str) -> RouterTables:
         if name not in self._tables:

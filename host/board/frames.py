@@ -22,11 +22,15 @@ from ...hdl.layouts import (
     OpStatus,
     Table,
 )
+from ..ports import circuit, physical
 
 __all__ = ["BOARD_MAC", "OP_BYTES", "Header", "Op", "OpResult", "decode_header", "decode_results", "encode_inject",
            "encode_request"]
 
 OP_BYTES = CONTROL_OP.size // 8
+#: EtherType of a tag of 802.1Q.
+_TPID = 0x8100
+_TAG = struct.Struct("!HH")
 
 
 class Header(NamedTuple):
@@ -77,8 +81,13 @@ def decode_header(frame: bytes) -> Header | None:
 
 
 def encode_inject(source: bytes, router: int, port: int, frame: bytes) -> bytes:
-    """An INJECT: send ``frame`` out of a port as a router."""
-    return _HEADER.pack(*_BLANK._replace(source=source, type=HostFrameType.INJECT, router=router, port=port,
+    """An INJECT: send ``frame`` out of a logical port as a router.
+
+    A circuit's number goes in front of the frame, whatever tag that has, as a tag of its own.
+    """
+    if circuit(port):
+        frame = frame[:12] + _TAG.pack(_TPID, circuit(port)) + frame[12:]
+    return _HEADER.pack(*_BLANK._replace(source=source, type=HostFrameType.INJECT, router=router, port=physical(port),
                                          length=len(frame))) + frame
 
 

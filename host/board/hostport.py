@@ -10,16 +10,20 @@ from collections.abc import Callable
 
 from ...hdl.config import HOST_HEADER_BYTES
 from ...hdl.layouts import HostFrameType, Reason
+from ..ports import logical
 from .frames import Header, decode_header, encode_inject, encode_request
+from .pace import Pace
 from .transport import FrameTransport
 
 __all__ = ["HostPort", "PuntHandler", "ResponseHandler"]
 
-#: Takes a punted frame: router, ingress port, reason, frame.
+#: Takes a punted frame: router, logical ingress port, reason, frame.
 PuntHandler = Callable[[int, int, Reason, bytes], None]
 #: Takes a response: header and whole frame.
 ResponseHandler = Callable[[Header, bytes], None]
 
+#: VLAN id in a tag.
+_VID_MASK = 0xFFF
 #: Longer than any frame on a host port.
 _RECEIVE_SIZE = 16384
 #: Sending failed for now: the queue is full, or the interface is down. The frame is lost, as on a wire.
@@ -40,6 +44,8 @@ class HostPort:
     on_punt : PuntHandler
         Called in the receiving thread for every punted frame, so it must not wait for anything that comes through this
         port. Without one, punts are dropped and counted.
+    link_port : int or None
+        The board's link port, if it has one: what was punted there came in on a circuit, or without one.
 
     Attributes
     ----------
@@ -50,10 +56,13 @@ class HostPort:
         from a board.
     """
 
-    def __init__(self, transport: FrameTransport, on_punt: PuntHandler | None = None):
+    def __init__(self, transport: FrameTransport, on_punt: PuntHandler | None = None, *,
+                 link_port: int | None = None):
         self.address = _local_address(transport)
         self.punts = self.punts_dropped = self.injected = self.lost = self.malformed = 0
         self._transport = transport
+        self._link_port = link_port
+        self._pace = Pace(lambda sequence, ops: self._request(sequence, ops, sync=False))
         self._on_punt = on_punt
         self._on_response: ResponseHandler | None = None
         self._closed = False
@@ -70,13 +79,20 @@ class HostPort:
         self._on_response = handler
 
     def inject(self, router: int, port: int, frame: bytes) -> None:
-        """Send a frame out of a data port, as a router."""
+        """Send a frame out of a logical port, as a router."""
         if self._send(encode_inject(self.address, router, port, frame)):
             self.injected += 1
+            self._pace.injected += 1
+
+    def room(self) -> int:
+        """Frames that may be injected now without being lost before the board; who injects without asking takes of it.
+        """
+        return self._pace.room()
 
     def request(self, sequence: int, ops: bytes, *, sync: bool = False) -> None:
         """Send a REQUEST with encoded accesses; its response goes to the response handler, if neither is lost."""
-        self._send(encode_request(self.address, sequence, ops, sync=sync))
+        self._pace.sequence = sequence
+        self._request(sequence, ops, sync=sync)
 
     def close(self) -> None:
         """Stop receiving and close the transport. Not to be called from a handler."""
@@ -94,6 +110,9 @@ class HostPort:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _request(self, sequence: int, ops: bytes, *, sync: bool) -> None:
+        self._send(encode_request(self.address, sequence, ops, sync=sync))
 
     def _send(self, frame: bytes) -> bool:
         try:
@@ -135,7 +154,7 @@ class HostPort:
         elif header.type == HostFrameType.PUNT:
             self._take_punt(header, frame)
         elif header.type == HostFrameType.RESPONSE:
-            if self._on_response is not None:
+            if not self._pace.answered(header, frame) and self._on_response is not None:
                 self._on_response(header, frame)
         else:
             self.malformed += 1
@@ -146,7 +165,8 @@ class HostPort:
             self.punts_dropped += 1
             return
         try:
-            self._on_punt(header.router, header.port, Reason(header.reason),
+            circuit = header.tci & _VID_MASK if header.port == self._link_port else 0
+            self._on_punt(header.router, logical(header.port, circuit), Reason(header.reason),
                           frame[HOST_HEADER_BYTES:HOST_HEADER_BYTES + header.length])
         except Exception:  # a handler's fault must not end the thread, on which the driver depends too
             self.punts_dropped += 1

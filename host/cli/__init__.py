@@ -2,7 +2,7 @@
 
 import typer
 
-from . import build, image, show
+from . import build, image, portgroup, show, tunnel, vnic, wire
 from .bench import bench
 from .capture import capture
 from .demo import demo
@@ -13,6 +13,7 @@ from .exec import exec_
 from .logs import logs
 from .ps import ps
 from .schema import schema
+from .switch import etherstub, switch
 from .up import up
 
 __all__ = ["app"]
@@ -26,3 +27,9 @@ app.command(name="exec", context_settings={"allow_interspersed_args": False})(ex
 app.add_typer(show.app, name="show")
 app.add_typer(image.app, name="image")
 app.add_typer(build.app, name="build")
+app.add_typer(vnic.app, name="vnic")
+app.add_typer(portgroup.app, name="portgroup")
+app.add_typer(switch, name="switch")
+app.add_typer(etherstub, name="etherstub")
+app.add_typer(wire.app, name="wire")
+app.add_typer(tunnel.app, name="tunnel")

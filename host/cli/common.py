@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +17,10 @@ from ..paths import saved_networks
 if TYPE_CHECKING:       # these take a second to load, and not every verb needs them
     from ..agent.client import AgentClient
     from ..network import Network
+    from ..plan import Change
 
 __all__ = ["FAILED", "USAGE", "Json", "NetworkName", "console", "each_agent", "errors_console", "fail", "network_of",
-           "print_json", "progress", "reporting", "show_rows"]
+           "print_changes", "print_json", "progress", "reporting", "show_rows"]
 
 console = Console(soft_wrap=True)
 errors_console = Console(stderr=True, soft_wrap=True)
@@ -28,7 +29,7 @@ errors_console = Console(stderr=True, soft_wrap=True)
 FAILED, USAGE = 1, 2
 #: Errors that are the user's or the machine's, not this program's; by name, so that nothing need be loaded for it.
 _EXPECTED = frozenset({"AllocationError", "AgentError", "NetworkError", "BoardError", "BuildError", "RuntimeFailure",
-                       "LookupError", "CaptureError", "BenchError"})
+                       "LookupError", "CaptureError", "BenchError", "LinkObjectError"})
 #: A step that takes longer than this says so.
 _QUIET_SECONDS = 1.5
 
@@ -41,6 +42,12 @@ NetworkName = Annotated[str | None, typer.Option(
 def print_json(value: Any) -> None:
     """One JSON value on standard output."""
     print(json.dumps(value, indent=2))
+
+
+def print_changes(changes: "Iterable[Change]") -> None:
+    """Changes for people, one a line."""
+    for change in changes:
+        console.print(f"[bold]{change.action:7}[/bold] {change.kind:7} {change.name}: {change.why}", highlight=False)
 
 
 def fail(message: str, code: int = FAILED) -> typer.Exit:

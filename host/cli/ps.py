@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .common import Json, NetworkName, network_of, print_json, reporting, show_rows
+from .vnic import vnic_rows, with_rates
 
 if TYPE_CHECKING:
     from ..agent.client import AgentClient
@@ -11,7 +12,7 @@ __all__ = ["ps"]
 
 
 def ps(network: NetworkName = None, as_json: Json = False) -> None:
-    """List nodes, virtual routers and hosts, and how they are."""
+    """List nodes, virtual routers, hosts and VNICs, and how they are."""
     from ..agent.client import AgentClient
 
     with reporting():
@@ -22,12 +23,13 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
             with AgentClient(found.name, name) as agent:
                 node, rows = _node(name, agent)
             nodes.append(node)
-            routers += [{"node": name} | row for row in rows]
+            routers += [{"node": name} | row for row in rows if row["container"]]
     hosts = [{"name": host.name, "network": host.network, "address": host.address, "gateway": host.gateway,
               "address6": host.address6, "gateway6": host.gateway6, "namespace": host.namespace}
              for host in spec.hosts.values()]
+    vnics = vnic_rows(spec)
     if as_json:
-        print_json({"network": found.name, "nodes": nodes, "routers": routers, "hosts": hosts})
+        print_json({"network": found.name, "nodes": nodes, "routers": routers, "hosts": hosts, "vnics": vnics})
         return
     show_rows("Nodes", nodes, as_json=False)
     for row in routers:
@@ -36,6 +38,9 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
     columns = ["name", "node", "number", "state", "ready", "rib", "fib", "memory", "addresses", "trouble"]
     show_rows("Virtual routers", routers, as_json=False, columns=columns)
     show_rows("Hosts", hosts, as_json=False)
+    if vnics:
+        columns = ["name", "node", "lane", "switch", "router", "interface", "namespace", "mac", "addresses", "max_bw"]
+        show_rows("VNICs", with_rates(vnics), as_json=False, columns=columns)
 
 
 def _node(name: str, agent: "AgentClient") -> tuple[dict[str, Any], list[dict[str, Any]]]:

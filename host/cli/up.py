@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Json, console, print_json, progress, reporting
+from .common import Json, console, print_changes, print_json, progress, reporting
 
 __all__ = ["up"]
 
@@ -27,8 +27,7 @@ def up(
     if as_json:
         print_json({"network": name, "dry_run": dry_run, "changes": [change.as_dict() for change in changes]})
         return
-    for change in changes:
-        console.print(f"[bold]{change.action:7}[/bold] {change.kind:7} {change.name}: {change.why}", highlight=False)
+    print_changes(changes)
     if not changes:
         console.print(f"{name} is as {file} says: nothing to do", highlight=False)
     elif dry_run:

@@ -8,12 +8,14 @@ Several next hops that are gateways on ports share the flows, by their weights; 
 ones.
 """
 
+from polyrouter.hdl.layouts import AdjacencyKind
+
 from ..tables.adjacency import BLACKHOLE, LOCAL, UNREACHABLE, Target, glean, group, next_hop
 from ..tables.prefix import Prefix
 from .kernel import RTNH_F_DEAD, RTNH_F_LINKDOWN, KernelState
 from .netlink import Hop, Route
 
-__all__ = ["FIXED", "desired_target"]
+__all__ = ["FIXED", "desired_target", "way_to"]
 
 #: Routes of every router (RFC 1122, 3.2.1.3; RFC 1812, 4.2.2.11, 5.3.7; RFC 4291, 2.5.2, 2.5.3, 2.7): nothing in the
 #: kernel overrides them.
@@ -51,6 +53,17 @@ def desired_target(state: KernelState, prefix: Prefix) -> Target | None:
     if target is None and prefix.is_host:
         target = _host(state, prefix)
     return target
+
+
+def way_to(state: KernelState, address: int, ipv6: bool = False) -> tuple[Target, ...]:
+    """Next hops of packets to an address; none if they don't leave by a port."""
+    host = Prefix.host(address, ipv6)
+    for length in range(host.bits, -1, -1):
+        target = desired_target(state, host.cut(length))
+        if target is not None:
+            return tuple(next_hop(hop.port, address, ipv6) if hop == glean(hop.port) else hop
+                         for hop in target.members or (target,) if hop.kind == AdjacencyKind.FORWARD)
+    return ()
 
 
 def _within_fixed(prefix: Prefix) -> bool:

@@ -6,7 +6,7 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -79,6 +79,22 @@ class MirrorLoop:
     def resync(self, router: int, reason: str) -> None:
         """Compare a router's tables with its kernel."""
         self.call(lambda: self._mirrors[router].resync(reason)).result()
+
+    def keep(self, router: int, ends: Iterable[int]) -> None:
+        """Keep the next hops to ends of tunnels known to a router's kernel."""
+        def keep() -> None:
+            if router in self._mirrors:
+                self._mirrors[router].keep(ends)
+
+        self.call(keep)
+
+    def resolve(self, router: int, address: int) -> None:
+        """Make a router's kernel look for the next hop to an IPv4 address; does not wait."""
+        def resolve() -> None:
+            if router in self._mirrors:
+                self._mirrors[router].resolve(address)
+
+        self.call(resolve)
 
     def get(self, router: int) -> RouteMirror | None:
         """Mirror of a router."""

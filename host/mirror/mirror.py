@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..board.errors import BoardError
 from ..tables.adjacency import LOCAL, Target
 from ..tables.groups import MulticastKey
 from ..tables.router import RouterTables
-from .desired import FIXED, desired_target
+from .desired import FIXED, desired_target, way_to
 from .kernel import NUD_STALE, KernelState
 from .mroutes import Mroute, MulticastState
 from .netlink import (
@@ -82,6 +82,7 @@ class RouteMirror:
         self._next_dump = 0.0
         self._next_refresh = 0.0
         self._paused_until = 0.0
+        self._ends: list[int] = []
 
     @property
     def router(self) -> int:
@@ -99,6 +100,16 @@ class RouteMirror:
     def resync(self, reason: str) -> None:
         """Compare everything with the kernel at the next :meth:`receive`."""
         self._resync_reason = reason
+
+    def keep(self, ends: Iterable[int]) -> None:
+        """Keep the next hops to these IPv4 addresses known from now on: tunnels lead there, whose packets no container
+        sees."""
+        self._ends = list(ends)
+        self._next_refresh = 0.0
+
+    def resolve(self, address: int) -> None:
+        """Make the kernel look for the next hop to an IPv4 address, now."""
+        self._resolve([hop for hop in way_to(self.state, address) if self._is_due(hop)])
 
     def receive(self) -> bool:
         """Take events from the kernel; returns whether there may be more."""
@@ -223,11 +234,14 @@ class RouteMirror:
 
     def _sample(self, now: float) -> None:
         forwarded = {key for key in self.groups.routes if key not in self._sampler.active
-                     and (target := self.groups.desired(key, self.state.port)) is not None and target.ports}
+                     and (target := self._desired_group(key)) is not None and target.ports}
         packets: dict[MulticastKey, int] = {}
         if self._sampler.active or (forwarded and self.tables.forwards_groups):
             packets = {route.key: route.packets for route in self.socket.dump_mroutes()}
         self.groups.changed |= self._sampler.step(now, forwarded, packets)
+
+    def _desired_group(self, key: MulticastKey) -> Target | None:
+        return self.groups.desired(key, self.state.port, self.tables.reaches)
 
     def _resolve(self, targets: list[Target]) -> None:
         for target in targets[:_REFRESH_AT_ONCE]:
@@ -237,9 +251,10 @@ class RouteMirror:
 
     def _refresh(self) -> None:
         """Resolve next hops that are not known, and check those that the kernel has not heard of for a while."""
-        due = []
-        for target in self.tables.next_hops():
-            neighbour = self.state.neighbour(target)
-            if neighbour is None or neighbour.state & NUD_STALE or not neighbour.mac:
-                due.append(target)
-        self._resolve(due)
+        hops = {hop: None for end in self._ends for hop in way_to(self.state, end)}
+        hops |= dict.fromkeys(self.tables.next_hops())
+        self._resolve([hop for hop in hops if self._is_due(hop)])
+
+    def _is_due(self, hop: Target) -> bool:
+        neighbour = self.state.neighbour(hop)
+        return neighbour is None or bool(neighbour.state & NUD_STALE) or not neighbour.mac

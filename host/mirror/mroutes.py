@@ -94,7 +94,8 @@ class MulticastState:
         self.changed |= {*self.routes, *fresh}
         self.routes = fresh
 
-    def desired(self, key: MulticastKey, port: Callable[[int], int | None]) -> Target | None:
+    def desired(self, key: MulticastKey, port: Callable[[int], int | None],
+                reaches: Callable[[int], bool] = lambda _: True) -> Target | None:
         """What a multicast route should do; None if there should be none.
 
         Parameters
@@ -103,6 +104,8 @@ class MulticastState:
             Which one.
         port : callable
             Port that an interface is, None if it is none.
+        reaches : callable
+            Whether the hardware can send multicast packets out of a port.
         """
         route = self.routes.get(key)
         if route is None or not route.ifindex:
@@ -110,7 +113,7 @@ class MulticastState:
         ingress, ports = port(route.ifindex), []
         for ifindex, threshold in route.out:
             egress = port(ifindex)
-            if egress is None or threshold > _THRESHOLD:
+            if egress is None or threshold > _THRESHOLD or (egress != ingress and not reaches(egress)):
                 return LOCAL
             ports.append(egress)
         return LOCAL if ingress is None else multicast(ingress, ports)

@@ -13,6 +13,7 @@ from polyrouter.hdl.layouts import (
     unpack,
 )
 
+from ..ports import circuit, logical, physical, port_text
 from .allocator import FreeRanges
 from .prefix import format_address
 
@@ -35,7 +36,7 @@ class Target(NamedTuple):
 
     ``kind`` FORWARD means a next hop, known or not: its row is UNRESOLVED until its MAC address is known. ``kind``
     ECMP means several next hops, of which those take part whose MAC addresses are known. ``kind`` MULTICAST means
-    all of ``ports``, for packets that come in at ``port``.
+    all of ``ports``, for packets that come in at ``port``. ``port`` is a logical one (:mod:`.ports`).
     """
 
     kind: AdjacencyKind
@@ -43,7 +44,7 @@ class Target(NamedTuple):
     address: int | None = None      # next hop's address; None for a subnet on the port
     ipv6: bool = False              # of what family the address is
     members: "tuple[Target, ...]" = ()      # next hops of a group; one that is there twice gets twice the flows
-    ports: int = 0                  # of multicast, one bit each
+    ports: int = 0                  # of multicast, one bit each; physical ones
     host: bool = False              # multicast: the container gets a copy, too
 
 
@@ -87,12 +88,12 @@ def describe(target: Target) -> str:
         return ", ".join(describe(member) for member in target.members)
     if target.kind == AdjacencyKind.MULTICAST:
         ports = [f"port {port}" for port in range(target.ports.bit_length()) if target.ports >> port & 1]
-        return f"port {target.port} to {', '.join([*ports, *['host'] * target.host]) or 'nobody'}"
+        return f"{port_text(target.port)} to {', '.join([*ports, *['host'] * target.host]) or 'nobody'}"
     if target.kind != AdjacencyKind.FORWARD:
         return target.kind.name.lower()
     if target.address is None:
-        return f"port {target.port}"
-    return f"{format_address(target.address, target.ipv6)} port {target.port}"
+        return port_text(target.port)
+    return f"{format_address(target.address, target.ipv6)} {port_text(target.port)}"
 
 
 class AdjacencyManager:
@@ -281,7 +282,7 @@ class AdjacencyManager:
                 first, count = self._runs[row]
                 entry |= {"first": first, "count": count}
             else:
-                entry |= {"port": fields["port"], "mac": fields["mac"], "mtu": fields["mtu"]}
+                entry |= {"port": logical(fields["port"], fields["vid"]), "mac": fields["mac"], "mtu": fields["mtu"]}
             entry |= {"users": self._users[owner.get(row, row)],
                       "next_hop": None if target is None else target.address}
             result.append(entry)
@@ -330,15 +331,15 @@ class AdjacencyManager:
 
 def content(target: Target, mac: int | None, mtu: int) -> int:
     """Bits of the row of a target that is no group of next hops; ``mac`` is the next hop's address, if it is known."""
+    place = {"port": physical(target.port), "vid": circuit(target.port)}
     if target.kind == AdjacencyKind.MULTICAST:
-        return pack(ADJACENCY_MULTICAST, {"kind": target.kind, "port": target.port, "ports": target.ports,
-                                          "host": int(target.host), "mtu": _in_row(mtu)})
+        return pack(ADJACENCY_MULTICAST, {"kind": target.kind, "ports": target.ports, "host": int(target.host),
+                                          "mtu": _in_row(mtu), **place})
     if target.kind != AdjacencyKind.FORWARD:
         return pack(ADJACENCY_ROW, {"kind": target.kind})
     if target.address is None or mac is None:
-        return pack(ADJACENCY_ROW, {"kind": AdjacencyKind.UNRESOLVED, "port": target.port})
-    return pack(ADJACENCY_ROW, {"kind": AdjacencyKind.FORWARD, "port": target.port, "mac": mac,
-                                "mtu": _in_row(mtu)})
+        return pack(ADJACENCY_ROW, {"kind": AdjacencyKind.UNRESOLVED, **place})
+    return pack(ADJACENCY_ROW, {"kind": AdjacencyKind.FORWARD, "mac": mac, "mtu": _in_row(mtu), **place})
 
 
 def _in_row(mtu: int) -> int:

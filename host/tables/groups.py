@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from polyrouter.hdl.layouts import AdjacencyKind, Table
 
+from ..ports import physical
 from .adjacency import LOCAL, Target, describe
 from .fib import FibCompiler, FibFull
 from .next_hops import NextHops
@@ -62,8 +63,12 @@ class MulticastKey(NamedTuple):
 
 
 def multicast(port: int, ports: Iterable[int], *, host: bool = False) -> Target:
-    """Packets that come in at ``port`` go to ``ports`` and, with ``host``, to the router's container."""
-    return Target(AdjacencyKind.MULTICAST, port, ports=sum(1 << number for number in set(ports) - {port}), host=host)
+    """Packets that come in at ``port`` go to ``ports`` and, with ``host``, to the router's container; logical ports.
+
+    At the link port they leave by the circuit that the router's row of the PORT table has, and by no other.
+    """
+    return Target(AdjacencyKind.MULTICAST, port, host=host,
+                  ports=sum(1 << number for number in {physical(other) for other in set(ports) - {port}}))
 
 
 def is_group(prefix: Prefix, result: int, adj_size: int) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from polyrouter.hdl.layouts import ADJACENCY_ECMP, AdjacencyKind, Table, unpack
 
+from ..ports import physical
 from .adjacency import LOCAL, MOST_MEMBERS, AdjacencyFull, AdjacencyManager, Content, Target, content, next_hop
 from .writer import TableWriter
 
@@ -54,11 +55,11 @@ class NextHops:
         self._stale.add(hop)
 
     def set_mtu(self, port: int, mtu: int) -> None:
-        """MTU of a port, in bytes."""
+        """MTU of a logical port, in bytes."""
         if self._mtus.get(port, _DEFAULT_MTU) != mtu:
             self._mtus[port] = mtu
             self._stale |= {hop for hop in self.adjacencies.next_hops() if hop.port == port}
-            self._stale |= {target for target in self.adjacencies.targets() if target.ports >> port & 1}
+            self._stale |= {target for target in self.adjacencies.targets() if target.ports >> physical(port) & 1}
 
     def contents(self, target: Target) -> Content:
         """Rows of a target: one for each next hop that takes part; a group of which none is known is as its first."""
@@ -69,8 +70,12 @@ class NextHops:
         return known[:1] or (self._content(hops[0]),)
 
     def _content(self, target: Target) -> int:
-        ports = [port for port in range(target.ports.bit_length()) if target.ports >> port & 1] or [target.port]
-        return content(target, self.macs.get(target), min(self._mtus.get(port, _DEFAULT_MTU) for port in ports))
+        if target.ports:
+            mtus = [mtu for port, mtu in self._mtus.items() if target.ports >> physical(port) & 1]
+            known = {physical(port) for port in self._mtus}
+            others = any(target.ports >> port & 1 and port not in known for port in range(target.ports.bit_length()))
+            return content(target, None, min([*mtus, *[_DEFAULT_MTU] * others]))
+        return content(target, self.macs.get(target), self._mtus.get(target.port, _DEFAULT_MTU))
 
     def acquire(self, target: Target, old: int | None) -> int | None:
         """A row for one more user of a target, preferably the one that it has; None if there is no room."""

@@ -158,6 +158,10 @@ class Policy:
         What it does with a frame.
     multicast, mirror : bool
         IP multicast is looked up in the FIB; a copy of every frame goes to the host.
+    learn : bool
+        Bridged: addresses are learned.
+    tunnels : bool
+        Packets of tunnels to the router itself are for the tunnels that end here.
     rules : tuple of FilterRule
         The first one that matches decides.
     policer : Bucket or None
@@ -167,12 +171,14 @@ class Policy:
     quota : Quota
         Its share of the frame buffer.
     vids : mapping of int to int
-        VLAN id of its frames, by port; 0, untagged, for ports that are not there.
+        VLAN id of its frames, at the link port their circuit, by port; 0, untagged, for ports that are not there.
     """
 
     mode: RouterMode = RouterMode.ROUTED
     multicast: bool = False
     mirror: bool = False
+    learn: bool = True
+    tunnels: bool = False
     rules: tuple[FilterRule, ...] = ()
     policer: Bucket | None = None
     shapers: Mapping[int, Shaper] = field(default_factory=dict)

@@ -60,7 +60,8 @@ class PolicyWriter:
         window, policy = self.window, self._shown
         return {
             "mode": policy.mode, "multicast": int(policy.multicast),
-            "mirror": int(policy.mirror or self.capturing), "learn": int(policy.mode == RouterMode.BRIDGED),
+            "mirror": int(policy.mirror or self.capturing), "tunnels": int(policy.tunnels),
+            "learn": int(policy.learn and policy.mode == RouterMode.BRIDGED),
             "filter_base": window.filter_base, "filter_size": self._size if enable else window.filter_size,
             "policer_base": window.policer_base, "policer_size": window.policer_size,
             "mac_base": window.mac_base, "mac_size": window.mac_size}

@@ -1,12 +1,13 @@
 """All tables of one virtual router: what they should hold, what the board has, and the writes in between."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from secrets import randbits
 from threading import RLock
 
-from polyrouter.hdl.layouts import CONTEXT_ROW, PORT_ROW, Table, pack, unpack
+from polyrouter.hdl.layouts import CONTEXT_ROW, MAC_ROW, PORT_ROW, Table, pack, unpack
 
+from ..ports import circuit, logical, physical
 from .adjacency import Target
 from .adopt import FibImage, ImageFault, read_fibs
 from .fib import IPV6_ROOT_ROW, ROOT_ROW, ROOTS, FibCompiler, FibStatistics, statistics
@@ -47,7 +48,8 @@ class RouterTables:
     window : Window
         Its part of the tables.
     macs : mapping of int to int
-        Its own MAC address on each port that it is on.
+        Its own MAC address on each port that it is on. These are physical ports, as all that is said of a whole port;
+        those of routes and neighbours are logical ones.
     group, guard : iterable of int
         Ports on which it takes broadcast and multicast (by default all its ports), and only frames from its peers.
     policy : Policy
@@ -106,7 +108,7 @@ class RouterTables:
             self._next_hops.set_neighbour(port, address, mac, ipv6)
 
     def set_mtu(self, port: int, mtu: int) -> None:
-        """MTU of a port from the next commit on."""
+        """MTU of a logical port from the next commit on."""
         with self._lock:
             self._next_hops.set_mtu(port, mtu)
 
@@ -123,9 +125,9 @@ class RouterTables:
             steps = self._policy.change(policy)
             gone = [port for port in self.macs if port not in macs]
             self._set_ports(macs, group, guard)
-            self.writer.write(self._port_rows(policy))
+            self.writer.write_changed(self._port_rows(policy))
             self._write_policy(steps)
-            self.writer.write([self._context_row(enable=True), *((Table.PORT, port, 0) for port in gone)])
+            self.writer.write_changed([self._context_row(enable=True), *((Table.PORT, port, 0) for port in gone)])
             self._switch_multicast()
 
     def set_capturing(self, capturing: bool) -> None:
@@ -134,6 +136,14 @@ class RouterTables:
             if self._policy.capturing != capturing:
                 self._policy.capturing = capturing
                 self.writer.write([self._context_row(enable=True)])
+
+    def forget_addresses(self, ports: Collection[int]) -> None:
+        """Take what a bridge has learned at these logical ports out of its MAC table, at once."""
+        with self._lock:
+            keys = [(Table.MAC, row) for row in range(self.window.mac_size)]
+            found = [unpack(MAC_ROW, bits) for bits in self.writer.read(keys)]
+            self.writer.write((*key, 0) for key, fields in zip(keys, found, strict=True)
+                              if fields["age"] and logical(fields["port"], fields["vid"]) in ports)
 
     def _set_ports(self, macs: Mapping[int, int], group: Iterable[int] | None, guard: Iterable[int]) -> None:
         self.macs = dict(macs)
@@ -176,6 +186,12 @@ class RouterTables:
         """Next hops that came into use since the last call although their MAC addresses are not known."""
         with self._lock:
             return self._next_hops.take_unresolved()
+
+    def reaches(self, port: int) -> bool:
+        """Whether the hardware can send multicast packets out of a logical port: at the link port by one circuit only.
+        """
+        with self._lock:
+            return not circuit(port) or circuit(port) == self._policy.policy.vids.get(physical(port))
 
     @property
     def forwards_groups(self) -> bool:
@@ -292,6 +308,7 @@ class RouterTables:
             if self._policy.policy.multicast and self._groups.enable():
                 self._routes.lend(frozenset(COVERS))
             self._routes.program()
+            self._next_hops.flush()     # of what no route refers to yet
             self.writer.write([self._context_row(enable=True)])
 
     def _blank(self, fibs: tuple[FibCompiler, FibCompiler]) -> None:

@@ -1,27 +1,18 @@
-"""The VMAC-VE table: cuckoo hashing with two hashes of two ways, paths chosen here, writes safe under traffic.
-
-The hashes are those of ``docs/dataplane.md`` (Toeplitz). An insertion looks for the shortest chain of moves by breadth
-first search and writes it from its end backwards: an entry is copied to its new slot before the old one is
-overwritten, so a look-up finds every entry at any time (Pagh and Rodler 2004; the order of writes is that of MemC3,
-Fan, Andersen and Kaminsky 2013).
-"""
+"""The VMAC-VE table: whose frames are whose, by MAC address, port, VLAN and role."""
 
 import random
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import VMAC_ROW, Role, pack, unpack
+from polyrouter.hdl.layouts import VMAC_KEY_BITS, VMAC_ROW, Role, pack, unpack
+
+from .cuckoo import CuckooFull, CuckooTable, Write
 
 __all__ = ["VmacEntry", "VmacFull", "VmacKey", "VmacTable", "VmacTaken", "choose_seeds"]
 
-_HASHES = 2
-_SEED_BITS = 64
 #: IEEE 802.1Q, 9.6: 0xFFF is reserved.
 _VIDS = 4095
-_WAYS = 2
 
 
 class VmacFull(Exception):
@@ -39,7 +30,8 @@ class VmacEntry(NamedTuple):
     port: int
     role: Role
     router: int
-    vid: int = 0            # VLAN id, 0 for untagged frames
+    vid: int = 0            # VLAN id, 0 for untagged frames; at the link port the circuit
+    guard: bool = False     # of a segment: its frames count only if their source is a peer of the router
 
     @property
     def key(self) -> "VmacKey":
@@ -49,7 +41,6 @@ class VmacEntry(NamedTuple):
 
 #: MAC address, port, role and VLAN id.
 VmacKey = tuple[int, int, Role, int]
-Write = tuple[int, int]
 
 
 def _key(mac: int, port: int, role: Role, vid: int) -> int:
@@ -57,7 +48,14 @@ def _key(mac: int, port: int, role: Role, vid: int) -> int:
 
 
 def _bits(entry: VmacEntry) -> int:
-    return _key(*entry.key) | pack(VMAC_ROW, {"valid": 1, "router": entry.router})
+    return _key(*entry.key) | pack(VMAC_ROW, {"valid": 1, "router": entry.router,
+                                                     "guard": int(entry.guard)})
+
+
+def _entry(bits: int) -> VmacEntry:
+    fields = unpack(VMAC_ROW, bits)
+    return VmacEntry(fields["mac"], fields["port"], Role(fields["role"]), fields["router"], fields["vid"],
+                     bool(fields["guard"]) and fields["role"] == Role.SEGMENT)
 
 
 class VmacTable:
@@ -74,35 +72,32 @@ class VmacTable:
 
     def __init__(self, config: CoreConfig, seeds: tuple[int, int]) -> None:
         self.config = config
-        self.seeds = seeds
-        self._slots: list[VmacEntry | None] = [None] * config.vmac_slots
-        self._rows: dict[int, int] = {}         # key -> row
+        self._rows = CuckooTable(config.vmac_index_bits, VMAC_KEY_BITS, seeds)
+        self._entries: dict[VmacKey, VmacEntry] = {}
+        self._of_router: dict[int, set[VmacKey]] = {}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[VmacEntry]:
-        return (entry for row in self._rows.values() if (entry := self._slots[row]) is not None)
+        return iter(self._entries.values())
 
-    def hash(self, k: int, mac: int, port: int, role: Role, vid: int = 0) -> int:
-        """Hash ``k`` of a key."""
-        seed = self.seeds[k] | self.seeds[1 - k] << _SEED_BITS
-        return _toeplitz(seed, _key(mac, port, role, vid)) & (1 << self.config.vmac_index_bits) - 1
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Seeds of the two hashes."""
+        return self._rows.seeds
 
-    def candidates(self, mac: int, port: int, role: Role, vid: int = 0) -> list[int]:
-        """The four rows in which a key may be."""
-        index_bits = self.config.vmac_index_bits
-        return [(k * _WAYS + way) << index_bits | self.hash(k, mac, port, role, vid)
-                for k in range(_HASHES) for way in range(_WAYS)]
+    def of_router(self, router: int) -> list[VmacEntry]:
+        """A router's entries."""
+        return [self._entries[key] for key in self._of_router.get(router, ())]
 
     def lookup(self, mac: int, port: int, role: Role, vid: int = 0) -> int | None:
         """Router of an entry, if there is one."""
-        row = self._rows.get(_key(mac, port, role, vid))
-        entry = None if row is None else self._slots[row]
+        entry = self._entries.get((mac, port, role, vid))
         return None if entry is None else entry.router
 
-    def insert(self, mac: int, port: int, role: Role, router: int, vid: int = 0) -> list[Write]:
-        """Add an entry.
+    def insert(self, mac: int, port: int, role: Role, router: int, vid: int = 0, guard: bool = False) -> list[Write]:
+        """Add an entry, or change its ``guard``, which is one atomic write.
 
         Returns
         -------
@@ -116,26 +111,12 @@ class VmacTable:
         VmacFull
             If there is no room for it.
         """
-        entry = self._checked(mac, port, role, router, vid)
+        entry = self._checked(mac, port, role, router, vid, guard)
         owner = self.lookup(*entry.key)
-        if owner == router:
-            return []
-        if owner is not None:
+        if owner not in (None, router):
             raise VmacTaken(f"{_describe(entry)} belongs to router {owner}, so router {router} can't have it: give it "
                             "another address")
-        path = self._find_path(entry)
-        if path is None:
-            raise VmacFull(f"no slot for {_describe(entry)} of router {router}: {len(self)} of "
-                           f"{self.config.vmac_slots} are used and no chain of moves frees one of its four; remove "
-                           "addresses, or build the core with more vmac_slots")
-        writes = []
-        # path: the row that the new entry gets, the row that its present entry moves to, ..., a free row
-        for here, onward in reversed(list(pairwise(path))):
-            moved = self._slots[here]
-            assert moved is not None
-            writes.append(self._put(onward, moved))
-        writes.append(self._put(path[0], entry))
-        return writes
+        return self._put(entry)
 
     def assign(self, mac: int, port: int, role: Role, router: int, vid: int = 0) -> list[Write]:
         """Give an entry that is there to another router: one atomic write.
@@ -146,27 +127,26 @@ class VmacTable:
             If there is no such entry.
         """
         entry = self._checked(mac, port, role, router, vid)
-        row = self._rows[_key(*entry.key)]
-        return [] if self._slots[row] == entry else [self._put(row, entry)]
+        return self._put(entry._replace(guard=self._entries[entry.key].guard))
 
     def remove(self, mac: int, port: int, role: Role, vid: int = 0) -> list[Write]:
         """Remove an entry, if it is there; returns the writes."""
-        row = self._rows.pop(_key(mac, port, role, vid), None)
-        if row is None:
+        entry = self._entries.pop((mac, port, role, vid), None)
+        if entry is None:
             return []
-        self._slots[row] = None
-        return [(row, 0)]
+        self._of_router[entry.router].remove(entry.key)
+        return self._rows.remove(_key(*entry.key))
 
     def remove_router(self, router: int) -> list[Write]:
         """Remove all entries of a router; returns the writes."""
         writes = []
-        for entry in [entry for entry in self._slots if entry is not None and entry.router == router]:
+        for entry in self.of_router(router):
             writes += self.remove(*entry.key)
         return writes
 
     def image(self) -> list[int]:
         """All rows, as the hardware has them when every write was done."""
-        return [0 if entry is None else _bits(entry) for entry in self._slots]
+        return self._rows.image()
 
     def adopt(self, rows: Mapping[int, int]) -> list[Write]:
         """Take over what a board has, for an agent that has just started.
@@ -184,28 +164,19 @@ class VmacTable:
         list of (row, bits)
             Writes that clean up.
         """
-        self._slots = [None] * self.config.vmac_slots
-        self._rows = {}
-        writes = []
-        for row, bits in sorted(rows.items()):
-            fields = unpack(VMAC_ROW, bits)
-            if not fields["valid"]:
-                continue
-            known = (fields["router"] < self.config.routers and fields["port"] < self.config.ports
-                     and fields["role"] in list(Role))
-            if not known:
-                writes.append((row, 0))
-                continue
-            entry = VmacEntry(fields["mac"], fields["port"], Role(fields["role"]), fields["router"], fields["vid"])
-            key = _key(*entry.key)
-            if row not in self.candidates(*entry.key) or key in self._rows:
-                writes.append((row, 0))
-                continue
-            self._slots[row] = entry
-            self._rows[key] = row
+        self._entries, self._of_router = {}, {}
+        writes = self._rows.adopt(rows, self._makes_sense)
+        for bits in self._rows.image():
+            if bits:
+                self._note(_entry(bits))
         return writes
 
-    def _checked(self, mac: int, port: int, role: Role, router: int, vid: int) -> VmacEntry:
+    def _makes_sense(self, bits: int) -> bool:
+        fields = unpack(VMAC_ROW, bits)
+        return bool(fields["valid"] and fields["router"] < self.config.routers and fields["port"] < self.config.ports
+                    and fields["role"] in list(Role))
+
+    def _checked(self, mac: int, port: int, role: Role, router: int, vid: int, guard: bool = False) -> VmacEntry:
         if role == Role.SEGMENT:
             if mac:
                 raise ValueError(f"a segment has no MAC address, it must be 0, not {mac:#x}")
@@ -217,35 +188,26 @@ class VmacTable:
             raise ValueError(f"router must be 0 to {self.config.routers - 1}, not {router}")
         if not 0 <= vid < _VIDS:
             raise ValueError(f"VLAN id must be 0 (untagged) to {_VIDS - 1}, not {vid}")
-        return VmacEntry(mac, port, Role(role), router, vid)
+        if guard and role != Role.SEGMENT:
+            raise ValueError(f"only a segment can be guarded, not an entry of role {Role(role).name}")
+        return VmacEntry(mac, port, Role(role), router, vid, guard)
 
-    def _put(self, row: int, entry: VmacEntry) -> Write:
-        self._slots[row] = entry
-        self._rows[_key(*entry.key)] = row
-        return row, _bits(entry)
+    def _put(self, entry: VmacEntry) -> list[Write]:
+        try:
+            writes = self._rows.put(_bits(entry))
+        except CuckooFull:
+            raise VmacFull(f"no slot for {_describe(entry)} of router {entry.router}: {len(self)} of "
+                           f"{self.config.vmac_slots} are used and no chain of moves frees one of its four; remove "
+                           "addresses, or build the core with more vmac_slots") from None
+        self._note(entry)
+        return writes
 
-    def _find_path(self, entry: VmacEntry) -> list[int] | None:
-        came_from: dict[int, int | None] = {}
-        queue: deque[int] = deque()
-        for row in self.candidates(*entry.key):
-            if row not in came_from:
-                came_from[row] = None
-                queue.append(row)
-        while queue:
-            row = queue.popleft()
-            occupant = self._slots[row]
-            if occupant is None:
-                path: list[int] = []
-                step: int | None = row
-                while step is not None:
-                    path.append(step)
-                    step = came_from[step]
-                return path[::-1]
-            for other in self.candidates(*occupant.key):
-                if other not in came_from:
-                    came_from[other] = row
-                    queue.append(other)
-        return None
+    def _note(self, entry: VmacEntry) -> None:
+        before = self._entries.get(entry.key)
+        if before is not None:
+            self._of_router[before.router].remove(entry.key)
+        self._entries[entry.key] = entry
+        self._of_router.setdefault(entry.router, set()).add(entry.key)
 
 
 def choose_seeds(config: CoreConfig, entries: Iterable[tuple[int, int, Role] | VmacKey] = (), *,
@@ -282,15 +244,6 @@ def choose_seeds(config: CoreConfig, entries: Iterable[tuple[int, int, Role] | V
                    "fewer, or build the core with more vmac_slots")
 
 
-def _toeplitz(seed: int, key: int) -> int:
-    result = 0
-    while key:
-        lowest = key & -key
-        result ^= seed >> lowest.bit_length() - 1
-        key ^= lowest
-    return result
-
-
 def _neighbouring(config: CoreConfig, first: int) -> list[tuple[int, int, Role]]:
     """Consecutive addresses on all ports in both roles, for three quarters of the slots."""
     kinds = [(port, role) for port in range(config.ports) for role in (Role.OWN, Role.PEER)]
@@ -302,7 +255,7 @@ def _fits(config: CoreConfig, seeds: tuple[int, int], entries: Sequence[tuple[in
     table = VmacTable(config, seeds)
     try:
         for mac, port, role, *vid in entries:
-            table.insert(mac, port, role, 0, *vid)
+            table.insert(mac, port, role, 0, vid[0] if vid else 0)
     except VmacFull:
         return False
     return True

@@ -9,6 +9,9 @@ from .fib import Fence, FibWrite
 
 __all__ = ["TableDriver", "TableWriter"]
 
+#: Tables of which it is known what was written last, by row.
+_REMEMBERED = frozenset({Table.CONTEXT, Table.PORT})
+
 
 class TableDriver(Protocol):
     """What is needed of a board's driver."""
@@ -43,12 +46,18 @@ class TableWriter:
         self.driver = driver
         self.router = router
         self.out_of_step = False
+        self._last: dict[tuple[Table, int], int] = {}   # of _REMEMBERED
 
     def write(self, rows: Iterable[tuple[Table, int, int]]) -> None:
         """Write (table, row, bits), in this order."""
         accesses = [(table, self.router, row, bits) for table, row, bits in rows]
         if accesses:
             self._guarded(lambda: self.driver.write_rows(accesses))
+        self._last |= {(table, row): bits for table, _, row, bits in accesses if table in _REMEMBERED}
+
+    def write_changed(self, rows: Iterable[tuple[Table, int, int]]) -> None:
+        """The same of those that were not written like that the last time; of context and ports."""
+        self.write([(table, row, bits) for table, row, bits in rows if self._last.get((table, row)) != bits])
 
     def write_fib(self, writes: Iterable[FibWrite | Fence]) -> None:
         """Carry out what a compiler gave."""
@@ -75,4 +84,5 @@ class TableWriter:
             access()
         except BaseException:
             self.out_of_step = True
+            self._last.clear()
             raise

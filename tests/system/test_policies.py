@@ -13,7 +13,8 @@ from polyrouter.host.agent import dataplane
 from polyrouter.host.agent.dataplane import DataPlane, parse_mac
 from polyrouter.host.agent.events import EventLog
 from polyrouter.host.allocate import allocate
-from polyrouter.host.spec import NodeSpec, network_spec
+from polyrouter.host.compile import network_spec
+from polyrouter.host.spec import NodeSpec
 from polyrouter.host.store import AgentStore
 from polyrouter.host.topology_file import parse
 from polyrouter.sim.live.board import LiveBoard

@@ -12,11 +12,13 @@ import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import Reason
 from polyrouter.host.netns import in_namespace
+from polyrouter.host.ports import logical
 from polyrouter.host.relay import Relay
 
 pytestmark = pytest.mark.root
 
 CONFIG = CoreConfig()
+LINKED = CoreConfig(circuits=64)
 LONGEST = CONFIG.max_frame - 4
 OWN, OTHER = 0x020000000001, 0x020000000002
 ETH_P_TEST = 0x88B6
@@ -29,6 +31,7 @@ class HostPort:
         self.handler = None
         self.frames: list[tuple[int, int, bytes]] = []
         self.arrived = threading.Condition()
+        self.free = 1000
 
     def set_punt_handler(self, handler) -> None:
         self.handler = handler
@@ -37,6 +40,9 @@ class HostPort:
         with self.arrived:
             self.frames.append((router, port, frame))
             self.arrived.notify_all()
+
+    def room(self) -> int:
+        return max(0, self.free - len(self.frames))
 
     def wait(self, count: int) -> list[tuple[int, int, bytes]]:
         with self.arrived:
@@ -187,6 +193,51 @@ def test_a_port_that_floods_gets_its_share_and_others_theirs(namespaces):
         assert list(relay.counters()) == [(4, 1)]
         for made in inner:
             made.close()
+
+
+def test_a_vnic_sends_what_the_board_takes_and_from_any_address(namespaces):
+    """More than a container may; none is lost while the board is slow, and each VNIC gets its turn."""
+    fabric, container = namespaces
+    hostport = HostPort()
+    hostport.free = 0
+    with Relay(hostport, LINKED, rate=1.0, burst=1) as relay:
+        for port in range(2):
+            relay.add(3 + port, logical(3, 17 + port), f"outer{port}", fabric, vnic=True)
+        inner = [in_namespace(container, lambda name=f"eth{port}": packet_socket(name)) for port in range(2)]
+        for number in range(200):
+            for sock in inner:
+                sock.send(frame(number, source=OTHER))
+        for free in (40, 80, 400):
+            assert len(hostport.frames) <= hostport.free
+            hostport.free = free
+            hostport.wait(free)
+            counts = [sum(router == number for router, _, _ in hostport.frames) for number in (3, 4)]
+            assert sum(counts) == free and min(counts) >= free // 2 - 32
+        for port in range(2):
+            assert [data for router, _, data in hostport.frames if router == 3 + port] == [
+                frame(number, source=OTHER) for number in range(200)]
+        assert {entry[:2] for entry in hostport.frames} == {(3, logical(3, 17)), (4, logical(3, 18))}
+        # The circuit's tag needs room, too.
+        inner[0].send(frame(1, LONGEST - 3))
+        inner[0].send(frame(2, LONGEST - 4))
+        hostport.free = 1000
+        assert hostport.wait(401)[400] == (3, logical(3, 17), frame(2, LONGEST - 4))
+        assert relay.counters()[3, logical(3, 17)].long == 1
+        hostport.handler(4, logical(3, 18), Reason.PUNT_LOCAL, frame(5))
+        assert inner[1].recv(4000) == frame(5)
+        for made in inner:
+            made.close()
+
+
+def test_packets_of_tunnels_are_for_who_asks(served):
+    hostport, given = HostPort(), []
+    with Relay(hostport, LINKED) as relay:
+        hostport.handler(2, 3, Reason.PUNT_UNRESOLVED, frame(1))
+        assert relay.homeless == 1
+        relay.on_given = lambda *what: given.append(what)
+        hostport.handler(2, 3, Reason.PUNT_UNRESOLVED, frame(2))
+        hostport.handler(2, logical(3, 9), Reason.PUNT_LOCAL, frame(3))
+        assert given == [(2, Reason.PUNT_UNRESOLVED, frame(2))] and relay.homeless == 2
 
 
 def test_what_is_refused(served):

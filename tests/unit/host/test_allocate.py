@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from polyrouter.host.allocate import allocate, derive_mac, fabric_namespace, host_namespace, interface_name
-from polyrouter.host.spec import network_spec
+from polyrouter.host.compile import network_spec
 from polyrouter.host.topology_file import load, parse
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "two-sites.yaml"

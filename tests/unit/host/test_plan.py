@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from polyrouter.host.allocate import allocate
+from polyrouter.host.compile import network_spec
 from polyrouter.host.plan import Seen, plan
-from polyrouter.host.spec import NetworkSpec, network_spec
+from polyrouter.host.spec import NetworkSpec
 from polyrouter.host.topology_file import parse
 
 TEXT = (Path(__file__).parents[3] / "examples" / "two-sites.yaml").read_text()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from polyrouter.host.allocate import allocate
-from polyrouter.host.spec import network_spec
+from polyrouter.host.compile import network_spec
 from polyrouter.host.topology import TopologyFile
 from polyrouter.host.topology_document import TopologyError
 from polyrouter.host.topology_file import load, parse

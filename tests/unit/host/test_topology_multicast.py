@@ -61,7 +61,7 @@ def wrong_sources() -> Iterator[tuple[str, str]]:
     (route(source="'2001:db8::9'"), ".source: found 2001:db8::9; expected an IPv4 address, as the group is"),
     (route("ff05::9", "10.0.0.2"), ".source: found 10.0.0.2; expected an IPv6 address, as the group is"),
     (route(rest="from: eth3, to: eth0"), f".from: found 'eth3'; expected {NAMES}"),
-    (route(rest="from: eth9, to: eth0"), ".from: found 'eth9'; expected eth0 to eth7"),
+    (route(rest="from: eth9, to: eth0"), f".from: found 'eth9'; expected {NAMES}"),
     (route(rest="from: eth1, to: [eth0, eth3]"), f".to[1]: found 'eth3'; expected {NAMES}"),
     (route(rest="from: eth1, to: [eth1]"),
      ".to[0]: found 'eth1'; expected another interface than its packets come from"),

@@ -3,8 +3,9 @@
 import pytest
 from polyrouter.hdl.layouts import FILTER_KEY, unpack
 from polyrouter.host.allocate import allocate
+from polyrouter.host.compile import network_spec
 from polyrouter.host.plan import Seen, plan, router_differences
-from polyrouter.host.spec import NetworkSpec, RouterSpec, network_spec
+from polyrouter.host.spec import NetworkSpec, RouterSpec
 from polyrouter.host.tables.policy import FilterRule
 from polyrouter.host.topology_document import TopologyError
 from polyrouter.host.topology_file import parse

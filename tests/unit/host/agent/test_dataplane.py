@@ -24,7 +24,8 @@ from polyrouter.host.agent.dataplane import DataPlane, parse_mac
 from polyrouter.host.agent.events import EventLog
 from polyrouter.host.agent.metrics import metrics
 from polyrouter.host.allocate import Allocation, allocate
-from polyrouter.host.spec import NetworkSpec, NodeSpec, network_spec
+from polyrouter.host.compile import network_spec
+from polyrouter.host.spec import NetworkSpec, NodeSpec
 from polyrouter.host.store import AgentStore
 from polyrouter.host.tables.adjacency import glean, group, next_hop
 from polyrouter.host.tables.prefix import Prefix
@@ -377,8 +378,9 @@ def test_a_removed_router_leaves_nothing(board):
 
 def test_segments_are_owned_once(board):
     board.set_all()
-    owners = {(port, vlan): board.model.tables.vmac(0, port, Role.SEGMENT, vlan)
-              for port, vlan in ((0, 0), (2, 7), (3, 0), (2, 9), (1, 9), (1, 0))}
+    slots = {(port, vlan): board.model.tables.vmac(0, port, Role.SEGMENT, vlan)
+             for port, vlan in ((0, 0), (2, 7), (3, 0), (2, 9), (1, 9), (1, 0))}
+    owners = {place: None if slot is None else slot.router for place, slot in slots.items()}
     bridge, switch = board.number("lan-bridge"), board.number("lan-switch")
     assert owners == {(0, 0): bridge, (2, 7): bridge, (3, 0): bridge, (2, 9): switch, (1, 9): switch, (1, 0): None}
 

@@ -2,12 +2,16 @@
 
 import queue
 import socket
+import threading
 
 import pytest
-from polyrouter.hdl.layouts import HostFrameType, Reason
+from polyrouter.hdl.layouts import HostFrameType, Reason, Register, Table
+from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.hostport import HostPort
+from polyrouter.host.ports import logical
 from polyrouter.sim.golden import GoldenModel
 from polyrouter.sim.host_frames import HostFrame
+from polyrouter.sim.packets import ethernet, with_tag
 
 from .link import Link, small_config
 
@@ -29,6 +33,95 @@ def test_a_punt_reaches_the_handler_without_padding(wire):
                            length=len(frame)).to_bytes())
         assert punts.get(timeout=10) == (3, 1, Reason.PUNT_TTL, frame)
         assert (port.punts, port.punts_dropped) == (1, 0)
+
+
+def test_a_punt_at_the_link_port_tells_its_circuit(wire):
+    near, far = wire
+    punts = queue.Queue()
+    with HostPort(near, lambda *punt: punts.put(punt[:2]), link_port=3):
+        for port, tci in ((3, 0x2011), (3, 0xE000), (1, 0x2011)):
+            far.send(HostFrame(HostFrameType.PUNT, bytes(20), router=3, port=port, reason=Reason.PUNT_LOCAL,
+                               tci=tci).to_bytes())
+        assert [punts.get(timeout=10) for _ in range(3)] == [(3, logical(3, 0x11)), (3, 3), (3, 1)]
+
+
+def test_a_circuit_goes_in_front_of_the_tag_that_a_frame_has(wire):
+    near, far = wire
+    frame = with_tag(ethernet(0x02AA00000001, 0x02AA00000002, 0x1234, bytes(50)), 100)
+    with HostPort(near) as port:
+        port.inject(5, logical(3, 0xFFF), frame)
+        port.inject(5, 2, frame)
+        first, second = (HostFrame.from_bytes(far.recv(4000)) for _ in range(2))
+    assert (first.router, first.port) == (5, 3) and (second.router, second.port, second.payload) == (5, 2, frame)
+    assert first.payload == frame[:12] + bytes.fromhex("81000fff") + frame[12:]
+    assert first.length == len(frame) + 4
+
+
+class SlowBoard:
+    """A transport to a golden model that takes frames when it is told."""
+
+    def __init__(self) -> None:
+        self.link = Link(GoldenModel(small_config()))
+        self.waiting: list[bytes] = []
+        self.fileno, self.recv, self.close = self.link.fileno, self.link.recv, self.link.close
+
+    def send(self, frame: bytes) -> int:
+        self.waiting.append(frame)
+        return len(frame)
+
+    def take(self, count: int) -> None:
+        for frame in self.waiting[:count]:
+            self.link.send(frame)
+        del self.waiting[:count]
+
+
+def wait_until(condition) -> None:
+    pause = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("never so")
+
+
+def test_there_is_room_for_what_the_board_has_taken():
+    board = SlowBoard()
+    with HostPort(board) as port:
+        driver = Driver(port, timeout=30)
+        done = threading.Thread(target=driver.sync)
+        done.start()
+        wait_until(lambda: board.waiting)
+        board.take(1)
+        done.join()
+        sent = 0
+        while port.room():
+            port.inject(0, 0, bytes(60))
+            sent += 1
+        assert sent == 256
+        assert port.room() == 0
+        # The board is asked on the way. It takes half of it, and later the rest.
+        board.take(len(board.waiting) // 2)
+        wait_until(lambda: 64 <= port.room() <= 128)
+        board.take(len(board.waiting))
+        wait_until(lambda: port.room() == 256 or not board.take(len(board.waiting)))
+        # The driver has not noticed.
+        reader = threading.Thread(target=lambda: driver.read_row(Table.REGISTER, Register.EPOCH))
+        reader.start()
+        wait_until(lambda: board.waiting)
+        board.take(len(board.waiting))
+        reader.join()
+        assert driver.in_step()
+
+
+def test_a_lost_answer_does_not_stop_who_asks():
+    board = SlowBoard()
+    with HostPort(board) as port:
+        while port.room():
+            port.inject(0, 0, bytes(60))
+        board.waiting.clear()
+        wait_until(lambda: port.room() or board.waiting)    # asked again after a while
+        board.take(len(board.waiting))
+        wait_until(lambda: port.room() == 256)
 
 
 @pytest.mark.parametrize("bad", [

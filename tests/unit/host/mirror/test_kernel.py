@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 import pytest
-from polyrouter.host.mirror.desired import FIXED, desired_target
+from polyrouter.host.mirror.desired import FIXED, desired_target, way_to
 from polyrouter.host.mirror.kernel import KernelState
 from polyrouter.host.mirror.netlink import Address, Event, Hop, Link, Neighbour, NextHopObject, Route
 from polyrouter.host.tables.adjacency import BLACKHOLE, LOCAL, UNREACHABLE, glean, group, next_hop
@@ -406,3 +406,21 @@ def test_ipv6_neighbours(kernel):
     kernel.add(route("::/0", via("fe80::2"), priority=1024))
     assert kernel.state.prefixes >= {net("2001:db8:1::9/128"), net("2001:db8:2::9/128")}
     assert net("10.0.0.2/32") not in kernel.state.prefixes
+
+
+def test_the_way_to_the_end_of_a_tunnel():
+    """What the kernel would ask for who is not known: the gateway, or the end itself on a port's subnet."""
+    kernel = Kernel()
+
+    def way(address: str) -> tuple[object, ...]:
+        return way_to(kernel.state, ip(address))
+
+    assert way("10.0.1.9") == (hop(1, "10.0.1.9"),)
+    assert way("192.0.2.1") == ()
+    kernel.add(route("192.0.2.0/24", via("10.0.0.5")), route("198.51.100.0/24", via("10.0.0.5"), via("10.0.1.6", 3)))
+    assert way("192.0.2.1") == (hop(0, "10.0.0.5"),)
+    assert set(way("198.51.100.1")) == {hop(0, "10.0.0.5"), hop(1, "10.0.1.6")}
+    kernel.add(neighbour("10.0.0.7"))
+    assert way("10.0.0.7") == (hop(0, "10.0.0.7"),)
+    kernel.add(route("10.0.0.8/32", kind=2, table=LOCAL_TABLE), route("203.0.113.0/24", kind=6))
+    assert way("10.0.0.8") == () == way("203.0.113.1")

@@ -73,6 +73,9 @@ def test_desired():
     assert desired(3, (5, 1), (6, 1), (3, 1)) == multicast(0, [1, 2])
     assert desired(3).kind == AdjacencyKind.MULTICAST
     assert desired(3, (5, 1), (9, 1)) == desired(3, (5, 2)) == desired(9, (5, 1)) == LOCAL
+    state.apply(Mroute(sought, 3, ((5, 1), (3, 1))), True)
+    assert state.desired(sought, PORTS.get, lambda port: port == 1) == multicast(0, [1])
+    assert state.desired(sought, PORTS.get, lambda port: port == 0) == LOCAL       # the hardware can't get there
     state.apply(Mroute(sought, 3, ()), False)
     assert state.desired(sought, PORTS.get) is None
     state.changed.clear()

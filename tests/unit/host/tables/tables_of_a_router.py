@@ -4,6 +4,7 @@ import random
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import AdjacencyKind
+from polyrouter.host.ports import circuit, logical, physical
 from polyrouter.host.tables.adjacency import BLACKHOLE, LOCAL, UNREACHABLE, glean, group, next_hop
 from polyrouter.host.tables.prefix import Prefix
 from polyrouter.host.tables.router import RouterTables
@@ -12,9 +13,11 @@ from polyrouter.sim.golden_tables import Adjacency
 
 from ....table_board import TableBoard
 
-CONFIG = CoreConfig(routers=4, fib_words=16384, adjacencies=256)
+CONFIG = CoreConfig(routers=4, fib_words=16384, adjacencies=256, circuits=64)
+#: Two ports with a wire, and a circuit of the link port.
+PORTS = 0, 1, logical(3, 17)
 WINDOW = Window(4000, 3000, 64, 64)
-MACS = {0: 0x020000000010, 1: 0x020000000011, 2: 0x020000000012}
+MACS = {0: 0x020000000010, 1: 0x020000000011, 2: 0x020000000012, 3: 0x020000000013}
 ROUTER = 2
 K = AdjacencyKind
 net = Prefix.parse
@@ -68,10 +71,11 @@ def outcomes(target, macs: dict) -> set:
     if target is None:
         return {None}
     if target.kind not in (K.FORWARD, K.ECMP):
-        return {Adjacency(target.kind, 0, 0, 0)}
+        return {Adjacency(target.kind, 0, 0, 0, 0)}
     hops = target.members or (target,)
-    return ({Adjacency(K.FORWARD, hop.port, macs[hop], 1500) for hop in hops if hop in macs}
-            or {Adjacency(K.UNRESOLVED, hops[0].port, 0, 0)})
+    return ({Adjacency(K.FORWARD, physical(hop.port), macs[hop], 1500, circuit(hop.port))
+             for hop in hops if hop in macs}
+            or {Adjacency(K.UNRESOLVED, physical(hops[0].port), 0, 0, circuit(hops[0].port))})
 
 
 def meet(board: TableBoard, address: Prefix, flow: int = 0):
@@ -94,7 +98,7 @@ def check(board: TableBoard, tables: RouterTables, routes: dict, macs: dict, sou
 
 
 # The same addresses in both families: they must not be mixed up.
-HOPS = [next_hop(k % 3, 0x0A000001 + k // 2, bool(k % 2)) for k in range(24)]
+HOPS = [next_hop(PORTS[k % 3], 0x0A000001 + k // 2, bool(k % 2)) for k in range(24)]
 GROUPS = [group(dict.fromkeys(HOPS[:2], 1)), group(dict.fromkeys(HOPS[2:6], 1)), group({HOPS[7]: 1, HOPS[9]: 2})]
 TARGETS = [LOCAL, BLACKHOLE, UNREACHABLE, glean(0), glean(1), *HOPS, *GROUPS, *GROUPS]
 KNOWN = {hop: 0x02AA00000000 + k for k, hop in enumerate(HOPS) if k % 4 < 2}

@@ -1,7 +1,8 @@
 """Adjacency rows."""
 
 import pytest
-from polyrouter.hdl.layouts import ADJACENCY_ROW, AdjacencyKind, unpack
+from polyrouter.hdl.layouts import ADJACENCY_MULTICAST, ADJACENCY_ROW, AdjacencyKind, unpack
+from polyrouter.host.ports import logical
 from polyrouter.host.tables.adjacency import (
     BLACKHOLE,
     LOCAL,
@@ -9,9 +10,11 @@ from polyrouter.host.tables.adjacency import (
     AdjacencyFull,
     AdjacencyManager,
     content,
+    describe,
     glean,
     next_hop,
 )
+from polyrouter.host.tables.groups import multicast
 
 MAC = 0x02AABBCCDDEE
 
@@ -75,10 +78,22 @@ def test_adopted_rows_go_to_targets_with_the_same_content():
     (glean(2), None, {"kind": AdjacencyKind.UNRESOLVED, "port": 2}),
     (next_hop(2, 9), None, {"kind": AdjacencyKind.UNRESOLVED, "port": 2}),
     (next_hop(2, 9), MAC, {"kind": AdjacencyKind.FORWARD, "port": 2, "mac": MAC, "mtu": 1400}),
+    (next_hop(logical(3, 4095), 9), MAC, {"kind": AdjacencyKind.FORWARD, "port": 3, "vid": 4095, "mac": MAC,
+                                          "mtu": 1400}),
+    (glean(logical(3, 1)), None, {"kind": AdjacencyKind.UNRESOLVED, "port": 3, "vid": 1}),
 ])
 def test_content(target, mac, expected):
     fields = unpack(ADJACENCY_ROW, content(target, mac, 1400))
-    assert fields == {"kind": 0, "port": 0, "mac": 0, "mtu": 0} | expected
+    assert fields == {"kind": 0, "port": 0, "mac": 0, "mtu": 0, "vid": 0} | expected
+
+
+def test_multicast_leaves_by_physical_ports_and_comes_in_by_a_logical_one():
+    target = multicast(logical(3, 7), [0, logical(3, 7), logical(3, 9)], host=True)
+    assert unpack(ADJACENCY_MULTICAST, content(target, None, 1400)) == {
+        "kind": AdjacencyKind.MULTICAST, "port": 3, "vid": 7, "ports": 0b1001, "host": 1, "mtu": 1400, "reserved": 0}
+    assert describe(target) == "circuit 7 to port 0, port 3, host"
+    assert multicast(logical(3, 7), [logical(3, 7)]).ports == 0
+    assert describe(next_hop(logical(3, 7), 0x0A000001)) == "10.0.0.1 circuit 7"
 
 
 def test_mtu_is_cut_to_what_the_row_holds():

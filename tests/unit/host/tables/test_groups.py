@@ -14,6 +14,7 @@ from polyrouter.hdl.layouts import (
     Table,
     unpack,
 )
+from polyrouter.host.ports import circuit, physical
 from polyrouter.host.tables.adjacency import LOCAL, Target
 from polyrouter.host.tables.fib import FibCompiler, FibFull
 from polyrouter.host.tables.groups import COVERS, Groups, MulticastKey, multicast
@@ -43,7 +44,7 @@ def make(window: Window = WINDOW, board: TableBoard | None = None, policy: Polic
 WIDTH = FIB_RESULTS[0].width
 #: A source that no random key has.
 ANOTHER = 0xFFFFFFFE
-NOTHING = Multicast(K.LOCAL, 0, 0, 0, 0)
+NOTHING = Multicast(K.LOCAL, 0, 0, 0, 0, 0)
 
 
 def start(tables: RouterTables) -> None:
@@ -88,7 +89,8 @@ def is_as(found: Multicast, target: Target) -> bool:
     """Whether a row is that of a target; LOCAL has no ports."""
     if target.kind == K.LOCAL:
         return found.kind == K.LOCAL
-    return found == Multicast(K.MULTICAST, target.port, target.ports, int(target.host), 1500)
+    return found == Multicast(K.MULTICAST, physical(target.port), target.ports, int(target.host), 1500,
+                               circuit(target.port))
 
 
 def some_keys(source: random.Random, routes: Iterable[MulticastKey], count: int = 60) -> list[MulticastKey]:

@@ -42,7 +42,7 @@ def test_neighbour_changes_are_one_row_write_each():
         tables.set_neighbour(0, ip("10.0.0.9"), mac)
         tables.commit()
         assert [entry[0] for entry in board.log[before:]] == [Table.ADJACENCY]
-        assert board.adjacency(ROUTER, ip("20.0.7.1")) == Adjacency(kind, 0, mac or 0, 1500 if mac else 0)
+        assert board.adjacency(ROUTER, ip("20.0.7.1")) == Adjacency(kind, 0, mac or 0, 1500 if mac else 0, 0)
     tables.set_neighbour(0, ip("10.0.0.9"), 0x02AA00000003)
     tables.set_mtu(0, 9000)
     tables.commit()

@@ -3,8 +3,11 @@
 import random
 
 import pytest
-from polyrouter.hdl.layouts import Table
+from polyrouter.hdl.layouts import MAC_ROW, RouterMode, Table, pack
+from polyrouter.host.ports import logical
 from polyrouter.host.tables.adjacency import LOCAL, glean, group, next_hop
+from polyrouter.host.tables.policy import Policy
+from polyrouter.host.tables.router import RouterTables
 from polyrouter.host.tables.windows import Window
 from polyrouter.sim.golden_tables import Adjacency, RouteFault
 
@@ -32,12 +35,39 @@ def test_program_all_writes_context_last():
     tables.set_route(net("10.0.0.0/8"), next_hop(1, ip("10.0.0.1")))
     tables.set_neighbour(1, ip("10.0.0.1"), 0x02AA00000001)
     tables.program_all()
-    assert board.adjacency(ROUTER, ip("10.1.2.3")) == Adjacency(K.FORWARD, 1, 0x02AA00000001, 1500)
+    assert board.adjacency(ROUTER, ip("10.1.2.3")) == Adjacency(K.FORWARD, 1, 0x02AA00000001, 1500, 0)
     context = board.tables.context(ROUTER)
-    assert (context.enable, context.ports, context.group, context.guard) == (1, 7, 7, 2)
-    assert [board.tables.own_mac(ROUTER, port) for port in range(3)] == list(MACS.values())
+    assert (context.enable, context.ports, context.group, context.guard) == (1, 15, 15, 2)
+    assert [board.tables.own_mac(ROUTER, port) for port in MACS] == list(MACS.values())
     assert board.log[-1][0] == Table.CONTEXT
     assert sum(entry[0] == Table.CONTEXT for entry in board.log) == 2
+
+
+def test_flags_of_the_policy_are_in_the_context():
+    board = TableBoard(CONFIG)
+    window = Window(4000, 16, 64, 2, mac_base=64, mac_size=16)
+    flags = [(RouterMode.BRIDGED, True, False), (RouterMode.BRIDGED, False, False), (RouterMode.ROUTED, True, True)]
+    tables = RouterTables(board, ROUTER, window, MACS, policy=Policy())
+    tables.program_all()
+    for mode, learn, tunnels in flags:
+        tables.set_ports(MACS, policy=Policy(mode=mode, learn=learn, tunnels=tunnels, vids={3: 17}))
+        context = board.tables.context(ROUTER)
+        assert (context.mode, context.learn, context.tunnels) == (mode, learn and mode == RouterMode.BRIDGED, tunnels)
+        assert board.tables.port(ROUTER, 3).vid == 17
+    assert [tables.reaches(port) for port in (0, 2, logical(3, 17), logical(3, 18))] == [True, True, True, False]
+
+
+def test_addresses_behind_a_circuit_that_went_are_forgotten():
+    board = TableBoard(CONFIG)
+    window = Window(4000, 16, 64, 2, mac_base=64, mac_size=16)
+    tables = RouterTables(board, ROUTER, window, MACS, policy=Policy(mode=RouterMode.BRIDGED))
+    tables.program_all()
+    learned = {1: (0, 0), 5: (3, 17), 6: (3, 18), 7: (1, 0), 9: (3, 17)}
+    board.write_rows((Table.MAC, ROUTER, row, pack(MAC_ROW, {"mac": row, "port": port, "vid": vid, "age": 5}))
+                     for row, (port, vid) in learned.items())
+    tables.forget_addresses({logical(3, 17), logical(3, 20), 1})
+    left = [row for row in range(16) if board.read_rows([(Table.MAC, ROUTER, row)]) != [0]]
+    assert left == [1, 6]
 
 
 def test_adopt_continues_without_a_change():
@@ -128,7 +158,7 @@ def test_remove():
     with pytest.raises(RouteFault):
         board.adjacency(ROUTER, 1)
     assert board.tables.read(Table.CONTEXT, ROUTER, 0) == 0
-    assert [board.tables.own_mac(ROUTER, port) for port in range(3)] == [0, 0, 0]
+    assert [board.tables.own_mac(ROUTER, port) for port in MACS] == [0, 0, 0, 0]
 
 
 def test_ports_change_at_once():

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import Register, Role, Table
-from polyrouter.host.tables.vmac import VmacFull, VmacTable, VmacTaken, choose_seeds
+from polyrouter.hdl.layouts import VMAC_ROW, Register, Role, Table, unpack
+from polyrouter.host.tables.vmac import VmacEntry, VmacFull, VmacTable, VmacTaken, choose_seeds
 from polyrouter.sim.golden_tables import Tables
 
 CONFIG = CoreConfig(routers=8)
@@ -26,7 +26,8 @@ class Hardware:
         self.tables.write(Table.VMAC, 0, row, bits)
 
     def lookup(self, key: tuple[int, int, Role] | tuple[int, int, Role, int]) -> int | None:
-        return self.tables.vmac(*key)
+        slot = self.tables.vmac(*key)
+        return None if slot is None else slot.router
 
     def rows(self, config: CoreConfig) -> list[int]:
         return [self.tables.read(Table.VMAC, 0, row) for row in range(config.vmac_slots)]
@@ -142,6 +143,40 @@ def test_assign_is_one_write():
     assert table.assign(*key, 5) == []
     with pytest.raises(KeyError):
         table.assign(0x02AA00000002, 2, Role.PEER, 5)
+
+
+def test_the_guard_of_a_segment_is_one_write_and_is_read_back():
+    table, hardware = VmacTable(CONFIG, SEEDS), Hardware(CONFIG, SEEDS)
+    key = (0, 2, Role.SEGMENT)
+
+    def guarded() -> int:
+        [entry] = [fields for row in hardware.rows(CONFIG) if (fields := unpack(VMAC_ROW, row))["valid"]]
+        assert entry["router"] == 3 and entry["vid"] == 100
+        return entry["guard"]
+
+    for guard in (False, True, False, True):
+        [write] = table.insert(*key, 3, 100, guard)
+        hardware.write(*write)
+        assert guarded() == guard
+        assert table.insert(*key, 3, 100, guard) == []
+    again = VmacTable(CONFIG, SEEDS)
+    assert again.adopt(dict(enumerate(hardware.rows(CONFIG)))) == []
+    assert again.of_router(3) == [VmacEntry(*key, 3, 100, True)] == list(again)
+    assert again.insert(*key, 3, 100, True) == []
+    with pytest.raises(ValueError, match="only a segment can be guarded"):
+        table.insert(2, 2, Role.OWN, 3, 100, True)
+
+
+def test_entries_of_a_router_are_those_that_it_has_now():
+    table = VmacTable(CONFIG, SEEDS)
+    table.insert(2, 0, Role.OWN, 1)
+    table.insert(4, 0, Role.PEER, 1)
+    table.assign(4, 0, Role.PEER, 2)
+    table.insert(6, 0, Role.OWN, 1)
+    table.remove(6, 0, Role.OWN)
+    assert table.of_router(1) == [VmacEntry(2, 0, Role.OWN, 1)]
+    assert table.of_router(2) == [VmacEntry(4, 0, Role.PEER, 2)]
+    assert table.of_router(5) == []
 
 
 def test_remove_router_leaves_the_others():

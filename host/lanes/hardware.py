@@ -1,0 +1,106 @@
+"""Interfaces of VNICs in the hardware lane: veth pairs whose outer ends the relay serves.
+
+As in the software lane, what is there is read from the kernel each time.
+"""
+
+import contextlib
+from collections.abc import Sequence
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ..fabric import _offloads_off, list_namespaces
+from ..link_spec import VnicSpec
+from .errors import LaneError
+from .links import Link, in_namespace_of, links_of
+from .namespaces import release_namespace
+from .naming import Memo, group_of
+from .ports import ensure_pair, settle_inner
+
+__all__ = ["HardwareInterfaces"]
+
+
+class HardwareInterfaces:
+    """The interfaces of one owner's VNICs, in a fabric that may have several owners.
+
+    Parameters
+    ----------
+    fabric : str
+        Namespace of the network's cables; it must be there.
+    owner : str
+        Name that no other owner in this fabric has.
+    """
+
+    def __init__(self, fabric: str, owner: str) -> None:
+        self.fabric = fabric
+        self._group = group_of(f"{owner}, hardware lane")
+
+    def ensure(self, spec: VnicSpec) -> bool:
+        """Make a VNIC's pair, or what is missing of it; returns whether anything had to be changed.
+
+        One whose namespace is the fabric, as that of a trunk, has both ends there.
+
+        Raises
+        ------
+        LaneError
+            If an interface of somebody else is in the way, or its namespace can't have an address.
+        """
+        return in_namespace_of(self.fabric, lambda route: self._ensure(route, spec))
+
+    def keep_only(self, wanted: Sequence[VnicSpec]) -> list[str]:
+        """Remove all other interfaces, with the namespaces that were made for them; returns what, for people."""
+        if self.fabric not in list_namespaces():
+            return []
+        return in_namespace_of(self.fabric, lambda route: self._keep_only(route, {spec.outer for spec in wanted}))
+
+    def _ensure(self, route: IPRoute, spec: VnicSpec) -> bool:
+        links = links_of(route)
+        if spec.namespace == self.fabric:
+            return self._ensure_trunk(route, spec, links)
+        pair = ensure_pair(route, self.fabric, spec, spec.namespace, self._group, links)
+        inner = settle_inner(spec, pair, pair.memo(route), spec.namespace)
+        memo = pair.memo(route)
+        for name in memo.made:
+            if name != spec.namespace:
+                release_namespace(route, name, pair.outer)
+        now = Memo(spec.namespace, spec.mac, [name for name in memo.made if name == spec.namespace])
+        if now != memo:
+            route.link("set", index=pair.outer, ifalias=str(now))
+        return self._settle_end(route, links_of(route)[spec.outer], spec.mtu) or pair.changed or inner.changed
+
+    def _ensure_trunk(self, route: IPRoute, spec: VnicSpec, links: dict[str, Link]) -> bool:
+        outer, inner = links.get(spec.outer), links.get(spec.interface)
+        whole = outer is not None and inner is not None and outer.peer == inner.index
+        if not whole:
+            for link in (outer, inner):
+                if link is not None and link.group != self._group:
+                    raise LaneError(f"VNIC {spec.name}: {self.fabric} has an interface {link.name} already that is "
+                                    "none of its pair; remove it")
+            if outer is not None:
+                route.link("del", index=outer.index)
+            route.link("add", ifname=spec.outer, kind="veth", mtu=spec.mtu, group=self._group,
+                       peer={"ifname": spec.interface, "address": spec.mac, "mtu": spec.mtu})
+            for name in (spec.outer, spec.interface):
+                _offloads_off(name)
+        links = links_of(route)
+        settled = [self._settle_end(route, links[name], spec.mtu) for name in (spec.outer, spec.interface)]
+        return any(settled) or not whole
+
+    @staticmethod
+    def _settle_end(route: IPRoute, link: Link, mtu: int) -> bool:
+        if link.up and link.mtu == mtu:
+            return False
+        route.link("set", index=link.index, mtu=mtu, state="up")
+        return True
+
+    def _keep_only(self, route: IPRoute, keep: set[str]) -> list[str]:
+        changes = []
+        for link in links_of(route).values():
+            if link.group == self._group and link.kind == "veth" and link.name not in keep:
+                memo = Memo.parse(link.alias)
+                changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
+                            if release_namespace(route, name, link.index)]
+                with contextlib.suppress(NetlinkError):     # went with its namespace
+                    route.link("del", index=link.index)
+                changes.append(f"removed {link.name}")
+        return changes

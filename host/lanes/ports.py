@@ -1,0 +1,253 @@
+"""A VNIC's veth pair: the outer end in the fabric, the inner end in its user's namespace."""
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+from pathlib import Path
+
+from pyroute2 import IPRoute, netns
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ..fabric import _offloads_off, list_namespaces
+from ..link_spec import VnicSpec
+from .errors import LaneError
+from .links import Link, in_namespace_of, links_of, namespace_path
+from .naming import Memo, inner_name
+
+__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
+
+#: IFA_PROTO of the addresses that were set here: the user's own ones are left alone. Kernels before 5.18 forget it.
+_ADDRESS_PROTOCOL = 0x50
+_IFA_F_NODAD = 0x02
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A VNIC's veth pair as it was found or made.
+
+    Attributes
+    ----------
+    outer : int
+        Index of the outer end.
+    inner : int
+        Index of the inner end, in its namespace.
+    changed : bool
+        Whether anything was made or moved.
+    """
+
+    outer: int
+    inner: int
+    changed: bool
+
+    def memo(self, route: IPRoute) -> Memo:
+        """What is kept with the outer end, as it is now.
+
+        Raises
+        ------
+        LaneError
+            If the pair has gone meanwhile.
+        """
+        for row in route.get_links(self.outer):
+            memo = Memo.parse(row.get("ifalias"))
+            if memo is not None:
+                return memo
+        raise LaneError(f"interface {self.outer} has lost its alias; do it again")
+
+
+def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, group: int, links: dict[str, Link]
+                ) -> Pair:
+    """Make a VNIC's pair, or bring it to where it belongs; ends may still be down.
+
+    Parameters
+    ----------
+    route : IPRoute
+        In the fabric, as the caller is.
+    fabric : str
+        Its namespace.
+    spec : VnicSpec
+        What is wanted.
+    namespace : str
+        Name, or path of a container's, of the inner end's namespace. One with a name is made if it is not there.
+    group : int
+        Mark of the owner's interfaces.
+    links : dict of str to Link
+        The fabric's interfaces.
+
+    Raises
+    ------
+    LaneError
+        If there is an interface of somebody else by this name, or the namespace is not there.
+    """
+    outer = links.get(spec.outer)
+    if outer is not None and outer.group != group:
+        raise LaneError(f"VNIC {spec.name}: {fabric} has an interface {spec.outer} already that is none of this "
+                        "lane's; remove it, or give the VNIC another outer name")
+    memo = Memo.parse(outer.alias) if outer else None
+    where = _find_inner(fabric, outer, [memo.namespace, namespace], links) if outer and memo else None
+    if outer is not None and where is None:
+        route.link("del", index=outer.index)        # half made, or its user took the other end away
+        outer = memo = None
+    changed = outer is None
+    if outer is None or memo is None:
+        route.link("add", ifname=spec.outer, kind="veth", mtu=spec.mtu, group=group,
+                   peer={"ifname": inner_name(spec.outer), "address": spec.mac, "mtu": spec.mtu})
+        outer = links_of(route)[spec.outer]
+        _offloads_off(spec.outer)
+        memo, where = Memo(namespace, spec.mac), ""
+    if outer.peer is None:
+        raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end")
+    fresh = _announce(route, outer, memo, namespace)
+    if fresh:
+        netns.create(namespace)
+        changed = True
+    if where != namespace:
+        _move(spec, outer.peer, where or fabric, namespace)
+        memo = replace(memo, namespace=namespace)
+        route.link("set", index=outer.index, ifalias=str(memo))
+        changed = True
+    return Pair(outer.index, outer.peer, changed)
+
+
+def _announce(route: IPRoute, outer: Link, memo: Memo, namespace: str) -> bool:
+    """Write down that a namespace will be made, before it is; returns whether it has to be."""
+    fresh = "/" not in namespace and namespace not in list_namespaces()
+    if fresh and namespace not in memo.made:
+        memo.made.append(namespace)
+    if outer.alias != str(memo):
+        route.link("set", index=outer.index, ifalias=str(memo))
+    return fresh
+
+
+def _find_inner(fabric: str, outer: Link, places: list[str], links: dict[str, Link]) -> str | None:
+    """Namespace that an outer end's other end is in; empty: still in the fabric. None: in none of these."""
+    for place in dict.fromkeys(places):
+        with contextlib.suppress(OSError):
+            for link in in_namespace_of(place, links_of).values():
+                if (link.index, link.peer, link.kind) == (outer.peer, outer.index, "veth") and not _same(place, fabric):
+                    return place
+    inner = links.get(inner_name(outer.name))
+    return "" if inner is not None and inner.index == outer.peer else None
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.samefile(namespace_path(one), namespace_path(other))
+
+
+def _move(spec: VnicSpec, index: int, where: str, namespace: str) -> None:
+    try:
+        with _opened(namespace_path(namespace)) as target:
+            in_namespace_of(where, lambda route: route.link("set", index=index, net_ns_fd=target))
+    except FileNotFoundError:
+        raise LaneError(f"VNIC {spec.name}: there is no namespace {namespace}; start what it belongs to first"
+                        ) from None
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A VNIC's inner end after it was settled.
+
+    Attributes
+    ----------
+    mac : str
+        Address that it has, which its user may have chosen.
+    changed : bool
+        Whether anything was not as wanted.
+    """
+
+    mac: str
+    changed: bool
+
+
+def settle_inner(spec: VnicSpec, pair: Pair, memo: Memo, namespace: str) -> Inner:
+    """Give the inner end its name, MAC, MTU and addresses, and switch it on.
+
+    If the VNIC's user may change its MAC address, only a new one of the specification is set.
+
+    Raises
+    ------
+    LaneError
+        If the namespace has another interface of that name, or can't have an address.
+    """
+    return in_namespace_of(namespace, lambda route: _settle(route, spec, pair, memo))
+
+
+def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
+    links = {link.index: link for link in links_of(route).values()}
+    link, changed = links[pair.inner], False
+    loopback = next((one for one in links.values() if one.name == "lo"), None)
+    if pair.changed and loopback is not None and not loopback.up and spec.namespace in memo.made:
+        route.link("set", index=loopback.index, state="up")
+    if link.name != spec.interface:
+        _rename(route, spec, link)
+        changed = True
+    if link.mac != spec.mac and (not spec.policy.mac_changes or memo.mac != spec.mac):
+        route.link("set", index=link.index, address=spec.mac)
+        link, changed = replace(link, mac=spec.mac), True
+    if link.mtu != spec.mtu:
+        route.link("set", index=link.index, mtu=spec.mtu)
+        changed = True
+    if pair.changed:
+        _offloads_off(spec.interface)
+    if not link.up or pair.changed:
+        route.link("set", index=link.index, state="up")
+        changed = True
+    changed |= _settle_addresses(route, spec, link.index)
+    return Inner(link.mac, changed)
+
+
+def _rename(route: IPRoute, spec: VnicSpec, link: Link) -> None:
+    try:
+        try:
+            route.link("set", index=link.index, ifname=spec.interface)
+        except NetlinkError as error:
+            if error.code != errno.EBUSY:       # kernels before 6.2: not while it is up
+                raise
+            route.link("set", index=link.index, state="down")
+            route.link("set", index=link.index, ifname=spec.interface)
+            route.link("set", index=link.index, state="up")
+    except NetlinkError as error:
+        if error.code != errno.EEXIST:
+            raise
+        raise LaneError(f"VNIC {spec.name}: namespace {spec.namespace or 'of ' + spec.router} has another interface "
+                        f"{spec.interface} already; give the VNIC another interface name") from None
+
+
+def _settle_addresses(route: IPRoute, spec: VnicSpec, index: int) -> bool:
+    wanted = {ip_interface(address) for address in spec.addresses}
+    have, ours = set(), set()
+    for row in route.get_addr(index=index):
+        address = ip_interface(f"{row.get('local') or row.get('address')}/{row['prefixlen']}")
+        have.add(address)
+        if row.get("proto") == _ADDRESS_PROTOCOL:
+            ours.add(address)
+    for address in ours - wanted:
+        route.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+    for address in wanted - have:
+        _add_address(route, spec, index, str(address.ip), address.network.prefixlen, address.version)
+    return bool(ours - wanted or wanted - have)
+
+
+def _add_address(route: IPRoute, spec: VnicSpec, index: int, address: str, length: int, version: int) -> None:
+    if version == 6 and not Path(f"/proc/sys/net/ipv6/conf/{spec.interface}").exists():
+        raise LaneError(f"VNIC {spec.name}: {address} can't be set, IPv6 is off in its namespace or in this kernel")
+    if version == 6:
+        # It may be off by default in a namespace that was made to be quiet.
+        Path(f"/proc/sys/net/ipv6/conf/{spec.interface}/disable_ipv6").write_text("0")
+    # Nobody else on its switch may have a VNIC's address: to look for duplicates would only take time.
+    extra = {"flags": _IFA_F_NODAD} if version == 6 else {}
+    route.addr("add", index=index, address=address, prefixlen=length, proto=_ADDRESS_PROTOCOL,
+               family=socket.AF_INET6 if version == 6 else socket.AF_INET, **extra)
