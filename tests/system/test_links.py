@@ -65,7 +65,7 @@ def test_forged_frames_are_counted_by_the_hardware(site, agent):
                    if row["owner"] in ("stub", "none") and row["reason"] in ("drop_source", "drop_no_router"))
 
     def address(mac: str) -> None:
-        subprocess.run(["ip", "-n", site.namespace("b"), "link", "set", "b", "address", mac], check=True)
+        subprocess.run(["ip", "-n", site.namespace("b"), "link", "set", "dev", "b", "address", mac], check=True)
 
     before = dropped()
     own = next(row["mac"] for row in agent.get("/vnics") if row["name"] == "b")
