@@ -1,12 +1,16 @@
 """VNICs on a virtual switch of the live board: their users reach each other, and nobody else."""
 
+import contextlib
 import json
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
 from polyrouter.host.agent.client import AgentClient
-from polyrouter.host.fabric import list_namespaces
+from polyrouter.host.fabric import list_namespaces, namespace_path
+from polyrouter.host.netns import in_namespace
 
 from .site import Site, new_site, wait_until
 
@@ -76,6 +80,60 @@ def test_forged_frames_are_counted_by_the_hardware(site, agent):
     finally:
         address(own)
     wait_until(lambda: reaches(site, "b", "10.0.0.1"), "b reaches a again")
+
+
+def flood(site: Site, vnic: str, target: str, frames: int) -> None:
+    """Datagrams, all at once."""
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(frames):
+                with contextlib.suppress(OSError):
+                    sock.sendto(bytes(1000), (target, 9))
+
+    in_namespace(namespace_path(site.namespace(vnic)), send)
+
+
+def test_a_vnic_that_floods_keeps_nobody_from_the_board(site, agent):
+    """It gets what the board takes; the agent goes on to read and write its tables, and the other ones their frames."""
+    wait_until(lambda: reaches(site, "b", "10.0.0.1"), "b reaches a")
+    events = len(agent.get("/events").splitlines())
+    stop = threading.Event()
+
+    def keep_on() -> None:
+        while not stop.wait(0.05):      # more than any board takes, but the processor is for others, too
+            flood(site, "b", "10.0.0.1", 500)
+
+    flooding = threading.Thread(target=keep_on)
+    flooding.start()
+    try:
+        wait_until(lambda: sum(row["frames"] for row in agent.get("/counters", router="b")
+                               if row["reason"] == "injected") > 1000, "a thousand frames are injected", 120)
+        assert agent.get("/links")["circuits"]
+        wait_until(lambda: reaches(site, "a", "10.0.0.2"), "a reaches b all the same")
+    finally:
+        stop.set()
+        flooding.join()
+    assert "out of step" not in "".join(agent.get("/events").splitlines()[events:])
+
+
+def test_a_rate_changes_under_traffic_and_is_the_hardwares(site, agent):
+    def rate() -> int | None:
+        return next((row["bits"] for row in agent.get("/rates") if (row["router"], row["what"]) == ("a", "out link")),
+                    None)
+
+    def queued() -> int:
+        return sum(row["dropped"] for row in agent.get("/queues") if (row["router"], row["port"]) == ("a", "link"))
+
+    assert rate() == pytest.approx(20e6, rel=0.01)
+    site.write(TEXT.replace("max-bw: 20M", "max-bw: 1M"))
+    assert site.up() == ["update vnic a"]
+    assert rate() == pytest.approx(1e6, rel=0.01)
+    before = queued()
+    wait_until(lambda: flood(site, "a", "10.0.0.2", 300) or queued() > before, "the hardware's queue holds frames back")
+    site.write(TEXT)
+    site.up()
+    assert rate() == pytest.approx(20e6, rel=0.01)
+    wait_until(lambda: reaches(site, "a", "10.0.0.2"), "a reaches b")
 
 
 def test_an_agent_that_starts_again_takes_vnics_over(site, agent):
