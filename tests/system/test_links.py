@@ -28,6 +28,7 @@ topology:
     a: {switch: stub, address: 10.0.0.1/24, max-bw: 20M}
     b: {switch: stub, address: 10.0.0.2/24}
     x: {switch: other, address: 10.0.0.3/24}
+    y: {switch: other, address: 10.0.0.4/24}
 """
 
 
@@ -109,7 +110,7 @@ def test_a_vnic_that_floods_keeps_nobody_from_the_board(site, agent):
         wait_until(lambda: sum(row["frames"] for row in agent.get("/counters", router="b")
                                if row["reason"] == "injected") > 1000, "a thousand frames are injected", 120)
         assert agent.get("/links")["circuits"]
-        wait_until(lambda: reaches(site, "a", "10.0.0.2"), "a reaches b all the same")
+        wait_until(lambda: reaches(site, "x", "10.0.0.4"), "others reach each other all the same")
     finally:
         stop.set()
         flooding.join()
@@ -153,11 +154,11 @@ def test_a_board_that_starts_again_gets_its_circuits(site, agent):
 def test_a_vnic_that_goes_leaves_nothing(site, agent):
     site.write(TEXT.replace("    x: {switch: other, address: 10.0.0.3/24}\n", ""))
     site.run("up", str(site.file))
-    assert {row["name"] for row in agent.get("/vnics")} == {"a", "b"}
+    assert {row["name"] for row in agent.get("/vnics")} == {"a", "b", "y"}
     assert site.namespace("x") not in list_namespaces()
     links = json.loads(subprocess.run(["ip", "-n", f"pr-{site.name}", "-j", "link"], capture_output=True,
                                       check=True).stdout)
-    assert sum(link["ifname"].startswith("left-c") for link in links) == 2
+    assert sum(link["ifname"].startswith("left-c") for link in links) == 3
     assert reaches(site, "a", "10.0.0.2")
     site.write(TEXT)
     site.run("up", str(site.file))
