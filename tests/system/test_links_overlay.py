@@ -39,6 +39,7 @@ topology:
     a: {{switch: near, address: 10.0.0.1/24}}
     b: {{switch: far, address: 10.0.0.2/24}}
     c: {{switch: side, address: 10.1.0.3/24}}
+    d: {{switch: near, address: 10.0.0.4/24, lane: sw}}
   tunnels:
     out: {{node: left, switch: near, kind: KIND, key: 7, underlay: under-left, remote: 10.9.0.2}}
     back: {{node: right, switch: far, kind: KIND, key: 7, underlay: under-right, remote: 10.9.0.1}}
@@ -69,6 +70,14 @@ def test_switches_on_both_sides_are_one_network(site, agent):
     assert site.ping("b", "10.0.0.1") and forwarded(agent) > before
     [tunnel] = agent.get("/tunnels")["tunnels"]
     assert (tunnel["kind"], tunnel["remote"], tunnel["underlay"]) == ("vxlan", "10.9.0.2", "under-left")
+
+
+def test_a_vnic_in_software_is_on_the_same_switch(site, agent):
+    wait_until(lambda: site.ping("a", "10.0.0.4"), "a reaches d")
+    assert site.ping("d", "10.0.0.1")
+    wait_until(lambda: site.ping("d", "10.0.0.2"), "d reaches b through the tunnel")
+    row = next(row for row in agent.get("/vnics") if row["name"] == "d")
+    assert row["lane"] == "sw" and row["up"] and row["number"] is None and row["received"]
 
 
 def test_frames_as_long_as_fit_go_through(site, agent):
