@@ -95,7 +95,7 @@ def update(objects: Objects, data: Mapping[str, Any], kind: str, name: str, chan
         raise LinkObjectError(f"nothing is said to change of {kind} {name}: give at least one option")
     written = objects.get(KINDS[kind], {}).get(name)
     if written is None:
-        written = _written(data, kind, name, now)
+        written = _written(overlay(dict(data), objects), kind, name)
     entry = {key: value for key, value in {**written, **changes}.items() if value is not None}
     return _with(objects, kind, name, entry)
 
@@ -109,10 +109,13 @@ def delete(objects: Objects, data: Mapping[str, Any], kind: str, name: str, now:
         If there is none of that name, or it is the file's.
     """
     _known(now, kind, name)
-    if _written(data, kind, name, now):
+    if _written(data, kind, name):
         raise LinkObjectError(f"{kind} {name} is in the topology file: take it out there, and run 'polyrouter up'")
-    entries = {other: entry for other, entry in objects.get(KINDS[kind], {}).items() if other != name}
-    return {**objects, KINDS[kind]: entries}
+    made = objects.get(KINDS[kind], {})
+    if name not in made:
+        raise LinkObjectError(f"{kind} {name} is one of several that were made as one: delete them all, by the name "
+                              "without its number")
+    return {**objects, KINDS[kind]: {other: entry for other, entry in made.items() if other != name}}
 
 
 def said_of_objects(problem: str) -> str:
@@ -131,8 +134,9 @@ def _with(objects: Objects, kind: str, name: str, entry: dict[str, Any]) -> Obje
 
 
 def _names(now: Topology, kind: str) -> list[str]:
-    found = {"vnic": [*now.all_vnics()], "portgroup": [*now.port_groups], "switch": [*now.switches],
-             "wire": [*now.wires], "tunnel": [*now.tunnels]}[kind]
+    found = {"vnic": [*now.all_vnics(), *(name for name, vnic in now.vnics.items() if vnic.count is not None)],
+             "portgroup": [*now.port_groups], "switch": [*now.switches], "wire": [*now.wires],
+             "tunnel": [*now.tunnels]}[kind]
     inside = [f"{full}.{name}" for full, _, _, router in now.routers() for name in router.virtual
               if kind == "vnic" and name not in found]
     return [*found, *inside]
@@ -145,8 +149,8 @@ def _known(now: Topology, kind: str, name: str) -> None:
         raise LinkObjectError(f"there is no {kind} {name}; there are: {known or 'none'}")
 
 
-def _written(data: Mapping[str, Any], kind: str, name: str, now: Topology) -> dict[str, Any]:
-    """What the file says of an object; nothing if it does not name it."""
+def _written(data: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """What a topology file says of an object; nothing if it does not name it."""
     topology = data.get("topology") or {}
     if kind == "vnic" and "." in name:
         interface = _interface(topology, name)

@@ -281,7 +281,7 @@ class Network:
             before = store.get("allocation")
             store.set(attempt=spec.model_dump(), allocation=allocation.model_dump(mode="json"))
             try:
-                self._execute(store, old, spec, changes)
+                self._execute(store, old, spec, changes, BY_COMMAND)
             except Exception:
                 self._undo(store, old, spec, before)
                 raise
@@ -335,9 +335,13 @@ class Network:
         for name, node in spec.nodes.items():
             build(node, lambda what, name=name: self.progress(f"board of {name}: {what}"))   # type: ignore[misc]
 
-    def _execute(self, store: NetworkStore, old: NetworkSpec | None, spec: NetworkSpec, changes: list[Change]) -> None:
+    def _execute(self, store: NetworkStore, old: NetworkSpec | None, spec: NetworkSpec, changes: list[Change],
+                 source: Source = BY_FILE) -> None:
         removed = {(change.kind, change.name) for change in changes if change.action == "remove"}
         touched = {(change.kind, change.name) for change in changes if change.action != "remove"}
+        # What is whole, and stays, need not be looked at.
+        links_only = source is BY_COMMAND and not any(change.action == "repair" or change.kind == "node"
+                                                      for change in changes)
         with Fabric(spec.namespace) as fabric:
             self.progress("making the cables")
             store.will_create("namespace", spec.namespace)
@@ -355,7 +359,7 @@ class Network:
                 store.will_create("namespace", namespace)
                 create_namespace(namespace)
             with ThreadPoolExecutor(max(1, len(nodes))) as pool:
-                futures = {name: pool.submit(self._settle_node, store, spec, name) for name in nodes}
+                futures = {name: pool.submit(self._settle_node, store, spec, name, links_only) for name in nodes}
                 late = {name for part in (spec, old) if part for name, host in part.hosts.items() if host.vnic}
                 self._make_hosts(store, fabric, [host for name, host in spec.hosts.items()
                                                  if ("host", name) in touched and name not in late])
@@ -423,10 +427,10 @@ class Network:
                 for tap in set(node.taps) - set(spec.nodes[name].taps):
                     fabric.remove_link(tap)
 
-    def _settle_node(self, store: NetworkStore, spec: NetworkSpec, name: str) -> list[str]:
+    def _settle_node(self, store: NetworkStore, spec: NetworkSpec, name: str, links_only: bool) -> list[str]:
         self._start_agent(store, name)
         with AgentClient(self.name, name) as agent:
-            return agent.put_spec(spec.nodes[name])
+            return (agent.put_links if links_only else agent.put_spec)(spec.nodes[name])
 
     def _start_agent(self, store: NetworkStore, name: str) -> None:
         with AgentClient(self.name, name) as agent:

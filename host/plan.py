@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from .link_spec import CircuitSpec, TerminationSpec, VnicSpec
 from .runtime.limits import format_size
 from .spec import GroupSpec, HostSpec, LimitSpec, NetworkSpec, NodeSpec, PortSpec, RouterSpec, SegmentSpec
+from .tables.rates import format_rate
 
 __all__ = ["BY_COMMAND", "BY_FILE", "Change", "Seen", "Source", "plan", "router_differences"]
 
@@ -214,9 +216,13 @@ def _link_differences(old: _Parts, new: _Parts) -> list[str]:
         elif was is None or now is None:
             differences.append(f"{what} is {'new' if was is None else 'gone'}")
         else:
-            differences += [f"{name} was {getattr(was, name)}, is {getattr(now, name)}"
+            differences += [f"{name} was {_value(name, getattr(was, name))}, is {_value(name, getattr(now, name))}"
                             for name in type(now).model_fields if getattr(was, name) != getattr(now, name)]
     return list(dict.fromkeys(differences)) or ["it differs"]
+
+
+def _value(name: str, value: Any) -> Any:
+    return format_rate(value) if name.endswith("_bw") and value is not None else value
 
 
 def router_differences(old: RouterSpec, new: RouterSpec) -> list[str]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .common import Json, NetworkName, network_of, print_json, reporting, show_rows
-from .vnic import vnic_rows
+from .vnic import vnic_rows, with_rates
 
 if TYPE_CHECKING:
     from ..agent.client import AgentClient
@@ -23,7 +23,7 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
             with AgentClient(found.name, name) as agent:
                 node, rows = _node(name, agent)
             nodes.append(node)
-            routers += [{"node": name} | row for row in rows]
+            routers += [{"node": name} | row for row in rows if row["container"]]
     hosts = [{"name": host.name, "network": host.network, "address": host.address, "gateway": host.gateway,
               "address6": host.address6, "gateway6": host.gateway6, "namespace": host.namespace}
              for host in spec.hosts.values()]
@@ -40,7 +40,7 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
     show_rows("Hosts", hosts, as_json=False)
     if vnics:
         columns = ["name", "node", "lane", "switch", "router", "interface", "namespace", "mac", "addresses", "max_bw"]
-        show_rows("VNICs", vnics, as_json=False, columns=columns)
+        show_rows("VNICs", with_rates(vnics), as_json=False, columns=columns)
 
 
 def _node(name: str, agent: "AgentClient") -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ import typer
 from .common import Json, NetworkName, network_of, reporting, show_rows
 from .link_common import MaxBw, MinBw, ObjectName, PriorityName, properties, run_change
 
-__all__ = ["app", "vnic_rows"]
+__all__ = ["app", "vnic_rows", "with_rates"]
 
 app = typer.Typer(no_args_is_help=True, help="VNICs: network interfaces on a virtual switch, a physical port, a wire "
                                              "or a tunnel, of a namespace, a host or a virtual router.")
@@ -65,7 +65,14 @@ def list_(network: NetworkName = None, as_json: Json = False) -> None:
     """List VNICs, and the lane that each is in."""
     with reporting():
         rows = vnic_rows(network_of(network).spec())
-    show_rows("VNICs", rows, as_json=as_json)
+    show_rows("VNICs", rows if as_json else with_rates(rows), as_json=as_json)
+
+
+def with_rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with rates as people write them."""
+    from ..tables.rates import format_rate
+
+    return [row | {key: format_rate(row[key]) for key in ("max_bw", "min_bw") if row[key] is not None} for row in rows]
 
 
 def vnic_rows(spec: Any) -> list[dict[str, Any]]:

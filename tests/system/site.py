@@ -141,15 +141,16 @@ def flows_again(arrivals: list[float], seconds: float = 60.0) -> None:
 
 
 @contextmanager
-def new_site(image: Path, letter: str, text: str, *, up: bool = True) -> Iterator[Site]:
+def new_site(image: Path | None, letter: str, text: str, *, up: bool = True) -> Iterator[Site]:
     """A site with this topology file, in which NAME stands for the network's name, which begins with ``letter``.
 
-    It is taken down at the end, whatever happened.
+    It is taken down at the end, whatever happened. Without containers it needs no image.
     """
     top = Path(tempfile.mkdtemp(prefix="polyrouter-site-"))
     top.chmod(0o755)
     (top / "state/images").mkdir(parents=True)
-    (top / "state/images/default").symlink_to(image)
+    if image is not None:
+        (top / "state/images/default").symlink_to(image)
     site = Site(top, f"{letter}{os.getpid()}")
     site.write(text)
     try:

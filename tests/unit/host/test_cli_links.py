@@ -78,8 +78,9 @@ def test_lists(run, saved):
     (["vnic", "delete", "phy"],
      "vnic phy is in the topology file: take it out there, and run 'polyrouter up'"),
     (["vnic", "set", "nix", "--max-bw", "1M"], "there is no vnic nix; there are: web0, web1, web2, phy, end, fin, two, "
-     "red-left.v0"),
-    (["portgroup", "set", "web", "--max-bw", "500k"], "vnic web: found min-bw 1M; expected at most max-bw, which is 500k"),
+     "web, red-left.v0"),
+    (["portgroup", "set", "web", "--max-bw", "500k"],
+     "vnic web: found min-bw 1M; expected at most max-bw, which is 500k"),
     (["switch", "create", "new", "--node", "left", "--uplink", "p0"],
      "switch new: uplinks[0]: found untagged frames of port p0 of left, which networks.red.routers.left has already; "
      "expected another VLAN, or a port that nobody else has on this VLAN"),

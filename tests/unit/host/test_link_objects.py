@@ -70,9 +70,9 @@ def test_up_keeps_what_commands_made_and_the_file_does_not_name():
 def test_what_is_not_there_is_not_changed():
     for attempt in (lambda: update({}, DATA, "wire", "x", {"vlan": 5}, topology({})),
                     lambda: delete({}, DATA, "wire", "x", topology({}))):
-        with pytest.raises(LinkObjectError, match="^there is no wire x; there are: w$"):
+        with pytest.raises(LinkObjectError, match=r"^there is no wire x; there are: w$"):
             attempt()
-    with pytest.raises(LinkObjectError, match="^nothing is said to change of wire w"):
+    with pytest.raises(LinkObjectError, match=r"^nothing is said to change of wire w"):
         update({}, DATA, "wire", "w", {}, topology({}))
 
 
@@ -83,8 +83,24 @@ def test_only_what_commands_made_is_deleted():
             delete({}, DATA, "vnic", name, topology({}))
 
 
+def test_several_that_are_made_as_one():
+    objects = create({}, "vnic", "many", {"switch": "stub", "count": 3}, topology({}))
+    with pytest.raises(LinkObjectError, match=r"^there is a vnic many already"):
+        create(objects, "vnic", "many", {"switch": "stub"}, topology(objects))
+    one = update(objects, DATA, "vnic", "many1", {"max-bw": "2M"}, topology(objects))
+    vnics = links_of(topology(one)).vnics
+    assert [vnics[f"many{index}"].max_bw for index in range(3)] == [None, 2_000_000, None]
+    assert delete(one, DATA, "vnic", "many1", topology(one)) == objects
+    with pytest.raises(LinkObjectError, match=r"^vnic many2 is one of several that were made as one"):
+        delete(one, DATA, "vnic", "many2", topology(one))
+    assert delete(objects, DATA, "vnic", "many", topology(objects)) == {"vnics": {}}
+    all_of_them = update(objects, DATA, "vnic", "many", {"max-bw": "2M"}, topology(objects))
+    assert links_of(topology(all_of_them)).vnics["many2"].max_bw == 2_000_000
+
+
 @pytest.mark.parametrize("entry,message", [
-    ({"node": "left", "switch": "nix"}, "vnic mine: switch: found 'nix'; expected one of the virtual switches stub, far"),
+    ({"node": "left", "switch": "nix"},
+     "vnic mine: switch: found 'nix'; expected one of the virtual switches stub, far"),
     ({"node": "left", "max-bw": "1k"}, "vnic mine: max-bw: found '1k'; expected 64k to 1G bit/s"),
     ({"node": "moon"}, "vnic mine: node: found 'moon'; expected one of the nodes left, right"),
     ({"node": "left", "port": "p0"}, "vnic mine: found untagged frames of port p0 of left, which "
@@ -98,10 +114,11 @@ def test_what_is_wrong_with_one_is_said_without_the_file(entry, message):
 
 def test_up_says_that_a_command_made_it():
     with pytest.raises(TopologyError) as caught:
-        parse(changed(("    far: {node: right, uplinks: [p2, {port: p1, vlan: 9}]}\n", ""), (", switch: far", ", port: p2")),
+        parse(changed(("    far: {node: right, uplinks: [p2, {port: p1, vlan: 9}]}\n", ""),
+                      (", switch: far", ", port: p2")),
               "net.yaml", objects={"vnics": {"mine": {"switch": "far"}}})
-    assert "topology.vnics.mine.switch (made by command): found 'far'; expected one of the virtual switches stub" in str(
-        caught.value)
+    assert ("topology.vnics.mine.switch (made by command): found 'far'; expected one of the virtual switches stub"
+            in str(caught.value))
 
 
 def test_a_file_without_sections_gets_them():

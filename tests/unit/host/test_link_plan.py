@@ -63,7 +63,7 @@ def test_a_vnic_less(before):
 def test_a_limit_changes_the_vnic_alone(before):
     after = spec_of(changed(("port: p1, vlan: 7,", "port: p1, vlan: 7, max-bw: 5M,")))
     assert changes(before, after, all_there(before)) == [
-        "update vnic phy: max_bw was None, is 5000000; punt_rate was None, is 5M; phy: rate was None, is 5M"]
+        "update vnic phy: max_bw was None, is 5M; punt_rate was None, is 5M; phy: rate was None, is 5M"]
 
 
 def test_a_group_changes_all_of_its_members(before):
