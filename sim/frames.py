@@ -68,7 +68,7 @@ class FrameGenerator:
             self._kinds.append((self.bad_at_mac, 6))
         #: Frames for which there is always a router, whatever the port.
         self._usual = [(self.routed, 4), (self.ipv6, 3), (self.other_ethertype, 1), (self.group, 2), (self.arp, 1),
-                       (self.multicast, 1)]
+                       (self.multicast, 4)]
         if scenario.links.links:
             self._kinds += [(self.bridged, 30), (self.tunnel, 30)]
         self._aim: RouterSetup | None = None

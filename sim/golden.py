@@ -333,11 +333,12 @@ class GoldenModel:
                 copy = octets
                 if verdict.routed and not action.set_smac:
                     copy = octets[:6] + port.mac.to_bytes(6, "big") + octets[12:]
-                copy = tagged(copy, egress_tci(verdict, tci, action, port.vid))
-                output = self._copy(Output(egress, copy, (router, frame.port, verdict.reason),
+                tag = egress_tci(verdict, tci, action, port.vid)
+                output = self._copy(Output(egress, tagged(copy, tag), (router, frame.port, verdict.reason),
                                            verdict.traffic_class, path=frame.path))
                 if egress == self.config.link_port:
-                    self._depart(output, frame, keeps_circuit=not verdict.vid and not keeps_tag(verdict, tci, action))
+                    replaced = verdict.vid or keeps_tag(verdict, tci, action)
+                    self._depart(output, frame, copy, tag, came_by=0 if replaced else frame.vid)
                 else:
                     outputs.append(output)
         if verdict.host is not None:
@@ -348,14 +349,13 @@ class GoldenModel:
                                              frame.path)))
         return outputs
 
-    def _depart(self, output: Output, frame: Frame, *, keeps_circuit: bool) -> None:
-        """A copy goes to the link port."""
+    def _depart(self, output: Output, frame: Frame, octets: bytes, tci: int | None, *, came_by: int) -> None:
+        """A copy goes to the link port; its tag is none of its octets."""
         assert output.event is not None
         router, ingress, _ = output.event
         flow_key = 0 if frame.packet is None else frame.packet.flow_key
-        came_by = frame.vid if ingress == output.port and keeps_circuit else 0
         hashed = flow_hash(self.tables.context(router), flow_key)
-        self._departures.append(Departure(router, output.frame, came_by, hashed,
+        self._departures.append(Departure(router, octets, tci, came_by if ingress == output.port else 0, hashed,
                                           (*output.path, Hop(ingress, router, output.traffic_class))))
 
     def _copy(self, output: Output) -> Output:

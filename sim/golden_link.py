@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from polyrouter.hdl.layouts import LinkKind, Reason
 
-from .golden_packet import Hop, untagged
+from .golden_packet import Hop
 from .golden_rewrite import tagged
 from .golden_rows import Link
 from .golden_tables import Tables
@@ -22,7 +22,8 @@ class Departure(NamedTuple):
     """A frame that leaves at the link port."""
 
     router: int                 # that sent it
-    octets: bytes               # with its tag
+    octets: bytes               # without its tag
+    tci: int | None             # what that says
     came_by: int                # circuit by which it came in, if its tag was not replaced; else 0
     flow_hash: int              # as it was when the router looked it up
     path: tuple[Hop, ...]
@@ -51,19 +52,18 @@ class LinkEngine:
 
     def take(self, departure: Departure) -> list[Arrival]:
         """Frames that come in again for one that leaves, in order."""
-        octets, tci = untagged(departure.octets)
-        if tci is None:
+        if departure.tci is None:
             return self._out_of_tunnel(departure)
-        circuit, router = tci & 0xFFF, departure.router
+        circuit, router = departure.tci & 0xFFF, departure.router
         link = self.tables.link(circuit)
         if link is None or link.kind == LinkKind.NONE or link.router != router:
             return self._drop(router, Reason.DROP_FAULT)
         if circuit == departure.came_by:
             return []
         if link.kind != LinkKind.LIST:
-            return self._onto(link, octets, tci, departure)
+            return self._onto(link, departure.tci, departure)
         return [arrival for member in self._members(link, departure)
-                for arrival in self._onto(member, octets, tci, departure)]
+                for arrival in self._onto(member, departure.tci, departure)]
 
     def _members(self, head: Link, departure: Departure) -> Iterator[Link]:
         """Circuits of a list that a frame goes to."""
@@ -80,11 +80,11 @@ class LinkEngine:
                 yield link
             number = link.next
 
-    def _onto(self, link: Link, octets: bytes, tci: int, departure: Departure) -> list[Arrival]:
-        """A frame without its tag, which was ``tci``, onto a circuit of kind DIRECT or TUNNEL."""
+    def _onto(self, link: Link, tci: int, departure: Departure) -> list[Arrival]:
+        """A frame with a tag onto a circuit of kind DIRECT or TUNNEL."""
         if link.kind == LinkKind.DIRECT:
-            return [Arrival(tagged(octets, tci & PRIORITY | link.peer), departure.path)]
-        outer = encapsulated(octets, link.headers, departure.flow_hash)
+            return [Arrival(tagged(departure.octets, tci & PRIORITY | link.peer), departure.path)]
+        outer = encapsulated(departure.octets, link.headers, departure.flow_hash)
         if len(outer) > self.config.max_frame - FCS_BYTES:
             return self._drop(departure.router, Reason.DROP_LENGTH)
         return [Arrival(outer, departure.path, link.underlay)]

@@ -18,6 +18,8 @@ BENCHES = {
     "fib": ("polyrouter.host.benchmarks.fib", "run_fib_bench", "routes a second and bits a route of the FIB compiler"),
     "dataplane": ("polyrouter.host.benchmarks.dataplane", "run_dataplane_bench",
                   "throughput, latency, isolation and changes under load of the data plane, cycle by cycle"),
+    "links": ("polyrouter.host.benchmarks.links", "run_links_bench",
+              "tunnels at line rate, limits of VNICs and how many VNICs pass traffic at once, cycle by cycle"),
     "resources": ("polyrouter.host.benchmarks.resources", "run_resources_bench",
                   "what the core takes of an FPGA, and each of its memories"),
     "timing": ("polyrouter.host.benchmarks.timing", "run_timing_bench",

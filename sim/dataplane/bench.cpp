@@ -116,7 +116,7 @@ private:
         if (!phase_)
             return;
         const std::uint64_t now = cycle_ + 1 - began_;
-        for (std::size_t port = 0; port < board::PORTS; ++port) {
+        for (std::size_t port = 0; port <= board::PORTS; ++port) {
             Line &line = *lines_[port];
             std::vector<std::uint32_t> &queue = queues_[port];
             std::size_t &next = next_[port];
@@ -150,10 +150,11 @@ private:
         records_.assign(phase.frames.size(), Record{LOST, NEVER, 0});
         asked_at_.assign(phase.requests.size(), 0);
         answered_at_.assign(phase.requests.size(), 0);
-        queues_.assign(board::PORTS, {});
-        next_.assign(board::PORTS, 0);
+        queues_.assign(board::PORTS + 1, {});
+        next_.assign(board::PORTS + 1, 0);
         for (std::uint32_t serial = 0; serial < phase.frames.size(); ++serial)
             queues_.at(phase.frames[serial].port).push_back(serial);
+        punts_ = std::any_of(phase.frames.begin(), phase.frames.end(), is_punted);
         unsent_ = phase.frames.size();
         unreceived_ = std::count_if(phase.frames.begin(), phase.frames.end(), is_awaited);
         asked_ = answered_ = 0;
@@ -193,6 +194,10 @@ private:
         }
         if (port == board::PORTS)
             return take_host(frame);
+        take_frame(port, frame);
+    }
+
+    void take_frame(std::size_t port, const Received &frame) {
         ++totals_.received;
         std::uint32_t serial = 0;
         if (frame.length >= sizeof serial)
@@ -214,6 +219,11 @@ private:
 
     static bool is_awaited(const Frame &frame) { return !frame.outcomes.empty(); }
 
+    static bool is_punted(const Frame &frame) {
+        return std::any_of(frame.outcomes.begin(), frame.outcomes.end(),
+                           [](const Outcome &outcome) { return outcome.port == board::PORTS; });
+    }
+
     static int judge(const Frame &sent, std::size_t port, const Received &frame) {
         bool right_port = false;
         for (std::size_t i = 0; i < sent.outcomes.size(); ++i) {
@@ -222,14 +232,17 @@ private:
                 continue;
             right_port = true;
             const std::size_t head = outcome.head.size();
-            if (frame.length == sent.bytes.size() && std::equal(outcome.head.begin(), outcome.head.end(), frame.bytes)
-                && std::equal(frame.bytes + head, frame.bytes + frame.length, sent.bytes.begin() + head))
+            if (frame.length == sent.bytes.size() - outcome.replaced + head
+                && std::equal(outcome.head.begin(), outcome.head.end(), frame.bytes)
+                && std::equal(frame.bytes + head, frame.bytes + frame.length, sent.bytes.begin() + outcome.replaced))
                 return static_cast<int>(i) + 1;
         }
         return right_port ? CORRUPTED : MISDELIVERED;
     }
 
     void take_host(const Received &frame) {
+        if (frame.length >= host::HEADER_BYTES && frame.bytes[host::TYPE_AT] == host::PUNT && punts_)
+            return take_punt(frame);
         if (frame.length < host::HEADER_BYTES || frame.bytes[host::TYPE_AT] != host::RESPONSE) {
             ++totals_.punted;
             return;
@@ -254,6 +267,15 @@ private:
             }
         }
         answered_at_[answered_++] = cycle_ - began_;
+    }
+
+    // Without its header, and without what pads a short frame.
+    void take_punt(Received frame) {
+        std::uint16_t length;
+        std::memcpy(&length, frame.bytes + host::LENGTH_AT, sizeof length);
+        frame.length = std::min<std::size_t>(length, frame.length - host::HEADER_BYTES);
+        frame.bytes += host::HEADER_BYTES;
+        take_frame(board::PORTS, frame);
     }
 
     void report(std::uint64_t interval) {
@@ -283,6 +305,7 @@ private:
     std::vector<std::uint64_t> asked_at_, answered_at_, read_;
     std::vector<std::vector<std::uint32_t>> queues_;
     std::vector<std::size_t> next_;
+    bool punts_ = false;        // some frames of this phase are to be punted
     std::size_t unsent_ = 0, unreceived_ = 0, asked_ = 0, answered_ = 0;
     Totals totals_{};
     std::uint64_t cycle_ = 0, began_ = 0, moved_ = 0, interval_ = 0;

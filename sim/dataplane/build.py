@@ -17,12 +17,14 @@ def _host_header() -> str:
 #include <cstdint>
 namespace host {{
 constexpr std::size_t HEADER_BYTES = {HOST_HEADER_BYTES}, OP_BYTES = {CONTROL_OP.size // 8};
+constexpr std::size_t LENGTH_AT = {HOST_HEADER["length"].offset // 8};
 constexpr std::size_t TYPE_AT = {HOST_HEADER["type"].offset // 8}, SEQUENCE_AT = {HOST_HEADER["sequence"].offset // 8};
 constexpr std::size_t REASON_AT = {HOST_HEADER["reason"].offset // 8}, STATUS_AT = {status.offset // 8};
 constexpr unsigned STATUS_SHIFT = {status.offset % 8}, STATUS_MASK = {(1 << status.width) - 1};
 constexpr std::size_t OPCODE_AT = {opcode.offset // 8}, DATA_AT = {CONTROL_OP["data"].offset // 8};
 constexpr unsigned OPCODE_SHIFT = {opcode.offset % 8}, OPCODE_MASK = {(1 << opcode.width) - 1};
-constexpr std::uint8_t RESPONSE = {int(HostFrameType.RESPONSE)}, OK = {int(HostStatus.OK)}, READ = {int(Opcode.READ)};
+constexpr std::uint8_t PUNT = {int(HostFrameType.PUNT)}, RESPONSE = {int(HostFrameType.RESPONSE)};
+constexpr std::uint8_t OK = {int(HostStatus.OK)}, READ = {int(Opcode.READ)};
 }}
 """
 

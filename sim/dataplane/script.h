@@ -10,13 +10,14 @@
 
 using Bytes = std::vector<std::uint8_t>;
 
-// What may become of a frame: it leaves by `port`, begins with `head`, and goes on as it came in.
+// What may become of a frame: it leaves by `port`, and `head` takes the place of its first `replaced` bytes.
 struct Outcome {
     std::uint8_t port;
+    std::uint16_t replaced;
     Bytes head;
 };
 
-// A frame for a data port. Its serial number, the place in the list, is in its last four bytes. Without outcomes it must
+// A frame for a data port; or for the host port, with its header, to be injected. Its serial number, the place in the list, is in its last four bytes. Without outcomes it must
 // not come out.
 struct Frame {
     std::uint8_t port;
@@ -68,6 +69,7 @@ public:
             frame.outcomes.resize(take<std::uint8_t>());
             for (Outcome &outcome : frame.outcomes) {
                 outcome.port = take<std::uint8_t>();
+                outcome.replaced = take<std::uint16_t>();
                 outcome.head = bytes();
             }
         }

@@ -26,14 +26,21 @@ class BenchError(RuntimeError):
 
 
 class Outcome(NamedTuple):
-    """What may become of a frame: the port that it leaves by, and how it begins; it goes on as it came in."""
+    """What may become of a frame: the port that it leaves by, and how it begins; it goes on as it came in.
+
+    A frame that is punted leaves by the host port, and counts without the header that it has there.
+    """
 
     port: int
     head: bytes
+    replaced: int | None = None     # bytes of the frame that the head takes the place of; by default as many as it has
 
 
 class BenchFrame(NamedTuple):
-    """A frame for a data port, without FCS and without its serial number, which takes the place of its last bytes."""
+    """A frame for a port, without FCS and without its serial number, which takes the place of its last bytes.
+
+    At the host port it is one that injects, header and all.
+    """
 
     port: int
     at: int                         # not before this cycle of the phase
@@ -122,9 +129,10 @@ def encode(phases: Sequence[Phase]) -> bytes:
             out += struct.pack("<BQH", frame.port, frame.at, len(octets)) + octets
             out.append(len(frame.outcomes))
             for outcome in frame.outcomes:
-                if len(outcome.head) > len(octets) - SERIAL_BYTES:
+                replaced = len(outcome.head) if outcome.replaced is None else outcome.replaced
+                if replaced > len(octets) - SERIAL_BYTES:
                     raise ValueError("an outcome's head must leave the serial number alone")
-                out += struct.pack("<BH", outcome.port, len(outcome.head)) + outcome.head
+                out += struct.pack("<BHH", outcome.port, replaced, len(outcome.head)) + outcome.head
         out += struct.pack("<I", len(phase.requests))
         for at, sequence, octets in phase.requests:
             out += struct.pack("<QIH", at, sequence, len(octets)) + octets

@@ -87,18 +87,19 @@ def search_harness() -> Module:
         match = request.exists[j] & (row.age != 0) & (row.mac == request.now.mac)
         m.d.comb += outcomes[j + 1].eq(outcomes[j])
         with m.If(match & ~outcomes[j].hit):
-            m.d.comb += [outcomes[j + 1].hit.eq(1), outcomes[j + 1].port.eq(row.port)]
+            m.d.comb += [
+                outcomes[j + 1].hit.eq(1), outcomes[j + 1].port.eq(row.port), outcomes[j + 1].vid.eq(row.vid)]
     expected = Signal.like(dut.o.payload)
     with m.If((step != 0) & dut.i.ready):
         m.d.sync += expected.eq(Mux(walking, outcomes[-1], 0))
     with m.If(dut.o.valid):
         m.d.comb += [
             Assert(dut.o.payload == expected),
-            Cover(dut.o.payload.hit & (dut.o.payload.port == 5)),
+            Cover(dut.o.payload.hit & (dut.o.payload.port == 5) & (dut.o.payload.vid == 7)),
         ]
 
     # What makes it inductive: what is known at each step.
-    found = Cat(dut.found, dut.found_port)
+    found = Cat(dut.found, dut.found_port, dut.found_vid)
     m.d.comb += Assert(step <= dut.last)
     with m.If(step != 0):
         m.d.comb += [Assert(request.placed(dut)), Assert(dut.place.usable == walking)]
@@ -157,7 +158,8 @@ def update_harness() -> Module:
             with m.If(port.write):
                 m.d.comb += [
                     Assert(Cat(port.addr == row for row in request.rows).any()),
-                    Assert((port.w_data.mac == now.mac) & (port.w_data.port == now.port)),
+                    Assert(port.w_data.mac == now.mac),
+                    Assert((port.w_data.port == now.port) & (port.w_data.vid == now.vid)),
                     Assert((port.w_data.age == MAC_AGES) & ~port.w_data.static),
                     Cover(port.addr == CONFIG.mac_rows - 1),
                 ]
@@ -179,7 +181,8 @@ def update_harness() -> Module:
     step = dut.step
     with m.If(dut.busy):
         m.d.comb += [
-            Assert(request.placed(dut)), Assert(dut.learn_port == now.port), Assert(dut.place.usable == request.usable),
+            Assert(request.placed(dut)), Assert(dut.learn_port == now.port), Assert(dut.learn_vid == now.vid),
+            Assert(dut.place.usable == request.usable),
         ]
     with m.If(~dut.learning):
         m.d.comb += [Assert(~dut.reading), Assert(~dut.row_read), Assert(dut.number == 0),

@@ -59,7 +59,8 @@ def same(one, two) -> list:
 def context_harness() -> Module:
     """The row of the record's router is the same in both."""
     m = Module()
-    pair = Two(m, ContextLookup, dict.fromkeys(("router", "port", "injected", "peer", "peer_router")))
+    pair = Two(m, ContextLookup, dict.fromkeys(
+        ("router", "port", "injected", "peer", "peer_router", "segment_guard")))
     one, other = pair.duts
     reading, given = Signal(), Signal()         # the watched record waits for its row; is in ``o``
     moves = Cat(dut.busy & (~dut.o.valid | dut.o.ready) for dut in (one, other))
@@ -83,6 +84,7 @@ def context_harness() -> Module:
             Assert(one.o.valid & other.o.valid), *same(one.o.payload, other.o.payload),
             Assert(one.o_seed == other.o_seed),
             Cover(one.o.payload.enable & (one.o.payload.router == 2) & one.o.payload.guarded),
+            Cover(one.o.payload.guarded & one.o.payload.segment_guard),
         ]
     # Each reads the row of its record's router.
     for dut in (one, other):
@@ -150,11 +152,12 @@ def was_ecmp(m: Module, dut: AdjacencyLookup) -> Value:
 
 
 def vmac_harness() -> Module:
-    """Where either of two slots that are read has one of the record's keys, both have it, for the same router."""
+    """Where either of two slots that are read has one of the record's keys, both have it, for the same router and with
+    the same ``guard``."""
     m = Module()
     # All bits of a key are compared alike; most bits of addresses are zero here, for the sake of time.
     pair = Two(m, VmacLookup, {
-        **dict.fromkeys(("port", "injected", "router", "group", "tci")), "dmac": _MAC_BITS, "smac": _MAC_BITS})
+        **dict.fromkeys(("port", "injected", "given", "router", "group", "tci")), "dmac": _MAC_BITS, "smac": _MAC_BITS})
     one, other = pair.duts
     for dut in (one, other):
         drive(m, dut.seed0, dut.seed1)
@@ -178,12 +181,15 @@ def vmac_harness() -> Module:
                 for role, mac in ((Role.OWN, meta.dmac), (Role.PEER, meta.smac), (Role.SEGMENT, Const(0, 48)))]
 
     def alike(these, those) -> list:
-        """Of two slots, both match or none does; then for the same router. Pairs of (matches, router)."""
-        return [(has == also) & (~has | (router == same_router))
-                for (has, router), (also, same_router) in zip(these, those, strict=True)]
+        """Of two slots, both match or none does; then with the same content. Pairs of (matches, content)."""
+        return [(has == also) & (~has | (content == same_content))
+                for (has, content), (also, same_content) in zip(these, those, strict=True)]
+
+    def content(slot) -> Value:
+        return Cat(slot.router, slot.guard)
 
     def matches(slots, key) -> list:
-        return [(slot.valid & (slot.router < CONFIG.routers) & (slot.as_value()[:len(key)] == key), slot.router)
+        return [(slot.valid & (slot.router < CONFIG.routers) & (slot.as_value()[:len(key)] == key), content(slot))
                 for slot in slots]
 
     for k, pair_of_keys in enumerate(zip(keys(one.meta), keys(other.meta), strict=True)):
@@ -201,12 +207,13 @@ def vmac_harness() -> Module:
         known = Signal(len(now))
         with m.If(dut.step != last):
             m.d.sync += known.eq(now)
-        expected.append([(known[k], known[k + 1:k + 11]) for k in range(0, len(known), 11)])
+        size = len(known) // len(dut.rows)
+        expected.append([(known[k], known[k + 1:k + size]) for k in range(0, len(known), size)])
     with m.If(watched & (one.step >= 4)):
         m.d.comb += [Assert(value) for value in alike(*expected)]
         for dut, known in zip((one, other), expected, strict=True):
-            m.d.comb += [Assert((slot.equal.all() & slot.usable == has) & (slot.router == router))
-                         for slot, (has, router) in zip(dut.compared, known, strict=True)]
+            m.d.comb += [Assert((slot.equal.all() & slot.usable == has) & (content(slot) == wanted))
+                         for slot, (has, wanted) in zip(dut.compared, known, strict=True)]
     with m.If(watched & (one.step >= 5)):
         m.d.comb += [Assert(value) for value in alike([(one.own, one.own_router)], [(other.own, other.own_router)])]
     with m.If(watched & (one.step == 6)):
@@ -223,6 +230,7 @@ def vmac_harness() -> Module:
             Assert(one.o.valid & other.o.valid), *same(one.o.payload, other.o.payload),
             Cover(one.o.payload.own & one.o.payload.peer & (one.o.payload.router == 2)),
             Cover(one.o.payload.group & one.o.payload.segment & ~one.o.payload.peer),
+            Cover(one.o.payload.given & one.o.payload.segment_guard & (one.o.payload.router == 2)),
         ]
     return m
 

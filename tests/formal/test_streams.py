@@ -151,9 +151,10 @@ def test_header_tap(tmp_path):
 
 def test_arbiter(tmp_path):
     m = Module()
-    m.submodules.dut = dut = HeaderArbiter(CoreConfig(ports=2))
+    m.submodules.dut = dut = HeaderArbiter(CoreConfig(ports=2, circuits=16))
     drive(m, dut.released)
-    rules(m, [(dut.i[0],), (dut.i[1],), (dut.i_host, dut.inject_router, dut.inject_port)], [(dut.o,)])
+    rules(m, [(dut.i[0],), (dut.i[1], dut.given, dut.given_router), (dut.i_host, dut.inject_router, dut.inject_port)],
+          [(dut.o,)])
     prove(m, tmp_path, depth=3)
 
 
@@ -198,7 +199,7 @@ def test_mac_table(tmp_path):
     prove(m, tmp_path, depth=3, free_memories=True)
 
 
-@pytest.mark.parametrize("stage", [FlowHash, lambda: Decide(CoreConfig())], ids=["flow hash", "decide"])
+@pytest.mark.parametrize("stage", [FlowHash, lambda: Decide(CoreConfig(circuits=16))], ids=["flow hash", "decide"])
 def test_pure_stage(tmp_path, stage):
     m = Module()
     m.submodules.dut = dut = stage()

@@ -30,12 +30,16 @@ class Frame:
     tci: int = 0
     keep_tag: bool = False
     own_source: bool = False
+    entropy: int = 0
 
-    def side(self, port, host):
+    def side(self, port, config):
         """What comes out beside the bytes at a port."""
-        if port == host:
+        if port == config.host_port:
             return (self.router, self.port, self.host_reason, self.tci if self.tagged else 0)
-        return (self.router, int(self.tagged), self.tci, int(self.keep_tag), int(self.own_source))
+        side = (self.router, int(self.tagged), self.tci, int(self.keep_tag), int(self.own_source))
+        if port == config.link_port:
+            side += (int(self.port == port), self.entropy)
+        return side
 
 
 class Bench:
@@ -90,6 +94,8 @@ class Bench:
                 frame += p.data.to_bytes(self.config.beat_bytes, "little")
                 names = ("router", "port", "reason", "tci") if host else (
                     "router", "tagged", "tci", "keep_tag", "own_source")
+                if port == self.config.link_port:
+                    names += ("from_link", "entropy")
                 fields = (p.length, *(getattr(p, name) for name in names))
                 assert side is None or fields == side, "a side field changed within a frame"
                 side = fields
@@ -119,7 +125,7 @@ class Bench:
                 "segment": frame.segment is not None, "segment_router": frame.segment or 0,
                 **{name: getattr(frame, name) for name in (
                     "router", "port", "copies", "reason", "host", "host_reason", "traffic_class", "host_class",
-                    "group", "tagged", "tci", "keep_tag", "own_source")},
+                    "group", "tagged", "tci", "keep_tag", "own_source", "entropy")},
                 "host_tci": frame.tci if frame.tagged else 0,
             })
             ctx.set(i.valid, 1)
@@ -179,7 +185,7 @@ def drop_reason(config, port):
 
 SHAPES = [
     {"data_width": 32, "cell_bytes": 32},
-    {"data_width": 64, "cell_bytes": 64, "ports": 4},
+    {"data_width": 64, "cell_bytes": 64, "ports": 4, "circuits": 64},
     {"data_width": 128, "cell_bytes": 512, "buffer_bytes": 6144},
     {"data_width": 128, "cell_bytes": 32, "ports": 1, "routers": 1, "buffer_bytes": 3072},
     {"data_width": 256, "cell_bytes": 32, "queue_frames": 16},

@@ -9,7 +9,7 @@ from polyrouter.hdl.records import META, FibOutcome
 
 from .bench import WIDTHS, run_stage
 
-FIELDS = ("adj_fault", "adj_kind", "adj_port", "adj_mac", "adj_mtu")
+FIELDS = ("adj_fault", "adj_kind", "adj_port", "adj_mac", "adj_mtu", "adj_vid")
 
 
 def expected(config, rows, frame):
@@ -36,11 +36,11 @@ def expected(config, rows, frame):
 def random_row(rng, adjacencies):
     if rng.random() < 0.3:
         return pack(ADJACENCY_ECMP, {
-            "kind": AdjacencyKind.ECMP, "port": rng.randrange(16), "reserved": rng.getrandbits(32),
+            "kind": AdjacencyKind.ECMP, "port": rng.randrange(16), "reserved": rng.getrandbits(44),
             "first": rng.choice([rng.randrange(adjacencies)] * 6 + [(1 << 18) - 1]),
             "count": rng.choice([0, 1, 2, 3, 5, 8, rng.randrange(1 << 12)])})
     return pack(ADJACENCY_ROW, {"kind": rng.choice(list(AdjacencyKind)), "port": rng.randrange(16),
-                                "mac": rng.getrandbits(48), "mtu": rng.randrange(1 << 14)})
+                                "mac": rng.getrandbits(48), "mtu": rng.randrange(1 << 14), "vid": rng.getrandbits(12)})
 
 
 @pytest.mark.parametrize("adjacencies", [4, 37, 64])

@@ -27,8 +27,26 @@ def host_source(dut, items, rng, rate):
     return testbench
 
 
-def run(config, headers, injected, *, rates=(1.0, 1.0), seed=0, hold=20):
-    """Headers with their tags, and the cycle of each. Each is released about ``hold`` cycles after it was taken."""
+def link_source(dut, items, routers, rng, rate):
+    """Offers headers of the link port, each given to a router or to none. Between them the signals are rubbish."""
+    async def testbench(ctx):
+        stream = dut.i[dut.config.link_port]
+        for item, router in zip(items, routers, strict=True):
+            while rng.random() >= rate:
+                ctx.set(dut.given, rng.getrandbits(1))
+                ctx.set(dut.given_router, rng.getrandbits(10))
+                await ctx.tick()
+            ctx.set(dut.given, router is not None)
+            ctx.set(dut.given_router, rng.getrandbits(10) if router is None else router)
+            await source(stream, [item])(ctx)
+    return testbench
+
+
+def run(config, headers, injected, *, given=None, rates=(1.0, 1.0), seed=0, hold=20):
+    """Headers with their tags, and the cycle of each. Each is released about ``hold`` cycles after it was taken.
+
+    ``given`` has a router, or None, for each header of the link port.
+    """
     dut = HeaderArbiter(config)
     rng = random.Random(seed)
     out, times = [], []
@@ -59,7 +77,9 @@ def run(config, headers, injected, *, rates=(1.0, 1.0), seed=0, hold=20):
                 if taken:
                     due.append((cycle + hold, port))
 
-    sources = [source(dut.i[k], headers[k], rng=rng, rate=rates[0]) for k in range(config.ports)]
+    sources = [source(dut.i[k], headers[k], rng=rng, rate=rates[0]) for k in range(config.wired_ports)]
+    if config.circuits:
+        sources.append(link_source(dut, headers[-1], given, rng, rates[0]))
     simulate(dut, [*sources, host_source(dut, injected, rng, rates[0]), until(lambda: len(out) == total)],
              [sink(dut.o, out, rng=rng, rate=rates[1], times=times), release])
     result = []
@@ -80,13 +100,35 @@ def test_headers_keep_the_order_of_their_port(ports, rates, hold):
     for port in range(ports):
         of_port = [(item, tag) for item, tag in out if tag["port"] == port]
         assert [item for item, _ in of_port] == headers[port]
-        assert all(tag == {"port": port, "injected": 0, "router": 0, "egress": 0} for _, tag in of_port)
+        assert all(tag == {"port": port, "injected": 0, "given": 0, "router": 0, "egress": 0} for _, tag in of_port)
     from_host = [(item, tag["router"], tag["egress"]) for item, tag in out if tag["injected"]]
     assert from_host == injected
-    assert all(tag["port"] == config.host_port for _, tag in out if tag["injected"])
+    assert all(tag["port"] == config.host_port and not tag["given"] for _, tag in out if tag["injected"])
     assert max(most) <= VERDICTS
     if hold == 300:
         assert VERDICTS in most
+
+
+@pytest.mark.parametrize("ports", [2, 5, 8])
+@pytest.mark.parametrize("rates", [(1.0, 1.0), (0.4, 0.7)])
+def test_headers_that_are_given_to_a_router(ports, rates):
+    """Those of the link port alone, and each with its own router."""
+    config = CoreConfig(ports=ports, circuits=64)
+    rng = random.Random(ports)
+    headers = [[header(port, k, rng) for k in range(30)] for port in range(ports)]
+    given = [rng.choice([None, rng.randrange(1024)]) for _ in range(30)]
+    injected = [(header(ports, k, rng), rng.randrange(8), rng.randrange(ports)) for k in range(30)]
+    out, *_ = run(config, headers, injected, given=given, rates=rates)
+    for port in range(ports):
+        of_port = [(item, tag) for item, tag in out if tag["port"] == port]
+        assert [item for item, _ in of_port] == headers[port]
+        to = given if port == config.link_port else [None] * 30
+        assert [tag for _, tag in of_port] == [
+            {"port": port, "injected": 0, "given": int(router is not None), "router": router or 0, "egress": 0}
+            for router in to]
+    assert [(item, tag) for item, tag in out if tag["port"] == config.host_port] == [
+        (item, {"port": ports, "injected": 1, "given": 0, "router": router, "egress": egress})
+        for item, router, egress in injected]
 
 
 def test_takes_turns_with_a_header_a_cycle():
@@ -124,6 +166,6 @@ def test_a_port_that_has_all_its_headers_underway_does_not_hold_up_the_others():
     simulate(dut, [main], [sink(dut.o, out), source(dut.i[0], lots)])
 
 
-@pytest.mark.parametrize("ports", [1, 8])
-def test_elaborates(ports):
-    assert rtlil.convert(HeaderArbiter(CoreConfig(ports=ports)))
+@pytest.mark.parametrize("ports, circuits", [(1, 0), (8, 0), (8, 64)])
+def test_elaborates(ports, circuits):
+    assert rtlil.convert(HeaderArbiter(CoreConfig(ports=ports, circuits=circuits)))

@@ -13,7 +13,7 @@ from polyrouter.hdl.records import META
 from .bench import WIDTHS, access, run_stage, simulate, sink, source, until
 
 COPIED = ("mode", "ports", "fib_base", "fib_size", "ipv4_root", "ipv6_root", "adj_base", "adj_size", "mirror", "learn",
-          "filter_base", "filter_size", "policer_base", "policer_size", "mac_base", "mac_size")
+          "tunnels", "filter_base", "filter_size", "policer_base", "policer_size", "mac_base", "mac_size")
 #: Fields of the record that this stage sets.
 SET = (*COPIED, "enable", "guarded", "asks", "takes_multicast")
 SEED_BITS = CONTEXT_ROW["ecmp_seed"].width
@@ -52,7 +52,7 @@ def expected(config, rows, frame):
     on = 1 << frame["port"] if frame["port"] < config.ports else 0
     fields |= {
         "enable": int(row["enable"] and row["mode"] != 3),
-        "guarded": int(row["guard"] & on != 0),
+        "guarded": int(row["guard"] & on != 0 or frame["segment_guard"]),
         "asks": int(row["group"] & on != 0),
         "takes_multicast": row["multicast"],
     }
@@ -71,7 +71,8 @@ def test_random_rows_and_frames(ports, routers, rates):
         # What the record says of the context before is replaced, whatever it is.
         frames.append({name: rng.getrandbits(META[name].width) for name in SET} | {
             "port": config.host_port if injected else rng.randrange(ports), "injected": injected,
-            "own": rng.getrandbits(1), "router": rng.randrange(config.no_router + 1), "dmac": rng.getrandbits(48),
+            "own": rng.getrandbits(1), "segment_guard": rng.random() < 0.2,
+            "router": rng.randrange(config.no_router + 1), "dmac": rng.getrandbits(48),
             "ip_destination": rng.getrandbits(128)})
     dut = Seeded(config)
     out, *_ = run_stage(dut, [pack(META, frame) for frame in frames], rates=rates,

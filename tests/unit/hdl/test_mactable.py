@@ -1,5 +1,5 @@
 import random
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from amaranth.back import rtlil
@@ -22,7 +22,7 @@ class Model:
     """The table by the specification."""
 
     def __init__(self, rows):
-        self.rows = [{"mac": 0, "port": 0, "static": 0, "age": 0} for _ in range(rows)]
+        self.rows = [{"mac": 0, "port": 0, "vid": 0, "static": 0, "age": 0} for _ in range(rows)]
 
     def places(self, mac, base, size):
         if size < 4 or size & (size - 1):
@@ -38,11 +38,13 @@ class Model:
 
     def search(self, request):
         place = self.holder(request["mac"], request["base"], request["size"]) if request["walk"] else None
-        return {"hit": 0, "port": 0} if place is None else {"hit": 1, "port": self.rows[place]["port"]}
+        if place is None:
+            return {"hit": 0, "port": 0, "vid": 0}
+        return {"hit": 1, "port": self.rows[place]["port"], "vid": self.rows[place]["vid"]}
 
     def learn(self, event):
         window = event["mac"], event["base"], event["size"]
-        new = {"mac": event["mac"], "port": event["port"], "static": 0, "age": MAC_AGES}
+        new = {"mac": event["mac"], "port": event["port"], "vid": event["vid"], "static": 0, "age": MAC_AGES}
         place = self.holder(*window)
         if place is not None:
             if not self.rows[place]["static"]:
@@ -87,12 +89,12 @@ class Traffic:
         return self.window() | {"walk": self.rng.random() < 0.9}
 
     def learn(self):
-        return self.window() | {"port": self.rng.randrange(4)}
+        return self.window() | {"port": self.rng.randrange(4), "vid": self.rng.choice([0, 0, 1, 5, 0x800])}
 
     def row(self):
         rng = self.rng
-        return {"mac": rng.choice(self.macs), "port": rng.randrange(16), "static": rng.random() < 0.3,
-                "age": rng.choice([0, 0, *range(1, MAC_AGES + 1)])}
+        return {"mac": rng.choice(self.macs), "port": rng.randrange(16), "vid": rng.getrandbits(12),
+                "static": rng.random() < 0.3, "age": rng.choice([0, 0, *range(1, MAC_AGES + 1)])}
 
 
 async def read_all(ctx, dut, rows):
@@ -166,11 +168,11 @@ def test_an_entry_of_every_age_and_place():
 
     async def main(ctx):
         for _ in range(150):
-            model.rows = [{"mac": number, "port": 1, "static": static, "age": age}
+            model.rows = [{"mac": number, "port": 1, "vid": 9, "static": static, "age": age}
                           for number in range(16) for age, static in [rng.choice(kinds)]]
             for number in range(4, 12):
                 await access(ctx, dut.table, number, pack(MAC_ROW, model.rows[number]))
-            event = {"mac": 0xA00 + rng.randrange(16), "port": 2, "base": 4, "size": 8}
+            event = {"mac": 0xA00 + rng.randrange(16), "port": 2, "vid": 17, "base": 4, "size": 8}
             if rng.random() < 0.5:
                 place = rng.choice(model.places(event["mac"], 4, 8))
                 model.rows[place]["mac"] = event["mac"]
@@ -216,7 +218,9 @@ def test_rates_and_latency(walk):
 
 def test_an_address_that_is_known_costs_no_write():
     window = {"base": 8, "size": 8}
-    events = [{"mac": 0xABC, "port": 3} | window] * 3 + [{"mac": 0xABC, "port": 2} | window]
+    # Port and circuit, as an address moves: to another port, to another circuit of the same port, and back.
+    places = [(3, 0), (3, 0), (3, 0), (2, 0), (2, 7), (2, 7), (2, 0x807), (2, 7), (3, 7)]
+    events = [{"mac": 0xABC, "port": port, "vid": vid} | window for port, vid in places]
     events += [{"mac": 0xDEF, "port": 1} | window, {"mac": 0xDEF, "port": 2, "base": 8, "size": 6}]
     dut = MacUpdate(CoreConfig(mac_rows=16))
     memory, writes = [0] * 16, []
@@ -236,8 +240,8 @@ def test_an_address_that_is_known_costs_no_write():
         await ctx.tick().repeat(20)
 
     simulate(dut, [main], [rows])
-    assert writes == [{"mac": mac, "port": port, "static": 0, "age": MAC_AGES}
-                      for mac, port in ((0xABC, 3), (0xABC, 2), (0xDEF, 1))]
+    assert writes == [{"mac": mac, "port": port, "vid": vid, "static": 0, "age": MAC_AGES}
+                      for mac, port, vid in (*((0xABC, *place) for place, _ in groupby(places)), (0xDEF, 1, 0))]
 
 
 def test_ageing():
@@ -247,8 +251,8 @@ def test_ageing():
     rng = random.Random(3)
     model, traffic = Model(rows), Traffic(rng, rows)
     model.rows = [traffic.row() for _ in range(rows)]
-    model.rows[0] = {"mac": 1, "port": 2, "static": 0, "age": MAC_AGES}
-    model.rows[rows - 1] = {"mac": 1, "port": 2, "static": 1, "age": MAC_AGES}
+    model.rows[0] = {"mac": 1, "port": 2, "vid": 3, "static": 0, "age": MAC_AGES}
+    model.rows[rows - 1] = {"mac": 1, "port": 2, "vid": 3, "static": 1, "age": MAC_AGES}
     dut = MacTable(CoreConfig(mac_rows=rows))
     changes = {number: [] for number in range(rows)}
 
@@ -318,7 +322,8 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
     dut = MacTable(CoreConfig(mac_rows=16))
     mac = 0x02AB00000001
     (row, *_) = Model(16).places(mac, 4, 8)
-    entries = [pack(MAC_ROW, {"mac": mac, "port": port, "age": age}) for port, age in ((0xF, 1), (0, 7), (5, 6))]
+    entries = [pack(MAC_ROW, {"mac": mac, "port": port, "vid": vid, "age": age})
+               for port, vid, age in ((0xF, 0, 1), (0, 0xFFF, 7), (5, 0x555, 6))]
     search = pack(MAC_SEARCH, {"walk": 1, "base": 4, "size": 8, "mac": mac})
     out = []
 
@@ -335,7 +340,8 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
         await source(dut.i, [search] * 300)(ctx)
 
     simulate(dut, [writer, searches], [sink(dut.o, out)])
-    assert {tuple(unpack(MAC_FOUND, outcome).values()) for outcome in out} == {(1, 0xF), (1, 0), (1, 5)}
+    assert {tuple(unpack(MAC_FOUND, outcome).values()) for outcome in out} == {
+        (1, 0xF, 0), (1, 0, 0xFFF), (1, 5, 0x555)}
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -353,10 +359,10 @@ def test_everything_at_once_keeps_learned_addresses(seed):
         ctx.set(dut.age_cycles, rows * AGE_PACE)
         for _ in range(150):
             mac = rng.choice(stations)
-            port = rng.randrange(4)
-            await source(dut.learn, [pack(LEARN, {"mac": mac, "port": port} | window)])(ctx)
+            port, vid = rng.randrange(4), rng.randrange(2)
+            await source(dut.learn, [pack(LEARN, {"mac": mac, "port": port, "vid": vid} | window)])(ctx)
             await ctx.tick().repeat(24)
-            asked.append(port)
+            asked.append((port, vid))
             await source(dut.i, [pack(MAC_SEARCH, {"walk": 1, "mac": mac} | window)])(ctx)
             while len(out) < len(asked):
                 await ctx.tick()
@@ -369,7 +375,8 @@ def test_everything_at_once_keeps_learned_addresses(seed):
             await ctx.tick().repeat(rng.randint(1, 3))
 
     simulate(dut, [learner, control], [sink(dut.o, out, rng=rng, rate=0.5)])
-    assert [unpack(MAC_FOUND, outcome) for outcome in out] == [{"hit": 1, "port": port} for port in asked]
+    assert [unpack(MAC_FOUND, outcome) for outcome in out] == [
+        {"hit": 1, "port": port, "vid": vid} for port, vid in asked]
 
 
 @pytest.mark.parametrize("rows", [16, 1024, 1 << 12])

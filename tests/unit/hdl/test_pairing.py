@@ -26,7 +26,7 @@ def passes(request):
 class Frame:
     """A frame, its fate and its verdict, and what has to come of it by docs/dataplane.md."""
 
-    def __init__(self, port, octets, *, good=True, **verdict):
+    def __init__(self, port, octets, *, good=True, link_port=None, **verdict):
         self.port = port
         self.octets = octets
         self.good = good
@@ -51,7 +51,8 @@ class Frame:
             if not passes(self.police):
                 reason = Reason.DROP_POLICER
         if field["learn"] and reason is None:
-            self.learn = {"mac": field["smac"], "port": port, "base": field["mac_base"], "size": field["mac_size"]}
+            self.learn = {"mac": field["smac"], "port": port, "base": field["mac_base"], "size": field["mac_size"],
+                          "vid": field["tci"] & 0xFFF if port == link_port else 0}
         if reason is None:
             if wanted:
                 self.sent = (octets, self.packed)
@@ -213,7 +214,8 @@ def random_frame(rng, config):
         verdict[name] = int(rng.random() < 0.3)
     verdict["copies"] = rng.choice([0, verdict["copies"]])
     verdict["least_length"] = rng.choice([0, 0, 0, length, length + 1, rng.getrandbits(17), 1 << 16])
-    return Frame(rng.randrange(config.all_ports), rng.randbytes(length), good=rng.random() < 0.85, **verdict)
+    return Frame(rng.randrange(config.all_ports), rng.randbytes(length), good=rng.random() < 0.85,
+                 link_port=config.link_port, **verdict)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -226,10 +228,10 @@ def test_random_frames(width, rates, latency):
     Bench(config, seed=width).run(frames, rates=rates, latency=latency)
 
 
-@pytest.mark.parametrize("ports", [1, 2, 8])
-def test_any_number_of_ports(ports):
+@pytest.mark.parametrize("ports, circuits", [(1, 0), (2, 0), (8, 0), (2, 64), (8, 64)])
+def test_any_number_of_ports(ports, circuits):
     rng = random.Random(ports)
-    config = CoreConfig(data_width=128, ports=ports)
+    config = CoreConfig(data_width=128, ports=ports, circuits=circuits)
     Bench(config).run([random_frame(rng, config) for _ in range(80)], rates=(0.7, 0.3, 0.7, 0.7))
 
 
@@ -257,6 +259,16 @@ def test_effects_of_each_outcome_alone():
     assert [frame.sent is not None for frame in frames] == [1, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0]
     assert [frame.police is not None for frame in frames] == [0, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0]
     Bench(CoreConfig()).run(frames)
+
+
+def test_a_source_is_learned_with_the_circuit_that_it_came_in_by():
+    """At the link port. The VLAN of a frame from elsewhere, and where its copies go, do not matter."""
+    config = CoreConfig(ports=3, circuits=4096)
+    learns = {"learn": 1, "smac": 7, "mac_base": 3, "mac_size": 8, "vid": 0x222}
+    frames = [Frame(port, bytes(60), **PLAIN, **learns, tagged=int(tci != 0), tci=tci, link_port=2)
+              for tci in (0, 0x6005, 0xF005, 0xFFFF, 0x0800) for port in range(3)]
+    assert [frame.learn["vid"] for frame in frames] == [0, 0, 0, 0, 0, 5, 0, 0, 5, 0, 0, 0xFFF, 0, 0, 0x800]
+    Bench(config).run(frames)
 
 
 def test_a_frame_that_is_still_coming_in_does_not_hold_up_other_ports():

@@ -133,8 +133,8 @@ def damaged(rng, frame, positions, cut):
 
 
 def random_tag(rng):
-    return {"port": rng.randrange(5), "injected": rng.randrange(2), "router": rng.randrange(8),
-            "egress": rng.randrange(4)}
+    return {"port": rng.randrange(5), "injected": rng.randrange(2), "given": rng.randrange(2),
+            "router": rng.randrange(8), "egress": rng.randrange(4)}
 
 
 def header_bytes(frame):

@@ -17,7 +17,7 @@ from .bench import WIDTHS, packet_beats, packets, simulate, until
 from .packets import TCP, UDP, internet_checksum, ipv4_frame, layer4_checksum, updated
 
 PASSED = ("router", "port", "copies", "reason", "host", "host_reason", "traffic_class", "host_class", "group", "peer",
-          "peer_router", "segment", "segment_router", "keep_tag", "own_source")
+          "peer_router", "segment", "segment_router", "own_source", "entropy")
 SETS = tuple(name for name, _ in ACTION_ROW if name.startswith("set_") and name != "set_class")
 HEADER_WORDS = {"set_tos": (15, 1), "set_ip_source": (26, 4), "set_ip_destination": (30, 4)}
 PORT_WORDS = {"set_l4_source": (34, 2), "set_l4_destination": (36, 2)}
@@ -63,6 +63,7 @@ def random_case(rng, length, *, rule=0.6):
     tagged = rng.getrandbits(1)
     verdict |= {"ipv4": 0, "ipv6": 0, "l4_ports": 0, "rule": rng.randrange(64), "tagged": tagged,
                 "rule_changes": int(rng.random() < rule), "set_ttl": 0} | known
+    verdict |= {"vid": verdict["vid"] * rng.getrandbits(1), "untag": int(rng.random() < 0.2)}
     if verdict["ipv4"] or verdict["ipv6"]:
         verdict["set_ttl"] = rng.getrandbits(1)
     if verdict["ipv4"]:
@@ -131,8 +132,14 @@ def stored(case):
             tagged, tci = 1, tci & 0xF000 | row["vid"]
         if row["set_pcp"]:
             tagged, tci = 1, tci & 0x1FFF | row["pcp"] << 13
+    keep_tag = verdict["keep_tag"]
+    if verdict["vid"] and not keep_tag:
+        tagged, tci, keep_tag = 1, tci & 0xE000 | verdict["vid"], 1     # the PCP stays, and DEI is 0
+    if verdict["untag"]:
+        tagged, keep_tag = 0, 1
     return frame, {name: verdict[name] for name in PASSED} | {
-        "length": len(frame), "tagged": tagged, "tci": tci, "host_tci": verdict["tci"] * verdict["tagged"]}
+        "length": len(frame), "tagged": tagged, "keep_tag": keep_tag, "tci": tci,
+        "host_tci": verdict["tci"] * verdict["tagged"]}
 
 
 def run(config, cases, *, rates=(1.0, 1.0), seed=0):
@@ -193,8 +200,11 @@ def run(config, cases, *, rates=(1.0, 1.0), seed=0):
 
 def check(sent, cases):
     assert len(sent) == len(cases)
-    for result, case in zip(sent, cases, strict=True):
-        assert result == stored(case), case
+    for (frame, sides), case in zip(sent, cases, strict=True):
+        wanted_frame, wanted = stored(case)
+        if case.verdict["untag"]:
+            sides["tci"] = wanted["tci"]        # of no tag
+        assert (frame, sides) == (wanted_frame, wanted), case
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -272,6 +282,35 @@ def test_checksums_at_the_end_of_packet_or_frame(width):
                 cases += [cut, padded]
     sent, *_ = run(CoreConfig(data_width=width), cases)
     check(sent, cases)
+
+
+@pytest.mark.parametrize("verdict, row, tag", [
+    # Egress tag: (keep_tag, tagged, tci); without keep_tag it is that of the port, with the frame's PCP.
+    ({}, {}, (0, 1, 0xB123)),
+    ({"tagged": 0}, {}, (0, 0, 0)),
+    ({"vid": 0x456}, {}, (1, 1, 0xA456)),
+    ({"vid": 0x456, "tagged": 0}, {}, (1, 1, 0x0456)),
+    ({"vid": 0x456, "tagged": 0}, {"set_pcp": 1}, (1, 1, 0xC456)),
+    ({"vid": 0x456}, {"set_pcp": 1}, (1, 1, 0xC456)),
+    # As it is: a rule with ``set_vid`` or ``strip_vlan`` makes keep_tag, and then no other VLAN id counts.
+    ({"keep_tag": 1}, {}, (1, 1, 0xB123)),
+    ({"vid": 0x456, "keep_tag": 1}, {"set_vid": 1}, (1, 1, 0xB789)),
+    ({"vid": 0x456, "keep_tag": 1}, {"strip_vlan": 1}, (1, 0, 0)),
+    ({"vid": 0x456, "keep_tag": 1, "tagged": 0}, {"strip_vlan": 1}, (1, 0, 0)),
+    ({"vid": 0x456, "keep_tag": 1, "tagged": 0}, {"set_vid": 1, "strip_vlan": 1, "set_pcp": 1}, (1, 1, 0xC789)),
+    # The end of a tunnel: none, whatever else is there.
+    ({"untag": 1}, {}, (1, 0, None)),
+    ({"untag": 1, "vid": 0x456}, {}, (1, 0, None)),
+    ({"untag": 1, "keep_tag": 1, "vid": 0x456}, {"set_vid": 1, "set_pcp": 1}, (1, 0, None)),
+])
+def test_the_tag_that_counts(verdict, row, tag):
+    case, = same_cases(1, 60, tagged=1, row=row | {"vid": 0x789, "pcp": 6}, rule_changes=int(bool(row)))
+    case.verdict |= {"tci": 0xB123} | verdict
+    ((frame, sides),), *_ = run(CoreConfig(circuits=64), [case])
+    keep_tag, tagged, tci = tag
+    assert (frame, sides["keep_tag"], sides["tagged"]) == (case.frame, keep_tag, tagged)
+    assert tci is None or sides["tci"] == tci
+    assert sides["host_tci"] == (0xB123 if case.verdict["tagged"] else 0)
 
 
 def test_without_rules_there_is_nothing_to_read():

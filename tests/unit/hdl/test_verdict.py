@@ -21,6 +21,8 @@ from polyrouter.hdl.verdict import Decide
 from .bench import WIDTHS, run_stage
 
 GROUP_BIT = 1 << 40
+GRE, UDP = 47, 17
+VXLAN_PORT = 4789
 KINDS = set(AdjacencyKind)
 
 
@@ -36,6 +38,8 @@ class Fate(NamedTuple):
     group: bool = False
     routed: bool = False                    # step 7 or 8 was reached
     unicast: bool = False
+    vid: int = 0                            # that the copy leaves with, instead of that of its port
+    untag: bool = False
 
 
 def members(config, bits):
@@ -57,7 +61,12 @@ def fate(config, f):
     stranger = f["guarded"] and not (f["peer"] and f["peer_router"] == f["router"])
     if f["group"]:
         admitted = f["enable"] and here in mine and not stranger
-        if not admitted or (f["mode"] == RouterMode.ROUTED and not (f["takes_multicast"] and f["multicast"])):
+        goes_on = admitted and (f["mode"] != RouterMode.ROUTED or (f["takes_multicast"] and f["multicast"]))
+        if not goes_on and here == config.link_port:
+            if admitted and f["mode"] == RouterMode.ROUTED and f["asks"]:
+                return Fate(host=Reason.PUNT_GROUP, control=True, past=False)
+            return Fate(Reason.DROP_NO_ROUTER, past=False, unrouted=True)
+        if not goes_on:
             return Fate(group=True, past=False, unrouted=True)
     else:
         if not (f["own"] or f["segment"]):
@@ -79,19 +88,31 @@ def fate(config, f):
         case RouterMode.ROUTED:
             return routed(config, f, mine)._replace(routed=True)
         case RouterMode.BRIDGED:
-            return bridged(f, mine)
+            return bridged(config, f, mine)
     return Fate(Reason.DROP_FILTER)
 
 
-def bridged(f, mine):
+def circuit(config, f):
+    """Where a frame came in: a port, or a circuit of the link port."""
+    return f["port"], f["tci"] & 0xFFF if f["port"] == config.link_port else None
+
+
+def others(config, f, ports):
+    """Where a frame may go that is not to go back: the link port takes care of its own circuits."""
+    return ports if f["port"] == config.link_port else ports - {f["port"]}
+
+
+def bridged(config, f, mine):
     if f["own"]:
         return Fate(host=Reason.PUNT_LOCAL, control=True)
     if f["reserved_group"]:
         return Fate(host=Reason.PUNT_GROUP, control=True)
     if not f["group"] and f["mac_hit"] and f["mac_port"] in mine:
-        there = frozenset({f["mac_port"]}) - {f["port"]}
-        return sent(Reason.BRIDGED, there)
-    return sent(Reason.BRIDGED, mine - {f["port"]}, host=Reason.PUNT_GROUP if f["group"] and f["asks"] else None)
+        there = f["mac_port"], f["mac_vid"] if f["mac_port"] == config.link_port else None
+        if there == circuit(config, f):
+            return Fate(Reason.DROP_NO_PORT)
+        return sent(Reason.BRIDGED, frozenset({f["mac_port"]}), vid=f["mac_vid"])
+    return sent(Reason.BRIDGED, others(config, f, mine), host=Reason.PUNT_GROUP if f["group"] and f["asks"] else None)
 
 
 def routed(config, f, mine):
@@ -101,6 +122,11 @@ def routed(config, f, mine):
         return Fate(Reason.DROP_MALFORMED)
     fault = f["fib"] == FibOutcome.FAULT or f["adj_fault"]
     kind = f["adj_kind"]
+    carried = f["protocol"] == GRE or (
+        f["l4_ports"] and f["protocol"] == UDP and f["l4_destination"] == VXLAN_PORT)
+    if (not f["group"] and kind == AdjacencyKind.LOCAL and f["ipv4"] and not f["options"] and f["checksum_ok"]
+            and f["tunnels"] and config.link_port in mine and carried):
+        return Fate(Reason.FORWARDED, frozenset({config.link_port}), untag=True)
     to_link, from_link = (f["ipv6"] and IPv6Address(f[name]).is_link_local for name in ("ip_destination", "ip_source"))
     if not f["group"] and (kind == AdjacencyKind.LOCAL or to_link):
         return Fate(host=Reason.PUNT_LOCAL, control=True)
@@ -125,7 +151,7 @@ def routed(config, f, mine):
         return Fate(Reason.DROP_FAULT)
     if f["total_length"] > f["adj_mtu"]:
         return Fate(host=Reason.PUNT_MTU)
-    return Fate(Reason.FORWARDED, frozenset({f["adj_port"]}), unicast=True)
+    return Fate(Reason.FORWARDED, frozenset({f["adj_port"]}), unicast=True, vid=f["adj_vid"])
 
 
 def multicast(config, f, mine, fault):
@@ -138,12 +164,12 @@ def multicast(config, f, mine, fault):
         return Fate(Reason.DROP_BLACKHOLE)
     if kind != AdjacencyKind.MULTICAST:
         return Fate(Reason.DROP_FAULT)
-    if f["adj_port"] != f["port"]:
+    if f["adj_port"] != f["port"] or (f["port"] == config.link_port and f["adj_vid"] != f["tci"] & 0xFFF):
         return Fate(Reason.DROP_RPF)
     if f["total_length"] > f["adj_mtu"]:
         return Fate(host=Reason.PUNT_MTU)
     row = unpack(ADJACENCY_MULTICAST, f["adj_mac"] << ADJACENCY_ROW["mac"].offset)
-    return sent(Reason.FORWARDED, (mine & members(config, row["ports"])) - {f["port"]},
+    return sent(Reason.FORWARDED, others(config, f, mine & members(config, row["ports"])),
                 host=Reason.PUNT_GROUP if row["host"] else None)
 
 
@@ -165,11 +191,15 @@ def expected(config, f):
         fields |= {"host_reason": host, "host_class": what.control and not mirrored}
     if what.reason is not None:
         fields["reason"] = what.reason
-    forwarded = what.reason == Reason.FORWARDED
-    fields |= {"own_source": forwarded and not f["rule_smac"], "set_dmac": what.unicast,
-               "set_ttl": what.routed and what.reason == Reason.FORWARDED}
+    forwarded = what.reason == Reason.FORWARDED and not what.untag
+    fields |= {"own_source": forwarded and not f["rule_smac"], "set_dmac": what.unicast, "set_ttl": forwarded,
+               "untag": what.untag}
     if what.ports:
+        fields["entropy"] = f["flow_hash"] & 0x3FFF
+    if what.ports and not what.untag:
+        fields["vid"] = what.vid
         fields["keep_tag"] = {Reason.SWITCHED: 1, Reason.INJECTED: f["tagged"]}.get(what.reason, f["rule_tag"])
+    if what.ports:
         fields["traffic_class"] = 1 if f["injected"] else f["set_class"] & f["traffic_class"]
     if forwarded:
         # RFC 1624, equation 3, with any protocol in the lower byte.
@@ -201,8 +231,13 @@ def random_record(rng, config, trouble):
     """A record that is routed, with ``trouble`` of its conditions changed."""
     router, port, egress = rng.randrange(config.routers), rng.randrange(config.ports), rng.randrange(config.ports)
     record = {str(name): rng.getrandbits(entry.width) for name, entry in META}
+    if config.circuits and rng.random() < 0.5:
+        port = config.link_port
     total_length = rng.randint(20, 1500)
+    vid = record["tci"] & 0xFFF
     record |= {
+        "adj_vid": rng.choice([0, vid, vid, vid, vid ^ 1 << rng.randrange(12)]),
+        "mac_vid": rng.choice([0, vid, vid, vid ^ 1 << rng.randrange(12)]), "tunnels": rng.random() < 0.1,
         "injected": 0, "group": 0, "own": 1, "router": router, "port": port, "enable": 1, "mode": RouterMode.ROUTED,
         "ports": 1 << port | 1 << egress | rng.getrandbits(8), "guarded": 0, "ipv4": 1, "ipv6": 0, "good_header": 1,
         "options": 0, "reserved_group": 0, "multicast": 0, "mirror": rng.random() < 0.1,
@@ -220,10 +255,16 @@ def random_record(rng, config, trouble):
                                                      "rule_smac", "rule_tag")}}
     delivered = {"group": 1, "own": 0, "multicast": 1, "takes_multicast": 1, "adj_kind": AdjacencyKind.MULTICAST,
                  "adj_port": port}
-    bridge = {"mode": RouterMode.BRIDGED, "own": 0, "segment": 1, "mac_port": rng.randrange(config.all_ports)}
+    bridge = {"mode": RouterMode.BRIDGED, "own": 0, "segment": 1,
+              "mac_port": rng.choice([port, rng.randrange(config.all_ports)])}
+    tunnel = {"adj_kind": AdjacencyKind.LOCAL, "tunnels": 1, "l4_ports": rng.random() < 0.8,
+              "protocol": rng.choice([GRE, UDP, UDP, rng.getrandbits(8)]),
+              "l4_destination": rng.choice([VXLAN_PORT] * 3 + [VXLAN_PORT ^ 1 << rng.randrange(16)]),
+              "ports": record["ports"] | rng.getrandbits(1) << (config.link_port or 0)}
     changes = [
         lambda: {"injected": 1, "port": config.host_port, "own": 0, "group": rng.randrange(2)},
         lambda: {"group": 1, "own": 0, "router": config.no_router, "enable": 0},
+        lambda: {"group": 1, "own": 0},
         lambda: {"own": 0, "segment": 0, "router": config.no_router},
         lambda: {"own": 0, "segment": 1},
         lambda: {"enable": 0},
@@ -258,6 +299,7 @@ def random_record(rng, config, trouble):
         lambda: delivered | {"adj_port": rng.randrange(16)},
         *[lambda: bridge] * 4,
         *[lambda: bridge | {"group": 1, "reserved_group": rng.random() < 0.2}] * 2,
+        *[lambda: tunnel] * 4,
         lambda: {"mode": RouterMode.SWITCHED},
         lambda: {"mode": RouterMode.SWITCHED, "own": 0, "segment": 1},
     ]
@@ -266,9 +308,11 @@ def random_record(rng, config, trouble):
     return {name: int(value) for name, value in record.items()}
 
 
-@pytest.mark.parametrize("ports, rates", [(4, (1.0, 1.0)), (8, (0.6, 0.4)), (1, (1.0, 1.0))])
-def test_first_condition_that_holds_is_the_reason(ports, rates):
-    config = CoreConfig(ports=ports)
+@pytest.mark.parametrize("ports, circuits, rates", [
+    (4, 0, (1.0, 1.0)), (8, 0, (0.6, 0.4)), (1, 0, (1.0, 1.0)), (5, 64, (1.0, 1.0)), (8, 4096, (0.6, 0.4)),
+    (2, 16, (1.0, 1.0))])
+def test_first_condition_that_holds_is_the_reason(ports, circuits, rates):
+    config = CoreConfig(ports=ports, circuits=circuits)
     rng = random.Random(ports)
     records = [random_record(rng, config, rng.choice([0, 1, 1, 1, 2, 2, 3, 5])) for _ in range(4000)]
     out, *_ = run_stage(Decide(config), [pack(META, record) for record in records], rates=rates)
@@ -286,6 +330,153 @@ def test_first_condition_that_holds_is_the_reason(ports, rates):
     if ports == 1:
         made_here -= {Reason.BRIDGED}
     assert seen == made_here
+
+
+def decide(config, *records):
+    out, *_ = run_stage(Decide(config), [pack(META, {name: int(value) for name, value in record.items()})
+                                         for record in records])
+    return [unpack(VERDICT, verdict) for verdict in out]
+
+
+#: Five ports, the last of which is the link port; the frame is one of router 3 with its address.
+LINKED = CoreConfig(ports=5, circuits=64)
+LINK = 4
+HERE = {"port": 1, "own": 1, "router": 3, "enable": 1, "ports": 0b10011, "flow_hash": 0xE7A5}
+ROUTED = HERE | {"mode": RouterMode.ROUTED, "ipv4": 1, "good_header": 1, "checksum_ok": 1, "ttl": 64,
+                 "total_length": 100, "least_length": 114, "fib": FibOutcome.HIT, "adj_mtu": 1500}
+TUNNEL_ENDS = ROUTED | {"adj_kind": AdjacencyKind.LOCAL, "tunnels": 1, "l4_ports": 1, "protocol": UDP,
+                        "l4_destination": VXLAN_PORT, "tagged": 1, "tci": 0x6007}
+
+
+@pytest.mark.parametrize("record", [
+    TUNNEL_ENDS,
+    TUNNEL_ENDS | {"protocol": GRE, "l4_ports": 0, "l4_destination": 0},
+    TUNNEL_ENDS | {"port": LINK, "given": 1, "tagged": 0, "tci": 0},
+    TUNNEL_ENDS | {"ttl": 0},
+    TUNNEL_ENDS | {"total_length": 1501},
+    TUNNEL_ENDS | {"rule_tag": 1},
+], ids=["vxlan", "gre", "given", "ttl", "mtu", "rule's tag"])
+def test_a_packet_at_the_end_of_its_tunnel_goes_to_the_link_port_as_it_is(record):
+    verdict, = decide(LINKED, record)
+    assert (verdict["copies"], verdict["reason"], verdict["host"]) == (1 << LINK, Reason.FORWARDED, 0)
+    assert (verdict["router"], verdict["least_length"], verdict["untag"]) == (3, 114, 1)
+    assert not any(verdict[name] for name in ("set_dmac", "set_ttl", "own_source", "vid", "group", "count_drop"))
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"tunnels": 0}, Reason.PUNT_LOCAL),
+    ({"ports": 0b00011}, Reason.PUNT_LOCAL),
+    ({"options": 1}, Reason.PUNT_LOCAL),
+    ({"checksum_ok": 0}, Reason.PUNT_LOCAL),
+    ({"ipv4": 0, "ipv6": 1}, Reason.PUNT_LOCAL),
+    ({"protocol": 6}, Reason.PUNT_LOCAL),
+    ({"protocol": 46}, Reason.PUNT_LOCAL),
+    ({"l4_ports": 0}, Reason.PUNT_LOCAL),
+    ({"l4_destination": VXLAN_PORT - 1}, Reason.PUNT_LOCAL),
+    ({"l4_destination": VXLAN_PORT | 1 << 15}, Reason.PUNT_LOCAL),
+    ({"adj_kind": AdjacencyKind.UNRESOLVED}, Reason.PUNT_UNRESOLVED),
+    ({"mode": RouterMode.BRIDGED}, Reason.PUNT_LOCAL),
+    ({"action": FilterAction.PUNT}, Reason.PUNT_FILTER),
+    ({"own": 0, "group": 1, "multicast": 1, "takes_multicast": 1}, Reason.PUNT_GROUP),
+])
+def test_each_condition_for_the_end_of_a_tunnel(change, reason):
+    verdict, = decide(LINKED, TUNNEL_ENDS | change)
+    assert (verdict["copies"], verdict["host"], verdict["host_reason"]) == (0, 1, reason)
+
+
+def test_without_a_link_port_no_tunnel_ends():
+    verdict, = decide(CoreConfig(ports=5), TUNNEL_ENDS)
+    assert (verdict["copies"], verdict["host"], verdict["host_reason"]) == (0, 1, Reason.PUNT_LOCAL)
+
+
+GROUP = HERE | {"own": 0, "group": 1, "port": LINK, "mode": RouterMode.ROUTED, "asks": 1, "mirror": 1}
+
+
+@pytest.mark.parametrize("change, delivered", [
+    ({}, True),
+    ({"guarded": 1, "peer": 1, "peer_router": 3}, True),
+    ({"multicast": 1}, True),
+    ({"enable": 0}, False),
+    ({"ports": 0b01111}, False),
+    ({"asks": 0}, False),
+    ({"guarded": 1, "peer": 1, "peer_router": 2}, False),
+    ({"guarded": 1}, False),
+    ({"mode": RouterMode.BRIDGED, "guarded": 1}, False),
+    ({"router": LINKED.no_router, "enable": 0, "ports": 0}, False),
+])
+def test_group_frames_of_a_circuit_are_for_its_router_alone(change, delivered):
+    verdict, = decide(LINKED, GROUP | change)
+    assert (verdict["copies"], verdict["group"], verdict["count_drop"], verdict["learn"]) == (0, 0, 0, 0)
+    if delivered:
+        assert (verdict["host"], verdict["host_reason"], verdict["host_class"]) == (1, Reason.PUNT_GROUP, 1)
+        assert verdict["router"] == 3
+    else:
+        assert (verdict["host"], verdict["reason"]) == (0, Reason.DROP_NO_ROUTER)
+        assert verdict["router"] == LINKED.no_router
+
+
+def test_group_frames_of_other_ports_are_for_every_router_that_asks():
+    for verdict in decide(LINKED, GROUP | {"port": 1}, GROUP | {"port": 0, "asks": 0}):
+        assert (verdict["copies"], verdict["host"], verdict["group"], verdict["router"]) == (
+            0, 0, 1, LINKED.no_router)
+
+
+BRIDGED = HERE | {"mode": RouterMode.BRIDGED, "own": 0, "segment": 1, "segment_router": 3, "tagged": 1, "tci": 0x6005}
+
+
+@pytest.mark.parametrize("port, change, copies, vid", [
+    # Found: on another circuit, on that which it came by, and on other ports, whose VLAN may be the same.
+    (LINK, {"mac_hit": 1, "mac_port": LINK, "mac_vid": 6}, 1 << LINK, 6),
+    (LINK, {"mac_hit": 1, "mac_port": LINK, "mac_vid": 0x805}, 1 << LINK, 0x805),
+    (LINK, {"mac_hit": 1, "mac_port": LINK, "mac_vid": 5}, 0, 0),
+    (LINK, {"mac_hit": 1, "mac_port": 1, "mac_vid": 5}, 0b00010, 5),
+    (LINK, {"mac_hit": 1, "mac_port": 1, "mac_vid": 0}, 0b00010, 0),
+    (1, {"mac_hit": 1, "mac_port": LINK, "mac_vid": 5}, 1 << LINK, 5),
+    (1, {"mac_hit": 1, "mac_port": 1, "mac_vid": 6}, 0, 0),
+    # Flooded: not found, found where the bridge has no port, or a group address. It may go back to the link port.
+    (LINK, {"mac_vid": 5, "mac_port": LINK}, 0b10011, 0),
+    (LINK, {"mac_hit": 1, "mac_port": 2, "mac_vid": 9}, 0b10011, 0),
+    (LINK, {"group": 1, "mac_hit": 1, "mac_port": LINK, "mac_vid": 5}, 0b10011, 0),
+    (LINK, {"ports": 1 << LINK}, 1 << LINK, 0),
+    (1, {"mac_vid": 5}, 0b10001, 0),
+    (1, {"ports": 0b00010}, 0, 0),
+])
+def test_a_bridge_tells_circuits_apart(port, change, copies, vid):
+    verdict, = decide(LINKED, BRIDGED | {"port": port} | change)
+    reason = Reason.BRIDGED if copies else Reason.DROP_NO_PORT
+    assert (verdict["copies"], verdict["reason"], verdict["host"], verdict["untag"]) == (copies, reason, 0, 0)
+    if copies:
+        assert (verdict["vid"], verdict["keep_tag"], verdict["entropy"]) == (vid, 0, 0x27A5)
+
+
+@pytest.mark.parametrize("port, vid, row_port, row_vid, copies", [
+    (LINK, 5, LINK, 5, 0b10001),
+    (LINK, 5, LINK, 6, None),
+    (LINK, 5, LINK, 0x805, None),
+    (LINK, 5, 1, 5, None),
+    (LINK, 0, LINK, 0, 0b10001),
+    (1, 5, 1, 6, 0b10001),
+    (1, 5, LINK, 5, None),
+    (0, 5, 0, 0, 0b10000),
+])
+def test_the_right_circuit_of_ip_multicast(port, vid, row_port, row_vid, copies):
+    row = pack(ADJACENCY_MULTICAST, {"kind": AdjacencyKind.MULTICAST, "port": row_port, "ports": 0b11101, "mtu": 1500,
+                                     "vid": row_vid})
+    fields = unpack(ADJACENCY_ROW, row)
+    verdict, = decide(LINKED, ROUTED | {
+        "own": 0, "group": 1, "multicast": 1, "takes_multicast": 1, "port": port, "tagged": 1, "tci": 0xF000 | vid,
+        **{f"adj_{name}": value for name, value in fields.items()}})
+    assert verdict["copies"] == (copies or 0)
+    assert verdict["reason"] == (Reason.DROP_RPF if copies is None else Reason.FORWARDED)
+    assert copies is None or (verdict["vid"], verdict["untag"]) == (0, 0)       # each copy has that of its port
+
+
+@pytest.mark.parametrize("port", [1, LINK])
+@pytest.mark.parametrize("rule_tag", [0, 1])
+def test_an_adjacency_has_a_vlan_of_its_own(port, rule_tag):
+    verdict, = decide(LINKED, ROUTED | {
+        "adj_kind": AdjacencyKind.FORWARD, "adj_port": port, "adj_mac": 0x02AB, "adj_vid": 0x9A5, "rule_tag": rule_tag})
+    assert (verdict["copies"], verdict["vid"], verdict["keep_tag"], verdict["untag"]) == (1 << port, 0x9A5, rule_tag, 0)
 
 
 def test_one_record_each_cycle():
@@ -309,6 +500,6 @@ def test_new_checksum_of_every_correct_header_is_correct(ttl):
         assert (rest + ((ttl - 1) << 8) + new) % 0xFFFF == 0
 
 
-@pytest.mark.parametrize("width, ports", list(zip(WIDTHS, (1, 3, 4, 8), strict=True)))
-def test_elaborates(width, ports):
-    assert rtlil.convert(Decide(CoreConfig(data_width=width, ports=ports)))
+@pytest.mark.parametrize("width, ports, circuits", list(zip(WIDTHS, (1, 3, 4, 8), (0, 16, 0, 4096), strict=True)))
+def test_elaborates(width, ports, circuits):
+    assert rtlil.convert(Decide(CoreConfig(data_width=width, ports=ports, circuits=circuits)))

@@ -55,13 +55,13 @@ def random_case(rng, config, seeds, entries):
             mac = 0
         # A few rows with a router that does not exist, a few that are not valid, a few with a role that is none.
         router = rng.choice([rng.randrange(config.routers)] * 8 + [min(config.routers, 1023)])
-        valid = rng.random() < 0.9
+        valid, guard = rng.random() < 0.9, rng.getrandbits(1)
         row = rng.choice(slots_of(config, seeds, mac, port, vid, role))
         if row in rows or (mac, port, vid, role) in [k[:4] for k in known]:
             continue
         rows[row] = pack(VMAC_ROW, {"mac": mac, "port": port, "vid": vid, "role": role, "valid": valid,
-                                    "router": router})
-        known.append((mac, port, vid, role, router if valid and router < config.routers else None))
+                                    "router": router, "guard": guard})
+        known.append((mac, port, vid, role, (router, guard) if valid and router < config.routers else None))
 
     def pick(role):
         kind = rng.random()
@@ -76,30 +76,34 @@ def random_case(rng, config, seeds, entries):
     for _ in range(150):
         (dmac, *own_place), (smac, *peer_place) = pick(Role.OWN), pick(Role.PEER)
         port, vid = rng.choice([own_place, own_place, peer_place, [rng.randrange(config.ports), rng.getrandbits(12)]])
-        injected = rng.random() < 0.1
+        injected, given = rng.choice([(1, 0), (0, 1), *[(0, 0)] * 8])
         if rng.random() < 0.3:
             dmac |= GROUP_BIT
-        frames.append({"dmac": dmac, "smac": smac, "port": port, "injected": injected,
+        frames.append({"dmac": dmac, "smac": smac, "port": port, "injected": injected, "given": given,
                        "group": dmac >> 40 & 1, "tagged": vid != 0, "tci": vid | (rng.getrandbits(4) << 12),
-                       "router": rng.randrange(config.routers) if injected else rng.getrandbits(11),
+                       "router": rng.randrange(config.routers) if injected or given else rng.getrandbits(11),
                        "least_length": rng.randrange(1 << 14), "ip_destination": rng.getrandbits(128)})
     return rows, {k[:4]: k[4] for k in known if k[4] is not None}, frames
 
 
 def expected(config, known, frame):
-    fields = dict.fromkeys(("own", "peer", "peer_router", "segment", "segment_router"), 0)
+    """``known`` has (router, guard) for each key."""
+    fields = dict.fromkeys(("own", "peer", "peer_router", "segment", "segment_router", "segment_guard"), 0)
     if frame["injected"]:
         return fields | {"router": frame["router"]}
     place = frame["port"], frame["tci"] & 0xFFF
-    own = None if frame["group"] else known.get((frame["dmac"], *place, Role.OWN))
-    peer = known.get((frame["smac"], *place, Role.PEER))
-    segment = known.get((0, *place, Role.SEGMENT))
+    nothing = None, 0
+    own, _ = nothing if frame["group"] else known.get((frame["dmac"], *place, Role.OWN), nothing)
+    peer, _ = known.get((frame["smac"], *place, Role.PEER), nothing)
+    segment, guard = known.get((0, *place, Role.SEGMENT), nothing)
     if own is not None:
         fields["own"] = 1
     if peer is not None:
         fields |= {"peer": 1, "peer_router": peer}
     if segment is not None:
-        fields |= {"segment": 1, "segment_router": segment}
+        fields |= {"segment": 1, "segment_router": segment, "segment_guard": guard}
+    if frame["given"]:
+        return fields | {"own": 1, "router": frame["router"]}
     routers = [peer if frame["group"] else own, segment, config.no_router]
     return fields | {"router": next(router for router in routers if router is not None)}
 
@@ -118,8 +122,9 @@ def test_random_frames_against_a_dictionary(routers, slots, seeds, rates):
         assert unpack(META, record) == unpack(META, wanted)
     found = [expected(config, known, frame) for frame in frames]
     if len(rows) > 16:
-        for name in ("own", "peer", "segment"):
+        for name in ("own", "peer", "segment", "segment_guard"):
             assert {fields[name] for fields in found} == {0, 1}
+        assert {fields["segment"] for fields, frame in zip(found, frames, strict=True) if frame["given"]} == {0, 1}
     assert {fields["router"] for fields in found} > {config.no_router}
 
 
@@ -127,22 +132,24 @@ ROUTERS = {Role.OWN: 1, Role.PEER: 2, Role.SEGMENT: 3}
 
 
 @pytest.mark.parametrize("roles", [[role for role in Role if bits >> role & 1] for bits in range(8)])
-@pytest.mark.parametrize("group", [0, 1])
-def test_every_slot_of_every_role(roles, group):
-    """Each role's entry, in each of its four slots, and the rule by which the router is chosen."""
+@pytest.mark.parametrize("group, given", [(0, 0), (1, 0), (0, 1)])
+@pytest.mark.parametrize("guarded", [*Role])
+def test_every_slot_of_every_role(roles, group, given, guarded):
+    """Each role's entry, in each of its four slots, one of them with ``guard``, and how the router is chosen."""
     config = CoreConfig()
     port, vid, dmac, smac = 3, 0xABC, 0x020000000001 | group * GROUP_BIT, 0x020000000002
     macs = {Role.OWN: dmac, Role.PEER: smac, Role.SEGMENT: 0}
     dut = Seeded(config, SEEDS)
-    frame = {"dmac": dmac, "smac": smac, "port": port, "group": group, "injected": 0, "tagged": 1,
-             "tci": 0x7000 | vid}
-    known = {(macs[role], port, vid, role): ROUTERS[role] for role in roles}
+    frame = {"dmac": dmac, "smac": smac, "port": port, "group": group, "injected": 0, "given": given, "router": 5,
+             "tagged": 1, "tci": 0x7000 | vid}
+    known = {(macs[role], port, vid, role): (ROUTERS[role], int(role == guarded)) for role in roles}
     out = []
 
     async def main(ctx):
         for k in range(4):
             rows = {slots_of(config, SEEDS, macs[role], port, vid, role)[k]: pack(VMAC_ROW, {
-                "mac": macs[role], "port": port, "vid": vid, "role": role, "valid": 1, "router": ROUTERS[role]})
+                "mac": macs[role], "port": port, "vid": vid, "role": role, "valid": 1, "router": ROUTERS[role],
+                "guard": role == guarded})
                 for role in roles}
             assert len(rows) == len(roles)
             for row, value in rows.items():
@@ -195,7 +202,7 @@ def test_an_entry_on_the_move_is_always_found(rate, role):
     config = CoreConfig()
     dut = Seeded(config, SEEDS)
     mac, port, vid = 0 if role == Role.SEGMENT else 0x020000000001, 2, 7
-    row = pack(VMAC_ROW, {"mac": mac, "port": port, "vid": vid, "role": role, "valid": 1, "router": 3})
+    row = pack(VMAC_ROW, {"mac": mac, "port": port, "vid": vid, "role": role, "valid": 1, "router": 3, "guard": 1})
     slots = slots_of(config, SEEDS, mac, port, vid, role)
     assert len(set(slots)) == 4
     rng = random.Random(1)
@@ -226,6 +233,7 @@ def test_an_entry_on_the_move_is_always_found(rate, role):
     name, router = {Role.OWN: ("own", "router"), Role.PEER: ("peer", "peer_router"),
                     Role.SEGMENT: ("segment", "segment_router")}[role]
     assert all(unpack(META, record)[name] and unpack(META, record)[router] == 3 for record in out)
+    assert all(unpack(META, record)["segment_guard"] == (role == Role.SEGMENT) for record in out)
 
 
 @pytest.mark.parametrize("width, routers", list(zip(WIDTHS, (1, 8, 100, 1024), strict=True)))

@@ -7,13 +7,16 @@ from polyrouter.hdl.layouts import Reason
 from tests.cocotb.coverage import ENOUGH_FRAMES, ONLY_WITHOUT_ROOM, REACHES, reached_by
 from tests.cocotb.runs import (
     CONFIG,
+    LINKS,
     LONG,
     LONG_GMII,
+    LONG_LINKS,
     LONG_OTHER,
     MODULES,
     OTHER_CONFIGS,
     QUICK,
     QUICK_GMII,
+    QUICK_LINKS,
     Run,
 )
 
@@ -31,10 +34,11 @@ def test_quick_runs_reach_every_reason():
 
 
 def test_every_random_run_reaches_all_that_frames_can_come_to():
-    runs = [run for run in [*QUICK, *LONG, *LONG_OTHER, *LONG_GMII] if run.test == "random_traffic"]
+    runs = [run for run in [*QUICK, *LONG, *LONG_OTHER, *LONG_GMII, *LONG_LINKS] if run.test == "random_traffic"]
     for run in runs:
         assert run.frames >= ENOUGH_FRAMES
-        assert reached_by(run.test, CONFIG, run.frames) == frozenset(Reason) - ONLY_WITHOUT_ROOM
+        for config in CONFIG, LINKS:
+            assert reached_by(run.test, config, run.frames) == frozenset(Reason) - ONLY_WITHOUT_ROOM
     assert len({run.seed for run in [*QUICK, *LONG] if run in runs}) == sum(run in runs for run in [*QUICK, *LONG])
 
 
@@ -43,6 +47,11 @@ def test_enough_random_traffic():
     assert quick >= LEAST_QUICK
     nightly = random_frames([*LONG, *LONG_GMII]) + len(OTHER_CONFIGS) * random_frames(LONG_OTHER)
     assert nightly >= LEAST_NIGHTLY
+
+
+def test_link_port_has_its_runs():
+    assert random_frames(QUICK_LINKS) >= 1000 and random_frames(LONG_LINKS) >= 30_000
+    assert {run.test for run in QUICK_LINKS} == {run.test for run in LONG_LINKS}
 
 
 def test_every_bench_is_run():

@@ -202,6 +202,14 @@ def test_who_is_not_a_member_reaches_nobody(packet):
     assert outputs == [] and counted(model) == {TO_END: 1, (UNDERLAY, X, Reason.DROP_NO_ROUTER): 1}
 
 
+def test_a_second_tag_names_no_circuit():
+    """A bridge's frame that leaves without a tag of its own; what it carries is data."""
+    model = board(LinkTables({1: direct(A, 7)}), bridge(A, []), vnic(7))
+    inner = with_tag(INNER, 1)
+    assert model.receive(A, with_tag(inner, 0xE000)) == []
+    assert counted(model) == {(A, A, Reason.BRIDGED): 1, (A, X, Reason.DROP_MALFORMED): 1}
+
+
 def test_an_end_is_one_routers():
     """The same packet through another router with the same addresses."""
     other = bridge(A, [], mode=RouterMode.SWITCHED, filter_size=1)

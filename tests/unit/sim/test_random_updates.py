@@ -26,6 +26,7 @@ from .board import HOST, SEEDS
 
 CONFIG = CoreConfig(routers=4, fib_words=4096, adjacencies=256)
 SMALL = CoreConfig(ports=1, routers=1, data_width=32, fib_words=1024, adjacencies=16)
+LINKS = CoreConfig(ports=5, circuits=32, routers=4, fib_words=4096, adjacencies=256, vmac_slots=512)
 MANY = CoreConfig(ports=8, routers=16, data_width=128, fib_words=8192, adjacencies=512)
 
 
@@ -52,7 +53,7 @@ def entries(model: GoldenModel) -> Counter[VmacEntry]:
     return Counter(VmacEntry(key, slot["router"], slot["guard"]) for key, slot in fields if slot["valid"])
 
 
-@pytest.mark.parametrize("config", [CONFIG, SMALL, MANY])
+@pytest.mark.parametrize("config", [CONFIG, SMALL, MANY, LINKS])
 @pytest.mark.parametrize("seed", range(3))
 def test_entries_of_others_are_always_there(config, seed):
     scenario, _, draws = updates(config, seed, 15)
@@ -90,11 +91,12 @@ def frames_of(step: Step, scenario: Scenario, fates: Fates, rng: Random) -> tupl
     """Frames at data ports and from the host that may be sent during a step."""
     generator = FrameGenerator(scenario, rng, short_frames=True)
     fates.begin(step)
-    return ([frame for frame in generator.frames(60) if fates.same(frame)],
-            [frame for frame in (generator.host_frame(HOST) for _ in range(15)) if fates.same_from_host(frame)])
+    return ([frame for frame in generator.frames(60) if fates.same(frame) and fates.ends(frame)],
+            [frame for frame in (generator.host_frame(HOST) for _ in range(15))
+             if fates.same_from_host(frame) and fates.ends_from_host(frame)])
 
 
-@pytest.mark.parametrize("config", [CONFIG, SMALL, MANY])
+@pytest.mark.parametrize("config", [CONFIG, SMALL, MANY, LINKS])
 @pytest.mark.parametrize("seed", range(4))
 def test_frames_that_may_be_sent_have_one_fate(config, seed):
     scenario, rng, draws = updates(config, seed, 6)

@@ -5,6 +5,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import HostFrameType, QueueStat, Reason, TrafficClass
 from polyrouter.sim.frames import ethernet, ipv4
 from polyrouter.sim.golden import GoldenModel, Output
+from polyrouter.sim.golden_packet import Hop
 from polyrouter.sim.host_frames import HostFrame
 from polyrouter.sim.scoreboard import Scoreboard
 from polyrouter.sim.tablegen import requests, simple_scenario
@@ -257,3 +258,33 @@ def test_queues_of_routers(changes, counters, good):
     else:
         with pytest.raises(AssertionError):
             scoreboard.check_queues(stats, counters)
+
+
+def routed_by_link(*paths: tuple[Hop, ...]) -> Scoreboard:
+    """A scoreboard that awaits a copy for each way through the link port, at port 0, all of router 0."""
+    scoreboard = Scoreboard(GoldenModel(CONFIG))
+    for number, path in enumerate(paths):
+        scoreboard.expect([Output(0, bytes((number,)) * 60, (0, 1, Reason.BRIDGED), TrafficClass.NORMAL, path=path)])
+    return scoreboard
+
+
+ONE, OTHER = (Hop(0, 3, TrafficClass.NORMAL),), (Hop(0, 3, TrafficClass.CONTROL),)
+
+
+@pytest.mark.parametrize(("paths", "good"), [
+    ((ONE, ONE), False), ((ONE, OTHER), True), ((ONE, ()), True), ((ONE, ONE + OTHER), True),
+    ((ONE + OTHER, ONE + OTHER), False),
+])
+def test_only_those_that_went_the_same_way_keep_their_order(paths, good):
+    scoreboard = routed_by_link(*paths)
+    for number in (1, 0):
+        scoreboard.leave(0, bytes((number,)) * 60)
+    assert (scoreboard.outstanding == 0) == good
+    assert bool(scoreboard.errors) != good
+
+
+def test_frames_wait_for_all_routers_on_their_way():
+    scoreboard = routed_by_link(ONE, ())
+    assert scoreboard.outstanding_of(frozenset({0})) == 2
+    assert scoreboard.outstanding_of(frozenset({3, 4})) == 1
+    assert scoreboard.outstanding_of(frozenset({4})) == 0
