@@ -85,9 +85,12 @@ def capture(node: NodeSpec, router: RouterSpec, interface: str, path: Path, *, c
     Raises
     ------
     CaptureError
-        If there is no such interface.
+        If there is no such interface, or it has no wire.
     """
     port = port_named(router, interface)
+    if port.circuit:
+        raise CaptureError(f"{interface} of {router.name} is at a circuit, which has no wire to listen at: use "
+                           "--hardware")
     from scapy.utils import PcapNgWriter  # takes a second to load
 
     chosen = Filter.of(port)
@@ -131,7 +134,7 @@ def capture_hardware(lines: Iterator[str], port: int | None, path: Path, *, coun
     lines : iterator of str
         Of the agent: a frame each in JSON, or nothing, at least once a second. It is closed at the end.
     port : int or None
-        Only frames that came in there.
+        Only frames that came in at this logical port.
     path : Path
         File to be written.
     count, seconds : optional

@@ -84,6 +84,7 @@ class Agent:
         self._board: BoardKeeper | None = None
         self._fabric: Fabric | None = None
         self._routers: dict[str, RouterSpec] = {}
+        self._vnics: dict[str, VnicSpec] = {}       # whose interfaces are as they should be, as far as is known
         self._troubles: dict[str, str] = {}
         self._failures: dict[str, int] = {}
         self._restarted: dict[str, float] = {}
@@ -167,6 +168,7 @@ class Agent:
         if previous is not None and (previous.core, previous.macs) != (spec.core, spec.macs):
             self._replace_board(changes)
         self._ensure_board(spec, changes)
+        self._vnics.clear()         # all of them are looked at
         self._settle(spec, spec.routers, changes)
 
     def _apply_parts(self, spec: NodeSpec, changes: list[str]) -> None:
@@ -237,10 +239,14 @@ class Agent:
 
     def _settle_vnic(self, vnic: VnicSpec, interfaces: HardwareInterfaces, changes: list[str]) -> None:
         assert self.plane is not None
+        if self._vnics.get(vnic.name) == vnic and vnic.name in self.plane.links.served:
+            return
         if interfaces.ensure(vnic):
             self.plane.links.disconnect(vnic.name)      # its outer end may be another one
             changes.append(f"made interface of {vnic.name}")
         self.plane.links.connect(vnic)
+        self._vnics[vnic.name] = vnic
+        self._troubles.pop(vnic.name, None)
 
     def _settle_software(self, spec: NodeSpec, changes: list[str]) -> None:
         wanted = [vnic for vnic in spec.vnics.values() if vnic.lane == "sw"]

@@ -15,8 +15,10 @@ from .frames import OP_BYTES, Header, Op, decode_results
 
 __all__ = ["Pace"]
 
-#: Frames that may be on their way into a board.
-WINDOW = 256
+#: Frames that may be on their way into a board. Requests wait behind them: a simulated board on a busy machine may take
+#: a hundred frames a second, and the driver must not lose patience. The fastest answers within a few milliseconds, in
+#: which it takes fewer.
+WINDOW = 32
 #: Frames after which the board is asked how far it is.
 _STRIDE = WINDOW // 4
 #: Seconds after which a probe or its answer counts as lost.

@@ -57,6 +57,6 @@ def _from_hardware(network: str, node: "NodeSpec", router: str, interface: str |
     from .. import capture as capturing
     from ..agent.client import AgentClient
 
-    port = None if interface is None else capturing.port_named(node.routers[router], interface).port
+    port = None if interface is None else capturing.port_named(node.routers[router], interface).logical
     with AgentClient(network, node.node) as agent:
         return capturing.capture_hardware(agent.frames(router), port, path, count=count, seconds=seconds, seen=seen)

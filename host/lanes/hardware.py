@@ -12,9 +12,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ..fabric import _offloads_off, list_namespaces
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, links_of
+from .links import Link, in_namespace_of, link_named, links_of
 from .namespaces import release_namespace
-from .naming import Memo, group_of
+from .naming import Memo, group_of, inner_name
 from .ports import ensure_pair, settle_inner
 
 __all__ = ["HardwareInterfaces"]
@@ -38,6 +38,8 @@ class HardwareInterfaces:
     def ensure(self, spec: VnicSpec) -> bool:
         """Make a VNIC's pair, or what is missing of it; returns whether anything had to be changed.
 
+        There may be many others, which are not looked at.
+
         One whose namespace is the fabric, as that of a trunk, has both ends there.
 
         Raises
@@ -54,7 +56,9 @@ class HardwareInterfaces:
         return in_namespace_of(self.fabric, lambda route: self._keep_only(route, {spec.outer for spec in wanted}))
 
     def _ensure(self, route: IPRoute, spec: VnicSpec) -> bool:
-        links = links_of(route)
+        # The outer end, and the inner one while it is still here.
+        names = spec.outer, spec.interface, inner_name(spec.outer)
+        links = {name: link for name in names if (link := link_named(route, name)) is not None}
         if spec.namespace == self.fabric:
             return self._ensure_trunk(route, spec, links)
         pair = ensure_pair(route, self.fabric, spec, spec.namespace, self._group, links)
@@ -66,7 +70,7 @@ class HardwareInterfaces:
         now = Memo(spec.namespace, spec.mac, [name for name in memo.made if name == spec.namespace])
         if now != memo:
             route.link("set", index=pair.outer, ifalias=str(now))
-        return self._settle_end(route, links_of(route)[spec.outer], spec.mtu) or pair.changed or inner.changed
+        return self._settle_end(route, spec.outer, spec.mtu) or pair.changed or inner.changed
 
     def _ensure_trunk(self, route: IPRoute, spec: VnicSpec, links: dict[str, Link]) -> bool:
         outer, inner = links.get(spec.outer), links.get(spec.interface)
@@ -82,12 +86,13 @@ class HardwareInterfaces:
                        peer={"ifname": spec.interface, "address": spec.mac, "mtu": spec.mtu})
             for name in (spec.outer, spec.interface):
                 _offloads_off(name)
-        links = links_of(route)
-        settled = [self._settle_end(route, links[name], spec.mtu) for name in (spec.outer, spec.interface)]
+        settled = [self._settle_end(route, name, spec.mtu) for name in (spec.outer, spec.interface)]
         return any(settled) or not whole
 
     @staticmethod
-    def _settle_end(route: IPRoute, link: Link, mtu: int) -> bool:
+    def _settle_end(route: IPRoute, name: str, mtu: int) -> bool:
+        link = link_named(route, name)
+        assert link is not None
         if link.up and link.mtu == mtu:
             return False
         route.link("set", index=link.index, mtu=mtu, state="up")

@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ..fabric import _offloads_off, list_namespaces
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, links_of, namespace_path
+from .links import Link, in_namespace_of, link_named, links_of, namespace_path
 from .naming import Memo, inner_name
 
 __all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
@@ -105,7 +105,8 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
     if outer is None or memo is None:
         route.link("add", ifname=spec.outer, kind="veth", mtu=spec.mtu, group=group,
                    peer={"ifname": inner_name(spec.outer), "address": spec.mac, "mtu": spec.mtu})
-        outer = links_of(route)[spec.outer]
+        outer = link_named(route, spec.outer)
+        assert outer is not None
         _offloads_off(spec.outer)
         memo, where = Memo(namespace, spec.mac), ""
     if outer.peer is None:

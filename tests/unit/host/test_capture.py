@@ -1,7 +1,9 @@
 """Which frames of a shared wire belong to a router's port."""
 
+from types import SimpleNamespace
+
 import pytest
-from polyrouter.host.capture import Filter
+from polyrouter.host.capture import CaptureError, Filter, capture
 from polyrouter.host.spec import PortSpec
 
 OWN, PEER, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"
@@ -29,3 +31,9 @@ def test_filter(destination, source, guarded, unguarded):
     seen = frame(destination, source)
     assert Filter.of(port(guard=True)).matches(seen) is guarded
     assert Filter.of(port(guard=False)).matches(seen) is unguarded
+
+
+def test_a_circuit_has_no_wire_to_listen_at(tmp_path):
+    router = SimpleNamespace(name="red-left", ports=[port(guard=False).model_copy(update={"port": 2, "circuit": 9})])
+    with pytest.raises(CaptureError, match="eth0 of red-left is at a circuit, .* use --hardware"):
+        capture(None, router, "eth0", tmp_path / "file.pcapng")

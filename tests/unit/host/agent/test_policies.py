@@ -1,5 +1,7 @@
 """Specifications to rows: logical ports, circuits and tunnels."""
 
+from collections.abc import Sequence
+
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import LINK_ROW, TERMINATION_KEY, TUNNEL, LinkKind, Role, TunnelKind, unpack
@@ -33,7 +35,7 @@ def test_a_router_with_two_circuits_owns_both_and_is_one_port():
     spec = router(port(0, vlan=9, guard=True, peers=["02:00:00:00:00:09"]), port(2, 17), port(2, 18, guard=True))
     assert entries(spec) == {("OWN", 0, 9, False), ("PEER", 0, 9, False), ("OWN", 2, 17, False), ("OWN", 2, 18, False),
                              ("SEGMENT", 2, 17, False), ("SEGMENT", 2, 18, True)}
-    assert [entry.role for entry in entries_of(spec)][0] == Role.PEER
+    assert entries_of(spec)[0].role == Role.PEER     # whoever listens to peers only must have them first
     assert macs_of(spec, CORE) == {0: 0x020000000001, 2: 0x020000000001}
     assert guard_of(spec) == [0]
     assert policy_of(spec, RATES, CORE).vids == {0: 9, 2: 17}
@@ -67,9 +69,9 @@ def test_circuits_with_rates_of_their_own_are_refused():
         policy_of(spec, RATES, CORE)
 
 
-def node(*circuits: CircuitSpec, ends: list[TerminationSpec] = []) -> NodeSpec:
+def node(*circuits: CircuitSpec, ends: Sequence[TerminationSpec] = ()) -> NodeSpec:
     return NodeSpec(topology="t", node="n", namespace="f", core=CORE.as_dict(), macs=False, taps=[], host_tap="",
-                    circuits={str(circuit.number): circuit for circuit in circuits}, terminations=ends)
+                    circuits={str(circuit.number): circuit for circuit in circuits}, terminations=list(ends))
 
 
 def tunnel(ttl: int) -> CircuitSpec:

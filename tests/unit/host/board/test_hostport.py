@@ -8,6 +8,7 @@ import pytest
 from polyrouter.hdl.layouts import HostFrameType, Reason, Register, Table
 from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.hostport import HostPort
+from polyrouter.host.board.pace import WINDOW
 from polyrouter.host.ports import logical
 from polyrouter.sim.golden import GoldenModel
 from polyrouter.sim.host_frames import HostFrame
@@ -97,13 +98,13 @@ def test_there_is_room_for_what_the_board_has_taken():
         while port.room():
             port.inject(0, 0, bytes(60))
             sent += 1
-        assert sent == 256
+        assert sent == WINDOW
         assert port.room() == 0
         # The board is asked on the way. It takes half of it, and later the rest.
         board.take(len(board.waiting) // 2)
-        wait_until(lambda: 64 <= port.room() <= 128)
+        wait_until(lambda: WINDOW // 4 <= port.room() <= WINDOW // 2)
         board.take(len(board.waiting))
-        wait_until(lambda: port.room() == 256 or not board.take(len(board.waiting)))
+        wait_until(lambda: port.room() == WINDOW or not board.take(len(board.waiting)))
         # The driver has not noticed.
         reader = threading.Thread(target=lambda: driver.read_row(Table.REGISTER, Register.EPOCH))
         reader.start()
@@ -121,7 +122,7 @@ def test_a_lost_answer_does_not_stop_who_asks():
         board.waiting.clear()
         wait_until(lambda: port.room() or board.waiting)    # asked again after a while
         board.take(len(board.waiting))
-        wait_until(lambda: port.room() == 256)
+        wait_until(lambda: port.room() == WINDOW)
 
 
 @pytest.mark.parametrize("bad", [

@@ -10,7 +10,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import LINK_ROW, LinkKind, Table, pack, unpack
 from polyrouter.host.tables.links import LinkError, LinkTable
 from polyrouter.sim.golden_link import Departure, LinkEngine
-from polyrouter.sim.packets import ethernet, with_tag
+from polyrouter.sim.packets import ethernet
 
 from ....table_board import BoardGone, TableBoard
 
@@ -50,7 +50,7 @@ def change(table: LinkTable, wanted: dict[int, int]) -> set[int]:
 
 def flooded(board: TableBoard, router: int, head: int) -> list[int]:
     """Circuits on which a frame comes in that leaves on a list."""
-    arrivals = LinkEngine(board.tables).take(Departure(router, with_tag(FRAME, head), came_by=0, flow_hash=0, path=()))
+    arrivals = LinkEngine(board.tables).take(Departure(router, FRAME, tci=head, came_by=0, flow_hash=0, path=()))
     return [int.from_bytes(arrival.octets[14:16], "big") & 0xFFF for arrival in arrivals]
 
 
