@@ -8,9 +8,12 @@ from pyroute2 import IPRoute
 
 from ..netns import in_namespace
 
-__all__ = ["Link", "in_namespace_of", "links_of", "namespace_path"]
+__all__ = ["Link", "in_namespace_of", "links_at", "links_of", "namespace_path"]
 
 T = TypeVar("T")
+
+#: BR_STATE_FORWARDING.
+_FORWARDING = 3
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Link:
         Index of a veth pair's other end, in whatever namespace that is.
     master : int or None
         Index of its bridge.
+    forwarding : bool
+        As a bridge's port: whether frames pass.
     learning, flood : bool
         As a bridge's port: whether the bridge learns from it, and sends there what it knows no port for.
     counters : dict
@@ -39,6 +44,7 @@ class Link:
     mac: str
     mtu: int
     up: bool
+    forwarding: bool
     learning: bool
     flood: bool
     counters: dict[str, int]
@@ -78,9 +84,18 @@ def _link(row: Any) -> Link:
     counters = row.get("stats64") or {}
     return Link(row["index"], row.get("ifname"), (info.get_attr("IFLA_INFO_KIND") if info else "") or "",
                 row.get("group") or 0, row.get("ifalias"), row.get("link"), row.get("master"), row.get("address") or "",
-                row.get("mtu"), bool(row["flags"] & 1), _flag(port, "IFLA_BRPORT_LEARNING"),
+                row.get("mtu"), bool(row["flags"] & 1), _state(port) == _FORWARDING, _flag(port, "IFLA_BRPORT_LEARNING"),
                 _flag(port, "IFLA_BRPORT_UNICAST_FLOOD"),
                 {key: counters[key] for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes") if key in counters})
+
+
+def links_at(route: IPRoute, index: int) -> list[Link]:
+    """The interface with an index, if there is one. The kernel brings its state up to date first, since 6.14."""
+    return [_link(row) for row in route.get_links(index)]
+
+
+def _state(port: Any) -> int | None:
+    return port.get_attr("IFLA_BRPORT_STATE") if hasattr(port, "get_attr") else None
 
 
 def _flag(port: Any, name: str) -> bool:

@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ..fabric import _offloads_off, list_namespaces
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, links_of, namespace_path
+from .links import Link, in_namespace_of, links_at, links_of, namespace_path
 from .naming import Memo, inner_name
 
 __all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
@@ -61,8 +61,8 @@ class Pair:
         LaneError
             If the pair has gone meanwhile.
         """
-        for row in route.get_links(self.outer):
-            memo = Memo.parse(row.get("ifalias"))
+        for link in links_at(route, self.outer):
+            memo = Memo.parse(link.alias)
             if memo is not None:
                 return memo
         raise LaneError(f"interface {self.outer} has lost its alias; do it again")
@@ -108,18 +108,20 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
         outer = links_of(route)[spec.outer]
         _offloads_off(spec.outer)
         memo, where = Memo(namespace, spec.mac), ""
-    if outer.peer is None:
-        raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end")
     fresh = _announce(route, outer, memo, namespace)
     if fresh:
         netns.create(namespace)
         changed = True
     if where != namespace:
-        _move(spec, outer.peer, where or fabric, namespace)
+        _move(spec, outer.peer or 0, where or fabric, namespace)
         memo = replace(memo, namespace=namespace)
         route.link("set", index=outer.index, ifalias=str(memo))
         changed = True
-    return Pair(outer.index, outer.peer, changed)
+    # Of two interfaces with one index, the one that comes into a namespace gets another.
+    peer = links_of(route)[spec.outer].peer if changed else outer.peer
+    if peer is None:
+        raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end; do it again")
+    return Pair(outer.index, peer, changed)
 
 
 def _announce(route: IPRoute, outer: Link, memo: Memo, namespace: str) -> bool:
@@ -187,9 +189,11 @@ def settle_inner(spec: VnicSpec, pair: Pair, memo: Memo, namespace: str) -> Inne
 
 def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
     links = {link.index: link for link in links_of(route).values()}
-    link, changed = links[pair.inner], False
+    link, changed = links.get(pair.inner), False
+    if link is None or link.peer != pair.outer:
+        raise LaneError(f"VNIC {spec.name}: its interface was taken out of its namespace meanwhile; do it again")
     loopback = next((one for one in links.values() if one.name == "lo"), None)
-    if pair.changed and loopback is not None and not loopback.up and spec.namespace in memo.made:
+    if loopback is not None and not loopback.up and spec.namespace in memo.made:
         route.link("set", index=loopback.index, state="up")
     if link.name != spec.interface:
         _rename(route, spec, link)
@@ -200,9 +204,8 @@ def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
     if link.mtu != spec.mtu:
         route.link("set", index=link.index, mtu=spec.mtu)
         changed = True
-    if pair.changed:
-        _offloads_off(spec.interface)
-    if not link.up or pair.changed:
+    _offloads_off(spec.interface)
+    if not link.up:
         route.link("set", index=link.index, state="up")
         changed = True
     changed |= _settle_addresses(route, spec, link.index)
