@@ -1,14 +1,16 @@
 """What interfaces a namespace has, as the software lane needs to see them."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from ..netns import in_namespace
 
-__all__ = ["Link", "in_namespace_of", "links_at", "links_of", "namespace_path"]
+__all__ = ["Link", "in_namespace_of", "link_at", "link_named", "links_of", "namespace_path"]
 
 T = TypeVar("T")
 
@@ -84,14 +86,30 @@ def _link(row: Any) -> Link:
     counters = row.get("stats64") or {}
     return Link(row["index"], row.get("ifname"), (info.get_attr("IFLA_INFO_KIND") if info else "") or "",
                 row.get("group") or 0, row.get("ifalias"), row.get("link"), row.get("master"), row.get("address") or "",
-                row.get("mtu"), bool(row["flags"] & 1), _state(port) == _FORWARDING, _flag(port, "IFLA_BRPORT_LEARNING"),
-                _flag(port, "IFLA_BRPORT_UNICAST_FLOOD"),
+                row.get("mtu"), bool(row["flags"] & 1), _state(port) == _FORWARDING,
+                _flag(port, "IFLA_BRPORT_LEARNING"), _flag(port, "IFLA_BRPORT_UNICAST_FLOOD"),
                 {key: counters[key] for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes") if key in counters})
 
 
-def links_at(route: IPRoute, index: int) -> list[Link]:
+def link_at(route: IPRoute, index: int) -> Link | None:
     """The interface with an index, if there is one. The kernel brings its state up to date first, since 6.14."""
-    return [_link(row) for row in route.get_links(index)]
+    try:
+        return _link(route.link("get", index=index)[0])
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+        return None
+
+
+def link_named(route: IPRoute, name: str) -> Link:
+    """The interface of a name; it must be there.
+
+    Raises
+    ------
+    NetlinkError
+        If it is not.
+    """
+    return _link(route.link("get", ifname=name)[0])
 
 
 def _state(port: Any) -> int | None:

@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ..fabric import _offloads_off, list_namespaces
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, links_at, links_of, namespace_path
+from .links import Link, in_namespace_of, link_at, link_named, namespace_path
 from .naming import Memo, inner_name
 
 __all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
@@ -52,20 +52,6 @@ class Pair:
     outer: int
     inner: int
     changed: bool
-
-    def memo(self, route: IPRoute) -> Memo:
-        """What is kept with the outer end, as it is now.
-
-        Raises
-        ------
-        LaneError
-            If the pair has gone meanwhile.
-        """
-        for link in links_at(route, self.outer):
-            memo = Memo.parse(link.alias)
-            if memo is not None:
-                return memo
-        raise LaneError(f"interface {self.outer} has lost its alias; do it again")
 
 
 def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, group: int, links: dict[str, Link]
@@ -105,7 +91,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
     if outer is None or memo is None:
         route.link("add", ifname=spec.outer, kind="veth", mtu=spec.mtu, group=group,
                    peer={"ifname": inner_name(spec.outer), "address": spec.mac, "mtu": spec.mtu})
-        outer = links_of(route)[spec.outer]
+        outer = link_named(route, spec.outer)
         _offloads_off(spec.outer)
         memo, where = Memo(namespace, spec.mac), ""
     fresh = _announce(route, outer, memo, namespace)
@@ -118,7 +104,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
         route.link("set", index=outer.index, ifalias=str(memo))
         changed = True
     # Of two interfaces with one index, the one that comes into a namespace gets another.
-    peer = links_of(route)[spec.outer].peer if changed else outer.peer
+    peer = link_named(route, spec.outer).peer if changed else outer.peer
     if peer is None:
         raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end; do it again")
     return Pair(outer.index, peer, changed)
@@ -138,9 +124,9 @@ def _find_inner(fabric: str, outer: Link, places: list[str], links: dict[str, Li
     """Namespace that an outer end's other end is in; empty: still in the fabric. None: in none of these."""
     for place in dict.fromkeys(places):
         with contextlib.suppress(OSError):
-            for link in in_namespace_of(place, links_of).values():
-                if (link.index, link.peer, link.kind) == (outer.peer, outer.index, "veth") and not _same(place, fabric):
-                    return place
+            link = in_namespace_of(place, lambda route: link_at(route, outer.peer or 0))
+            if link and (link.peer, link.kind) == (outer.index, "veth") and not _same(place, fabric):
+                return place
     inner = links.get(inner_name(outer.name))
     return "" if inner is not None and inner.index == outer.peer else None
 
@@ -188,12 +174,10 @@ def settle_inner(spec: VnicSpec, pair: Pair, memo: Memo, namespace: str) -> Inne
 
 
 def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
-    links = {link.index: link for link in links_of(route).values()}
-    link, changed = links.get(pair.inner), False
+    link, changed = link_at(route, pair.inner), False
     if link is None or link.peer != pair.outer:
         raise LaneError(f"VNIC {spec.name}: its interface was taken out of its namespace meanwhile; do it again")
-    loopback = next((one for one in links.values() if one.name == "lo"), None)
-    if loopback is not None and not loopback.up and spec.namespace in memo.made:
+    if spec.namespace in memo.made and not (loopback := link_named(route, "lo")).up:
         route.link("set", index=loopback.index, state="up")
     if link.name != spec.interface:
         _rename(route, spec, link)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from .links import Link, links_at, links_of
+from .links import Link, link_at, link_named
 from .naming import bridge_name
 
 __all__ = ["SoftSwitch", "SwitchPort"]
@@ -70,7 +70,7 @@ class SoftSwitch:
         if found is None:
             route.link("add", ifname=self.bridge, kind="bridge", group=self.group, br_stp_state=0, br_forward_delay=0,
                        br_mcast_snooping=0, br_group_fwd_mask=_GROUP_FORWARD_MASK)
-            found = links_of(route)[self.bridge]
+            found = link_named(route, self.bridge)
         route.link("set", index=found.index, mtu=_MTU, ifalias=alias, state="up")
         return True
 
@@ -125,7 +125,7 @@ class SoftSwitch:
         deadline = time.monotonic() + _CARRIER_TIMEOUT
         waiting = list(ports)
         while waiting and time.monotonic() < deadline:
-            waiting = [index for index in waiting if any(not link.forwarding for link in links_at(route, index))]
+            waiting = [index for index in waiting if (link := link_at(route, index)) and not link.forwarding]
             if waiting:
                 time.sleep(_POLL)
 
