@@ -2,19 +2,23 @@
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Thread
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ..link_spec import VnicSpec
 from . import nft
 from .guard import Guard, GuardedPort
 from .limits import Share, bucket_for, ensure_bucket, ensure_redirect, ensure_shares, qdiscs_of
 
-__all__ = ["FEATURES", "missing_features"]
+__all__ = ["FEATURES", "missing_features", "needed_features"]
 
 _CLONE_NEWNET = 0x40000000
+_ALWAYS = ("veth", "bridge", "nftables for bridges")
+_FOR_LIMITS = ("ifb", "tc tbf", "tc ingress, u32 and mirred")
+_FOR_SHARES = ("tc htb",)
 #: Feature -> what makes it available.
 FEATURES = {
     "veth": "modprobe veth (CONFIG_VETH)",
@@ -26,6 +30,18 @@ FEATURES = {
                                   "CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)",
     "nftables for bridges": "modprobe nf_tables (CONFIG_NF_TABLES_BRIDGE)",
 }
+
+
+def needed_features(wanted: Iterable[VnicSpec]) -> dict[str, str]:
+    """What these VNICs need: feature, and what for."""
+    needed = {}
+    for spec in wanted:
+        needed |= dict.fromkeys(_ALWAYS, "all VNICs")
+        if spec.max_bw is not None:
+            needed |= dict.fromkeys(_FOR_LIMITS, f"max_bw, of {spec.name}")
+        if spec.min_bw is not None or spec.priority != "medium":
+            needed |= dict.fromkeys(_FOR_SHARES, f"min_bw and priority, of {spec.name}")
+    return needed
 
 
 def missing_features() -> dict[str, str]:

