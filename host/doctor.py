@@ -121,10 +121,11 @@ def _kernel() -> Iterator[Check]:
 
 
 def _software_lane() -> Iterator[Check]:
-    missing = missing_features() if os.geteuid() == 0 else dict.fromkeys(FEATURES, "not looked at")
-    for feature, advice in FEATURES.items():
-        yield Check(f"VNICs in software: {feature}", feature not in missing, missing.get(feature, "works"),
-                    f"{advice}; until then VNICs that need it can be in the hardware lane only" if os.geteuid() == 0 else _AS_ROOT,
+    root = os.geteuid() == 0
+    missing = missing_features() if root else dict.fromkeys(FEATURES, "not looked at")
+    for feature, remedy in FEATURES.items():
+        advice = f"{remedy}; until then VNICs that need it can be in the hardware lane only" if root else _AS_ROOT
+        yield Check(f"VNICs in software: {feature}", feature not in missing, missing.get(feature, "works"), advice,
                     needed=False)
 
 

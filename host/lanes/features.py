@@ -34,7 +34,7 @@ FEATURES = {
 
 def needed_features(wanted: Iterable[VnicSpec]) -> dict[str, str]:
     """What these VNICs need: feature, and what for."""
-    needed = {}
+    needed: dict[str, str] = {}
     for spec in wanted:
         needed |= dict.fromkeys(_ALWAYS, "all VNICs")
         if spec.max_bw is not None:
