@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from pathlib import Path
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ..fabric import _offloads_off, list_namespaces
+from ..fabric import _offloads_off
 from ..link_spec import VnicSpec
 from .errors import LaneError
 from .links import Link, in_namespace_of, link_at, link_named, namespace_path
+from .namespaces import create_namespace, is_namespace
 from .naming import Memo, inner_name
 
-__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
+__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner", "take_back"]
 
 #: IFA_PROTO of the addresses that were set here: the user's own ones are left alone. Kernels before 5.18 forget it.
 _ADDRESS_PROTOCOL = 0x50
@@ -96,7 +97,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
         memo, where = Memo(namespace, spec.mac), ""
     fresh = _announce(route, outer, memo, namespace)
     if fresh:
-        netns.create(namespace)
+        create_namespace(namespace)
         changed = True
     if where != namespace:
         _move(spec, outer.peer or 0, where or fabric, namespace)
@@ -112,7 +113,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
 
 def _announce(route: IPRoute, outer: Link, memo: Memo, namespace: str) -> bool:
     """Write down that a namespace will be made, before it is; returns whether it has to be."""
-    fresh = "/" not in namespace and namespace not in list_namespaces()
+    fresh = "/" not in namespace and not is_namespace(namespace)
     if fresh and namespace not in memo.made:
         memo.made.append(namespace)
     if outer.alias != str(memo):
@@ -142,6 +143,21 @@ def _move(spec: VnicSpec, index: int, where: str, namespace: str) -> None:
     except FileNotFoundError:
         raise LaneError(f"VNIC {spec.name}: there is no namespace {namespace}; start what it belongs to first"
                         ) from None
+
+
+def take_back(fabric: str, outer: Link, namespace: str) -> None:
+    """Bring the inner end of a VNIC that goes into the fabric, if it is still in its namespace.
+
+    The outer end's memo says which namespaces have to go: the pair must not go with the namespace before that is done.
+    """
+    def move(route: IPRoute) -> None:
+        link = link_at(route, outer.peer or 0)
+        if link and (link.peer, link.kind) == (outer.index, "veth"):
+            with _opened(namespace_path(fabric)) as target:
+                route.link("set", index=link.index, net_ns_fd=target, ifname=inner_name(outer.name))
+
+    with contextlib.suppress(OSError):      # there is no such namespace any more
+        in_namespace_of(namespace, move)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .links import Link, in_namespace_of, link_named, links_of
 from .namespaces import memos_of, release_namespace
 from .naming import Memo, group_of, ifb_name, table_name
 from .nft import open_nft
-from .ports import Pair, ensure_pair, settle_inner
+from .ports import Pair, ensure_pair, settle_inner, take_back
 from .switch import SoftSwitch, SwitchPort
 from .trunk import Trunk, shares_of
 
@@ -195,6 +195,8 @@ class SoftwareLane:
             if link.group == self.group and link.kind == "veth" and link.name not in keep:
                 memo = memos.get(link.index)
                 # The namespaces first: as long as the interface is there, it is known what was made for it.
+                if memo is not None and memo.made:
+                    take_back(self.fabric, link, memo.namespace)
                 changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
                             if release_namespace(route, name, link.index, memos)]
                 memos.pop(link.index, None)
