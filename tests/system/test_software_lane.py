@@ -108,7 +108,6 @@ class Site:
         self.fabric = Fabric(self.name)
         self.fabric.ensure_namespace()
         self.lane = SoftwareLane(self.name, "n1")
-        self.before: set[str] = list_namespaces()
         self.nics: list[Nic] = []
 
     def vnic(self, number: int, switch: str = "s1", **fields) -> VnicSpec:
@@ -142,8 +141,9 @@ class Site:
                               capture_output=True).returncode == 0
 
     def left_over(self) -> tuple[set[str], set[str]]:
-        """Interfaces and namespaces that are there besides those that were before."""
-        return set(self.fabric.links()) - {"lo"}, list_namespaces() - self.before
+        """Interfaces of the fabric, and namespaces with names of this site, besides the fabric."""
+        return (set(self.fabric.links()) - {"lo"},
+                {name for name in list_namespaces() if name.startswith(f"{self.name}.")})
 
     def close(self) -> None:
         for nic in self.nics:
