@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .lanes.features import FEATURES, missing_features
 from .paths import state_dir
 from .runtime.cgroup import Cgroups
 from .runtime.image import Images
@@ -48,7 +49,7 @@ class Check:
 def check_all() -> list[Check]:
     """All requirements, each looked at."""
     checks: list[Check] = []
-    for group in (_process, _programs, _python, _kernel, _cgroups, _root_file_systems, _image):
+    for group in (_process, _programs, _python, _kernel, _software_lane, _cgroups, _root_file_systems, _image):
         try:
             checks += group()
         except PermissionError as error:
@@ -117,6 +118,15 @@ def _kernel() -> Iterator[Check]:
     yield Check("/dev/net/tun", usable, "usable" if usable else "not usable",
                 _AS_ROOT if tun.exists() and not root else
                 "mkdir -p /dev/net; mknod /dev/net/tun c 10 200, or give the container that device")
+
+
+def _software_lane() -> Iterator[Check]:
+    root = os.geteuid() == 0
+    missing = missing_features() if root else dict.fromkeys(FEATURES, "not looked at")
+    for feature, remedy in FEATURES.items():
+        advice = f"{remedy}; until then VNICs that need it can be in the hardware lane only" if root else _AS_ROOT
+        yield Check(f"VNICs in software: {feature}", feature not in missing, missing.get(feature, "works"), advice,
+                    needed=False)
 
 
 def _cgroups() -> Iterator[Check]:

@@ -1,20 +1,22 @@
 """What the software lane needs of the kernel, tried out in a network namespace that is gone when this returns."""
 
-import ctypes
 import os
-from collections.abc import Callable
-from threading import Thread
+from collections.abc import Callable, Iterable
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ..link_spec import VnicSpec
 from . import nft
 from .guard import Guard, GuardedPort
 from .limits import Share, bucket_for, ensure_bucket, ensure_redirect, ensure_shares, qdiscs_of
+from .namespaces import in_new_namespace
 
-__all__ = ["FEATURES", "missing_features"]
+__all__ = ["FEATURES", "missing_features", "needed_features"]
 
-_CLONE_NEWNET = 0x40000000
+_ALWAYS = ("veth", "bridge", "nftables for bridges")
+_FOR_LIMITS = ("ifb", "tc tbf", "tc ingress, u32 and mirred")
+_FOR_SHARES = ("tc htb",)
 #: Feature -> what makes it available.
 FEATURES = {
     "veth": "modprobe veth (CONFIG_VETH)",
@@ -28,6 +30,18 @@ FEATURES = {
 }
 
 
+def needed_features(wanted: Iterable[VnicSpec]) -> dict[str, str]:
+    """What these VNICs need: feature, and what for."""
+    needed: dict[str, str] = {}
+    for spec in wanted:
+        needed |= dict.fromkeys(_ALWAYS, "all VNICs")
+        if spec.max_bw is not None:
+            needed |= dict.fromkeys(_FOR_LIMITS, f"max_bw, of {spec.name}")
+        if spec.min_bw is not None or spec.priority != "medium":
+            needed |= dict.fromkeys(_FOR_SHARES, f"min_bw and priority, of {spec.name}")
+    return needed
+
+
 def missing_features() -> dict[str, str]:
     """What the kernel lacks: by feature, its message. Needs root.
 
@@ -37,25 +51,12 @@ def missing_features() -> dict[str, str]:
         If there can be no network namespace.
     """
     missing: dict[str, str] = {}
-    errors: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.unshare(_CLONE_NEWNET) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, f"no network namespace: {os.strerror(number)}")
-            with IPRoute() as route:
-                _try_all(route, missing)
-        except BaseException as error:      # handed over to the caller
-            errors.append(error)
+    def work() -> None:
+        with IPRoute() as route:
+            _try_all(route, missing)
 
-    # The namespace is the thread's, and ends with it.
-    thread = Thread(target=run, name="software lane's features")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
+    in_new_namespace(work)
     return missing
 
 

@@ -21,6 +21,8 @@ __all__ = ["INGRESS", "Bucket", "Share", "bucket_for", "clear_root", "ensure_buc
 #: Handle of the hook for what an interface receives.
 INGRESS = 0xFFFF0000
 _HANDLE, _ROOT_CLASS, _REST = 0x10000, 0x10001, 0x10002
+#: Handles of the classes' own queues are this and the number of the class.
+_LEAVES = 0x100
 _FCS, _HEADER = 4, 18
 _ETHERNET = 1           # linklayer: the kernel need not guess it from a table
 _ETH_P_ALL = 3
@@ -159,16 +161,22 @@ def ensure_shares(route: IPRoute, index: int, bits: int, mtu: int, shares: list[
     for row in route.get_classes(index=index):
         parameters = row.get("options").get_attr("TCA_HTB_PARMS")
         classes[row["handle"]] = parameters["rate"], parameters["ceil"], parameters["prio"]
+    leaves = {row["parent"] for row in route.get_qdiscs(index=index) if row.get("kind") == "pfifo"}
     for handle in sorted(set(classes) - set(wanted)):
         route.tc("del-class", index=index, handle=handle)
         changed = True
     for handle, (parent, least, most, priority) in wanted.items():
-        # A class that has classes below it is not asked for its priority.
-        if handle in classes and classes[handle][:2] == (least, most) and (
-                handle == _ROOT_CLASS or classes[handle][2] == priority):
+        inner, found = handle == _ROOT_CLASS, classes.get(handle)
+        if found == (least, most, priority) and (inner or handle in leaves):
             continue
+        if found is not None and found[2] != priority:
+            # The kernel goes by the old one for as long as there are frames in the class.
+            route.tc("del-class", index=index, handle=handle)
         route.tc("replace-class", "htb", index, handle, parent=parent, rate=least, ceil=most, prio=priority,
                  burst=_burst(least, frame), cburst=_burst(most, frame), overhead=_FCS, quantum=frame)
+        if not inner:
+            route.tc("replace", "pfifo", index, (_LEAVES + (handle & 0xFFFF)) << 16, parent=handle,
+                     limit=max(_LEAST_QUEUE_FRAMES, round(rate * _QUEUE_SECONDS / frame)))
         changed = True
     return changed
 

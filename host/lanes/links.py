@@ -10,9 +10,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ..netns import in_namespace
 
-__all__ = ["Link", "in_namespace_of", "link_named", "links_of", "namespace_path"]
+__all__ = ["Link", "in_namespace_of", "link_at", "link_named", "links_of", "namespace_path"]
 
 T = TypeVar("T")
+
+#: BR_STATE_FORWARDING.
+_FORWARDING = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Link:
         Index of a veth pair's other end, in whatever namespace that is.
     master : int or None
         Index of its bridge.
+    forwarding : bool
+        As a bridge's port: whether frames pass.
     learning, flood : bool
         As a bridge's port: whether the bridge learns from it, and sends there what it knows no port for.
     counters : dict
@@ -41,6 +46,7 @@ class Link:
     mac: str
     mtu: int
     up: bool
+    forwarding: bool
     learning: bool
     flood: bool
     counters: dict[str, int]
@@ -90,9 +96,34 @@ def _link(row: Any) -> Link:
     counters = row.get("stats64") or {}
     return Link(row["index"], row.get("ifname"), (info.get_attr("IFLA_INFO_KIND") if info else "") or "",
                 row.get("group") or 0, row.get("ifalias"), row.get("link"), row.get("master"), row.get("address") or "",
-                row.get("mtu"), bool(row["flags"] & 1), _flag(port, "IFLA_BRPORT_LEARNING"),
-                _flag(port, "IFLA_BRPORT_UNICAST_FLOOD"),
+                row.get("mtu"), bool(row["flags"] & 1), _state(port) == _FORWARDING,
+                _flag(port, "IFLA_BRPORT_LEARNING"), _flag(port, "IFLA_BRPORT_UNICAST_FLOOD"),
                 {key: counters[key] for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes") if key in counters})
+
+
+def link_at(route: IPRoute, index: int) -> Link | None:
+    """The interface with an index, if there is one. The kernel brings its state up to date first, since 6.14."""
+    try:
+        return _link(route.link("get", index=index)[0])
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+        return None
+
+
+def link_named(route: IPRoute, name: str) -> Link:
+    """The interface of a name; it must be there.
+
+    Raises
+    ------
+    NetlinkError
+        If it is not.
+    """
+    return _link(route.link("get", ifname=name)[0])
+
+
+def _state(port: Any) -> int | None:
+    return port.get_attr("IFLA_BRPORT_STATE") if hasattr(port, "get_attr") else None
 
 
 def _flag(port: Any, name: str) -> bool:

@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from pathlib import Path
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ..fabric import _offloads_off, list_namespaces
+from ..fabric import _offloads_off
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, link_named, links_of, namespace_path
+from .links import Link, in_namespace_of, link_at, link_named, namespace_path
+from .namespaces import create_namespace, is_namespace
 from .naming import Memo, inner_name
 
-__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner"]
+__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner", "take_back"]
 
 #: IFA_PROTO of the addresses that were set here: the user's own ones are left alone. Kernels before 5.18 forget it.
 _ADDRESS_PROTOCOL = 0x50
@@ -52,20 +53,6 @@ class Pair:
     outer: int
     inner: int
     changed: bool
-
-    def memo(self, route: IPRoute) -> Memo:
-        """What is kept with the outer end, as it is now.
-
-        Raises
-        ------
-        LaneError
-            If the pair has gone meanwhile.
-        """
-        for row in route.get_links(self.outer):
-            memo = Memo.parse(row.get("ifalias"))
-            if memo is not None:
-                return memo
-        raise LaneError(f"interface {self.outer} has lost its alias; do it again")
 
 
 def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, group: int, links: dict[str, Link]
@@ -109,23 +96,25 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
         assert outer is not None
         _offloads_off(spec.outer)
         memo, where = Memo(namespace, spec.mac), ""
-    if outer.peer is None:
-        raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end")
     fresh = _announce(route, outer, memo, namespace)
     if fresh:
-        netns.create(namespace)
+        create_namespace(namespace)
         changed = True
     if where != namespace:
-        _move(spec, outer.peer, where or fabric, namespace)
+        _move(spec, outer.peer or 0, where or fabric, namespace)
         memo = replace(memo, namespace=namespace)
         route.link("set", index=outer.index, ifalias=str(memo))
         changed = True
-    return Pair(outer.index, outer.peer, changed)
+    # Of two interfaces with one index, the one that comes into a namespace gets another.
+    peer = link_named(route, spec.outer).peer if changed else outer.peer
+    if peer is None:
+        raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end; do it again")
+    return Pair(outer.index, peer, changed)
 
 
 def _announce(route: IPRoute, outer: Link, memo: Memo, namespace: str) -> bool:
     """Write down that a namespace will be made, before it is; returns whether it has to be."""
-    fresh = "/" not in namespace and namespace not in list_namespaces()
+    fresh = "/" not in namespace and not is_namespace(namespace)
     if fresh and namespace not in memo.made:
         memo.made.append(namespace)
     if outer.alias != str(memo):
@@ -137,9 +126,9 @@ def _find_inner(fabric: str, outer: Link, places: list[str], links: dict[str, Li
     """Namespace that an outer end's other end is in; empty: still in the fabric. None: in none of these."""
     for place in dict.fromkeys(places):
         with contextlib.suppress(OSError):
-            for link in in_namespace_of(place, links_of).values():
-                if (link.index, link.peer, link.kind) == (outer.peer, outer.index, "veth") and not _same(place, fabric):
-                    return place
+            link = in_namespace_of(place, lambda route: link_at(route, outer.peer or 0))
+            if link and (link.peer, link.kind) == (outer.index, "veth") and not _same(place, fabric):
+                return place
     inner = links.get(inner_name(outer.name))
     return "" if inner is not None and inner.index == outer.peer else None
 
@@ -155,6 +144,21 @@ def _move(spec: VnicSpec, index: int, where: str, namespace: str) -> None:
     except FileNotFoundError:
         raise LaneError(f"VNIC {spec.name}: there is no namespace {namespace}; start what it belongs to first"
                         ) from None
+
+
+def take_back(fabric: str, outer: Link, namespace: str) -> None:
+    """Bring the inner end of a VNIC that goes into the fabric, if it is still in its namespace.
+
+    The outer end's memo says which namespaces have to go: the pair must not go with the namespace before that is done.
+    """
+    def move(route: IPRoute) -> None:
+        link = link_at(route, outer.peer or 0)
+        if link and (link.peer, link.kind) == (outer.index, "veth"):
+            with _opened(namespace_path(fabric)) as target:
+                route.link("set", index=link.index, net_ns_fd=target, ifname=inner_name(outer.name))
+
+    with contextlib.suppress(OSError):      # there is no such namespace any more
+        in_namespace_of(namespace, move)
 
 
 @dataclass(frozen=True)
@@ -187,10 +191,10 @@ def settle_inner(spec: VnicSpec, pair: Pair, memo: Memo, namespace: str) -> Inne
 
 
 def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
-    links = {link.index: link for link in links_of(route).values()}
-    link, changed = links[pair.inner], False
-    loopback = next((one for one in links.values() if one.name == "lo"), None)
-    if pair.changed and loopback is not None and not loopback.up and spec.namespace in memo.made:
+    link, changed = link_at(route, pair.inner), False
+    if link is None or link.peer != pair.outer:
+        raise LaneError(f"VNIC {spec.name}: its interface was taken out of its namespace meanwhile; do it again")
+    if spec.namespace in memo.made and not (loopback := link_named(route, "lo")).up:
         route.link("set", index=loopback.index, state="up")
     if link.name != spec.interface:
         _rename(route, spec, link)
@@ -201,9 +205,8 @@ def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
     if link.mtu != spec.mtu:
         route.link("set", index=link.index, mtu=spec.mtu)
         changed = True
-    if pair.changed:
-        _offloads_off(spec.interface)
-    if not link.up or pair.changed:
+    _offloads_off(spec.interface)
+    if not link.up:
         route.link("set", index=link.index, state="up")
         changed = True
     changed |= _settle_addresses(route, spec, link.index)

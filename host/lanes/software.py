@@ -15,13 +15,13 @@ from ..link_spec import VnicSpec
 from . import limits
 from .check import check
 from .errors import LaneError
-from .features import FEATURES, missing_features
+from .features import FEATURES, missing_features, needed_features
 from .guard import Guard, GuardedPort
-from .links import Link, in_namespace_of, links_of
-from .namespaces import release_namespace
+from .links import Link, in_namespace_of, link_named, links_of
+from .namespaces import memos_of, release_namespace
 from .naming import Memo, group_of, ifb_name, table_name
 from .nft import open_nft
-from .ports import Pair, ensure_pair, settle_inner
+from .ports import Pair, ensure_pair, settle_inner, take_back
 from .switch import SoftSwitch, SwitchPort
 from .trunk import Trunk, shares_of
 
@@ -77,7 +77,7 @@ class SoftwareLane:
         self.fabric, self.owner = fabric, owner
         self.group = group_of(owner)
         self.guard = Guard(table_name(owner))
-        self._able = False
+        self._there: set[str] = set()
 
     def apply(self, wanted: Sequence[VnicSpec], trunks: Sequence[Trunk] = (),
               containers: Mapping[str, str] | None = None) -> list[str]:
@@ -112,8 +112,7 @@ class SoftwareLane:
             if spec.namespace == self.fabric:
                 raise LaneError(f"VNIC {spec.name}: {self.fabric} is the namespace of the network's cables; "
                                 "name another one")
-        if wanted:
-            self._require_features()
+        self._require_features(wanted)
         namespaces = {spec.outer: spec.namespace or containers[spec.router] for spec in wanted}
         return self._in_fabric(lambda route, socket: self._apply(route, socket, wanted, trunks, namespaces))
 
@@ -165,14 +164,16 @@ class SoftwareLane:
         changes = self._remove(route, set(pairs))
         return changes + self._settle(route, socket, wanted, trunks, pairs, namespaces)
 
-    def _require_features(self) -> None:
-        if self._able:
+    def _require_features(self, wanted: list[VnicSpec]) -> None:
+        needed = needed_features(wanted)
+        if set(needed) <= self._there:
             return
         missing = missing_features()
-        if missing:
-            raise LaneError("VNICs can't be in the software lane, since this kernel lacks: " + "; ".join(
-                f"{feature} ({why}): {FEATURES[feature]}" for feature, why in missing.items()))
-        self._able = True
+        lacking = [f"{feature} for {purpose} ({missing[feature]}): {FEATURES[feature]}"
+                   for feature, purpose in needed.items() if feature in missing]
+        if lacking:
+            raise LaneError("these VNICs can't be in the software lane; this kernel lacks " + "; ".join(lacking))
+        self._there = set(FEATURES) - set(missing)
 
     def _check_trunks(self, route: IPRoute, trunks: list[Trunk]) -> None:
         links = links_of(route)
@@ -188,13 +189,17 @@ class SoftwareLane:
 
     def _remove(self, route: IPRoute, keep: set[str]) -> list[str]:
         """Remove VNICs that are not to be kept, and namespaces that were made for them and are nobody else's."""
-        changes = []
-        for link in links_of(route).values():
+        changes, links = [], links_of(route)
+        memos = memos_of(links)
+        for link in links.values():
             if link.group == self.group and link.kind == "veth" and link.name not in keep:
-                memo = Memo.parse(link.alias)
+                memo = memos.get(link.index)
                 # The namespaces first: as long as the interface is there, it is known what was made for it.
+                if memo is not None and memo.made:
+                    take_back(self.fabric, link, memo.namespace)
                 changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
-                            if release_namespace(route, name, link.index)]
+                            if release_namespace(route, name, link.index, memos)]
+                memos.pop(link.index, None)
                 with contextlib.suppress(NetlinkError):     # went with its namespace
                     route.link("del", index=link.index)
                 changes.append(f"removed {link.name}")
@@ -203,15 +208,17 @@ class SoftwareLane:
     def _settle(self, route: IPRoute, socket: NFTables, wanted: list[VnicSpec], trunks: list[Trunk],
                 pairs: dict[str, Pair], namespaces: dict[str, str]) -> list[str]:
         changed: dict[str, None] = {}
-        addresses = {}
+        addresses, memos = {}, memos_of(links_of(route))
         for spec in wanted:
             pair = pairs[spec.outer]
-            inner = settle_inner(spec, pair, pair.memo(route), namespaces[spec.outer])
+            if pair.outer not in memos:
+                raise LaneError(f"VNIC {spec.name}: its interface went with its namespace meanwhile; do it again")
+            inner = settle_inner(spec, pair, memos[pair.outer], namespaces[spec.outer])
             if pair.changed or inner.changed:
                 changed[f"settled {spec.name}"] = None
             addresses[spec.outer] = frozenset({spec.mac, inner.mac if spec.policy.mac_changes else spec.mac,
                                                *spec.policy.macs})
-            self._remember(route, pair, spec, namespaces[spec.outer])
+            self._remember(route, pair.outer, spec, namespaces[spec.outer], memos)
         shares = self._shares(socket, wanted, trunks, pairs)
         if self.guard.sync(socket, [
                 GuardedPort(pairs[spec.outer].outer, addresses[spec.outer], spec.policy.forged_transmits,
@@ -227,15 +234,16 @@ class SoftwareLane:
         return list(changed) + self._sweep(route, kept, {ifb_name(spec.outer) for spec in wanted if spec.max_bw})
 
     @staticmethod
-    def _remember(route: IPRoute, pair: Pair, spec: VnicSpec, namespace: str) -> None:
+    def _remember(route: IPRoute, index: int, spec: VnicSpec, namespace: str, memos: dict[int, Memo]) -> None:
         """Write down what the VNIC has now, and let go of what was made for it where it was before."""
-        memo = pair.memo(route)
+        memo = memos[index]
         for name in memo.made:
             if name != namespace:
-                release_namespace(route, name, pair.outer)
+                release_namespace(route, name, index, memos)
         now = Memo(namespace, spec.mac, [name for name in memo.made if name == namespace])
         if now != memo:
-            route.link("set", index=pair.outer, ifalias=str(now))
+            route.link("set", index=index, ifalias=str(now))
+            memos[index] = now
 
     def _shares(self, socket: NFTables, wanted: list[VnicSpec], trunks: list[Trunk], pairs: dict[str, Pair]
                 ) -> dict[int, limits.Share]:
@@ -261,7 +269,7 @@ class SoftwareLane:
         ifb = links.get(name)
         if ifb is None:
             route.link("add", ifname=name, kind="ifb", group=outer.group)
-            ifb = links_of(route)[name]
+            ifb = link_named(route, name)
         changed |= limits.ensure_bucket(route, ifb.index, bucket, qdiscs)
         if not ifb.up:
             route.link("set", index=ifb.index, ifalias=f"what {spec.name} sends", state="up")

@@ -1,12 +1,13 @@
 """A virtual switch of the software lane: a Linux bridge that learns nothing, since it is told who is where."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from .links import Link, links_of
+from .links import Link, link_at, link_named
 from .naming import bridge_name
 
 __all__ = ["SoftSwitch", "SwitchPort"]
@@ -15,6 +16,8 @@ __all__ = ["SoftSwitch", "SwitchPort"]
 _MTU = 65535
 #: Bridges drop 01:80:c2:00:00:0X; bit X of the mask lets them through. 0, 1 and 2 can't be: LLDP (0E), 802.1X (03) can.
 _GROUP_FORWARD_MASK = 0xFFF8
+#: Seconds.
+_CARRIER_TIMEOUT, _POLL = 3.0, 0.01
 # Of a forwarding entry: static, in the bridge.
 _STATIC, _LOCAL, _IN_BRIDGE = 0x40, 0x80, 0x04
 
@@ -67,7 +70,7 @@ class SoftSwitch:
         if found is None:
             route.link("add", ifname=self.bridge, kind="bridge", group=self.group, br_stp_state=0, br_forward_delay=0,
                        br_mcast_snooping=0, br_group_fwd_mask=_GROUP_FORWARD_MASK)
-            found = links_of(route)[self.bridge]
+            found = link_named(route, self.bridge)
         route.link("set", index=found.index, mtu=_MTU, ifalias=alias, state="up")
         return True
 
@@ -109,7 +112,22 @@ class SoftSwitch:
             if not floods[port.index] and (current[port.index].flood or current[port.index].master != master):
                 route.brport("set", index=port.index, learning=0, unicast_flood=0)
                 changed = True
+        if changed:
+            self._wait_until_forwarding(route, [port.index for port in ports if port.addresses])
         return changed
+
+    @staticmethod
+    def _wait_until_forwarding(route: IPRoute, ports: list[int]) -> None:
+        """Wait until the kernel has seen that ports have a carrier, for which it may take its time (linkwatch, 1 s).
+
+        One whose user has switched it off meanwhile never has; so not for ever.
+        """
+        deadline = time.monotonic() + _CARRIER_TIMEOUT
+        waiting = list(ports)
+        while waiting and time.monotonic() < deadline:
+            waiting = [index for index in waiting if (link := link_at(route, index)) and not link.forwarding]
+            if waiting:
+                time.sleep(_POLL)
 
     @staticmethod
     def _entries(route: IPRoute, ports: set[int]) -> set[tuple[int, str]]:
