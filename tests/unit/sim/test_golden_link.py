@@ -79,7 +79,8 @@ def test_its_tag_counts_for_its_length():
 
 @pytest.mark.parametrize("circuit", [0, 2, 3, 16, 4095])
 def test_only_circuits_of_the_sender_can_be_left_by(circuit):
-    model = board(LinkTables({0: direct(A, 7), 1: direct(A, 7), 2: direct(B, 7), 3: {"router": A, "kind": LinkKind.NONE, "peer": 7}}),
+    model = board(LinkTables({0: direct(A, 7), 1: direct(A, 7), 2: direct(B, 7),
+                              3: {"router": A, "kind": LinkKind.NONE, "peer": 7}}),
                   bridge(A, [1]), bridge(B, [2]), vnic(7))
     assert inject(model, A, with_tag(TO_VNIC, circuit)) == []
     assert counted(model) == {INJECTED_A: 1, (A, X, Reason.DROP_FAULT): 1}
