@@ -71,7 +71,7 @@ class LinkEngine:
         from_tunnel = came_by is not None and came_by.kind == LinkKind.TUNNEL
         number = head.next
         for _ in range(self.config.circuits):
-            link = self.tables.link(number) if number else None
+            link = self.tables.link(number)
             if link is None:
                 return
             if (number != departure.came_by and link.kind in (LinkKind.DIRECT, LinkKind.TUNNEL)

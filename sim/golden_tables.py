@@ -268,7 +268,7 @@ class Tables:
 
     def link(self, circuit: int) -> Link | None:
         """A circuit, if there can be one of this number."""
-        return self.row(Table.LINK, Link, circuit) if circuit < self.config.circuits else None
+        return self.row(Table.LINK, Link, circuit) if 0 < circuit < self.config.circuits else None
 
     def fib_row(self, context: Context, row: int) -> int:
         """Address of a word of a router's FIB window.

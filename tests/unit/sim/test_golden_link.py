@@ -79,7 +79,8 @@ def test_its_tag_counts_for_its_length():
 
 @pytest.mark.parametrize("circuit", [0, 2, 3, 16, 4095])
 def test_only_circuits_of_the_sender_can_be_left_by(circuit):
-    model = board(LinkTables({1: direct(A, 7), 2: direct(B, 7), 3: {"router": A, "kind": LinkKind.NONE, "peer": 7}}),
+    model = board(LinkTables({0: direct(A, 7), 1: direct(A, 7), 2: direct(B, 7),
+                              3: {"router": A, "kind": LinkKind.NONE, "peer": 7}}),
                   bridge(A, [1]), bridge(B, [2]), vnic(7))
     assert inject(model, A, with_tag(TO_VNIC, circuit)) == []
     assert counted(model) == {INJECTED_A: 1, (A, X, Reason.DROP_FAULT): 1}
@@ -161,6 +162,16 @@ def test_a_frame_does_not_go_back_to_the_circuit_that_it_came_from():
         assert came_in(switch(MEMBERS, vnic(0), ports=1 << X), by) == expected
 
 
+def test_nor_to_one_that_is_none_of_a_list():
+    """Bridge A has one circuit, by which its flood leaves too; it is not a way back."""
+    model = board(LinkTables({1: direct(A, 11)}), bridge(A, [1], vid=1, ports=1 << X), vnic(0))
+    assert came_in(model, 1) == []
+    assert counted(model) == {(VNIC, HOST_PORT, Reason.INJECTED): 1, (A, X, Reason.BRIDGED): 1}
+    model = board(LinkTables({1: tunnel(A, GRE)}), bridge(A, [1, 2], vid=1, ports=1 << X), vnic(0), underlay())
+    assert came_in(model, 1) == []
+    assert came_in(model, 2) == [0]
+
+
 def test_what_came_from_a_tunnel_does_not_go_into_another():
     links = {1: tunnel(A, GRE, 2), 2: direct(A, 12, 3), 3: tunnel(A, {**GRE, "key": 1}, 4), 4: direct(A, 14)}
     # 0: given to the underlay
@@ -204,7 +215,10 @@ def test_priority_and_dei_are_kept_by_every_member():
 
 
 def test_a_loop_is_not_followed_for_ever():
-    model = board(LinkTables({1: direct(A, 2), 2: direct(B, 1)}), bridge(A, [1], vid=1), bridge(B, [2], vid=2))
+    """Two bridges that two wires join."""
+    model = board(LinkTables({1: direct(A, 2, 3), 3: direct(A, 4), 8: a_list(A, 1),
+                              2: direct(B, 1, 4), 4: direct(B, 3), 9: a_list(B, 2)}),
+                  bridge(A, [1, 3], vid=8), bridge(B, [2, 4], vid=9))
     with pytest.raises(EndlessError, match="more than 1024 times"):
         model.receive(A, FRAME)
     # What was under way is forgotten
