@@ -48,8 +48,8 @@ def directed_layout(width: int) -> data.StructLayout:
 class Circuits(wiring.Component):
     """Looks up the circuit of each frame, and makes a frame of each member out of one that goes to a list.
 
-    A frame only leaves by circuits of the router that sent it, and not by the one that it came by. A list ends after as many members as there are
-    circuits, so a list that bites its own tail ends too.
+    A frame only leaves by circuits of the router that sent it, and not by the one that it came by. A list ends after as
+    many members as there are circuits, so a list that bites its own tail ends too.
 
     A frame's first beat is offered 4 cycles after it came, and a frame takes 3 cycles more than it has beats. One that
     goes to a list is stored first, and takes 5 cycles more than its beats for that; then 3 cycles for each circuit that

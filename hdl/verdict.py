@@ -243,6 +243,8 @@ class Decide(wiring.Component):
         with m.Elif(meta.group & ~tests.goes_on & tests.at_link):
             with m.If(tests.alone):
                 m.d.comb += punt_control(Reason.PUNT_GROUP)
+            with m.Elif(tests.on_port & tests.stranger):
+                m.d.comb += drop(Reason.DROP_SOURCE)
             with m.Else():
                 m.d.comb += [*drop(Reason.DROP_NO_ROUTER), verdict.router.eq(config.no_router)]
         with m.Elif(meta.group & ~tests.goes_on):

@@ -260,7 +260,13 @@ class GoldenModel:
             context = self.tables.context(router)
             if context.routed and context.group >> frame.port & 1 and self._is_for(router, frame, owners):
                 outputs += self._send(router, frame, punt, NO_ACTION, replicated=True)
-        return outputs or self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
+        if outputs:
+            return outputs
+        owner = owners.router(group=True)
+        if frame.port == self.config.link_port and owner is not None and (
+                self.tables.context(owner).on_port(frame.port) and not self._admits(owner, frame, owners)):
+            return self._drop(owner, frame.port, Reason.DROP_SOURCE)
+        return self._drop(self.config.no_router, frame.port, Reason.DROP_NO_ROUTER)
 
     def _is_for(self, router: int, frame: Frame, owners: _Owners) -> bool:
         """Whether a group frame is for a routed router that asks for such frames."""

@@ -12,7 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ..fabric import _offloads_off, list_namespaces
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, link_named, links_of
+from .links import Link, find_link, in_namespace_of, links_of
 from .namespaces import release_namespace
 from .naming import Memo, group_of, inner_name
 from .ports import ensure_pair, settle_inner
@@ -58,7 +58,7 @@ class HardwareInterfaces:
     def _ensure(self, route: IPRoute, spec: VnicSpec) -> bool:
         # The outer end, and the inner one while it is still here.
         names = spec.outer, spec.interface, inner_name(spec.outer)
-        links = {name: link for name in names if (link := link_named(route, name)) is not None}
+        links = {name: link for name in names if (link := find_link(route, name)) is not None}
         if spec.namespace == self.fabric:
             return self._ensure_trunk(route, spec, links)
         pair = ensure_pair(route, self.fabric, spec, spec.namespace, self._group, links)
@@ -91,7 +91,7 @@ class HardwareInterfaces:
 
     @staticmethod
     def _settle_end(route: IPRoute, name: str, mtu: int) -> bool:
-        link = link_named(route, name)
+        link = find_link(route, name)
         assert link is not None
         if link.up and link.mtu == mtu:
             return False

@@ -10,7 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ..netns import in_namespace
 
-__all__ = ["Link", "in_namespace_of", "link_at", "link_named", "links_of", "namespace_path"]
+__all__ = ["Link", "find_link", "in_namespace_of", "link_at", "link_named", "links_of", "namespace_path"]
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def links_of(route: IPRoute) -> dict[str, Link]:
     return {link.name: link for link in map(_link, route.get_links())}
 
 
-def link_named(route: IPRoute, name: str) -> Link | None:
+def find_link(route: IPRoute, name: str) -> Link | None:
     """An interface of a namespace by name, None if there is none; among many this takes less time than all of them."""
     try:
         return next((_link(row) for row in route.link("get", ifname=name)), None)

@@ -65,6 +65,8 @@ def fate(config, f):
         if not goes_on and here == config.link_port:
             if admitted and f["mode"] == RouterMode.ROUTED and f["asks"]:
                 return Fate(host=Reason.PUNT_GROUP, control=True, past=False)
+            if stranger and f["enable"] and here in mine:
+                return Fate(Reason.DROP_SOURCE, past=False)
             return Fate(Reason.DROP_NO_ROUTER, past=False, unrouted=True)
         if not goes_on:
             return Fate(group=True, past=False, unrouted=True)
@@ -392,27 +394,28 @@ def test_without_a_link_port_no_tunnel_ends():
 GROUP = HERE | {"own": 0, "group": 1, "port": LINK, "mode": RouterMode.ROUTED, "asks": 1, "mirror": 1}
 
 
-@pytest.mark.parametrize("change, delivered", [
-    ({}, True),
-    ({"guarded": 1, "peer": 1, "peer_router": 3}, True),
-    ({"multicast": 1}, True),
-    ({"enable": 0}, False),
-    ({"ports": 0b01111}, False),
-    ({"asks": 0}, False),
-    ({"guarded": 1, "peer": 1, "peer_router": 2}, False),
-    ({"guarded": 1}, False),
-    ({"mode": RouterMode.BRIDGED, "guarded": 1}, False),
-    ({"router": LINKED.no_router, "enable": 0, "ports": 0}, False),
+@pytest.mark.parametrize("change, dropped", [
+    ({}, None),
+    ({"guarded": 1, "peer": 1, "peer_router": 3}, None),
+    ({"multicast": 1}, None),
+    ({"enable": 0}, Reason.DROP_NO_ROUTER),
+    ({"enable": 0, "guarded": 1}, Reason.DROP_NO_ROUTER),
+    ({"ports": 0b01111, "guarded": 1}, Reason.DROP_NO_ROUTER),
+    ({"asks": 0}, Reason.DROP_NO_ROUTER),
+    ({"guarded": 1, "peer": 1, "peer_router": 2}, Reason.DROP_SOURCE),
+    ({"guarded": 1}, Reason.DROP_SOURCE),
+    ({"guarded": 1, "asks": 0}, Reason.DROP_SOURCE),
+    ({"mode": RouterMode.BRIDGED, "guarded": 1}, Reason.DROP_SOURCE),
+    ({"router": LINKED.no_router, "enable": 0, "ports": 0}, Reason.DROP_NO_ROUTER),
 ])
-def test_group_frames_of_a_circuit_are_for_its_router_alone(change, delivered):
+def test_group_frames_of_a_circuit_are_for_its_router_alone(change, dropped):
     verdict, = decide(LINKED, GROUP | change)
     assert (verdict["copies"], verdict["group"], verdict["count_drop"], verdict["learn"]) == (0, 0, 0, 0)
-    if delivered:
+    assert verdict["router"] == (LINKED.no_router if dropped == Reason.DROP_NO_ROUTER else 3)
+    if dropped is None:
         assert (verdict["host"], verdict["host_reason"], verdict["host_class"]) == (1, Reason.PUNT_GROUP, 1)
-        assert verdict["router"] == 3
     else:
-        assert (verdict["host"], verdict["reason"]) == (0, Reason.DROP_NO_ROUTER)
-        assert verdict["router"] == LINKED.no_router
+        assert (verdict["host"], verdict["reason"]) == (0, dropped)
 
 
 def test_group_frames_of_other_ports_are_for_every_router_that_asks():

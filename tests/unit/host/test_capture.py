@@ -35,5 +35,5 @@ def test_filter(destination, source, guarded, unguarded):
 
 def test_a_circuit_has_no_wire_to_listen_at(tmp_path):
     router = SimpleNamespace(name="red-left", ports=[port(guard=False).model_copy(update={"port": 2, "circuit": 9})])
-    with pytest.raises(CaptureError, match="eth0 of red-left is at a circuit, .* use --hardware"):
+    with pytest.raises(CaptureError, match=r"eth0 of red-left is at a circuit, .* use --hardware"):
         capture(None, router, "eth0", tmp_path / "file.pcapng")
