@@ -96,7 +96,7 @@ def create_namespace(name: str) -> bool:
     return True
 
 
-def _offloads_off(name: str) -> None:
+def offloads_off(name: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for command in _ETHTOOL_OFFLOADS:
             value = array.array("B", struct.pack("II", command, 0))
@@ -220,8 +220,8 @@ class Fabric:
             self.route.link("add", ifname=outer, kind="veth", mtu=mtu,
                             peer={"ifname": inner, "address": mac, "mtu": mtu, "net_ns_fd": descriptor})
         self.route.link("set", index=self._index(outer), state="up")
-        in_namespace(namespace_path(self.namespace), lambda: _offloads_off(outer))
-        in_namespace(namespace, lambda: _offloads_off(inner))
+        in_namespace(namespace_path(self.namespace), lambda: offloads_off(outer))
+        in_namespace(namespace, lambda: offloads_off(inner))
         in_namespace(namespace, lambda: _set_up(inner))
         return True
 

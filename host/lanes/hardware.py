@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ..fabric import _offloads_off, list_namespaces
+from ..fabric import list_namespaces, offloads_off
 from ..link_spec import VnicSpec
 from .errors import LaneError
 from .links import Link, find_link, in_namespace_of, links_of
-from .namespaces import release_namespace
+from .namespaces import memos_of, release_namespace
 from .naming import Memo, group_of, inner_name
-from .ports import ensure_pair, settle_inner
+from .ports import ensure_pair, settle_inner, take_back
 
 __all__ = ["HardwareInterfaces"]
 
@@ -62,11 +62,15 @@ class HardwareInterfaces:
         if spec.namespace == self.fabric:
             return self._ensure_trunk(route, spec, links)
         pair = ensure_pair(route, self.fabric, spec, spec.namespace, self._group, links)
-        inner = settle_inner(spec, pair, pair.memo(route), spec.namespace)
-        memo = pair.memo(route)
-        for name in memo.made:
-            if name != spec.namespace:
-                release_namespace(route, name, pair.outer)
+        outer = find_link(route, spec.outer)
+        memo = Memo.parse(outer.alias) if outer else None
+        if memo is None:
+            raise LaneError(f"VNIC {spec.name}: its interface went with its namespace meanwhile; do it again")
+        inner = settle_inner(spec, pair, memo, spec.namespace)
+        if left := [name for name in memo.made if name != spec.namespace]:
+            memos = memos_of(links_of(route))
+            for name in left:
+                release_namespace(route, name, pair.outer, memos)
         now = Memo(spec.namespace, spec.mac, [name for name in memo.made if name == spec.namespace])
         if now != memo:
             route.link("set", index=pair.outer, ifalias=str(now))
@@ -85,7 +89,7 @@ class HardwareInterfaces:
             route.link("add", ifname=spec.outer, kind="veth", mtu=spec.mtu, group=self._group,
                        peer={"ifname": spec.interface, "address": spec.mac, "mtu": spec.mtu})
             for name in (spec.outer, spec.interface):
-                _offloads_off(name)
+                offloads_off(name)
         settled = [self._settle_end(route, name, spec.mtu) for name in (spec.outer, spec.interface)]
         return any(settled) or not whole
 
@@ -99,12 +103,17 @@ class HardwareInterfaces:
         return True
 
     def _keep_only(self, route: IPRoute, keep: set[str]) -> list[str]:
-        changes = []
-        for link in links_of(route).values():
+        changes, links = [], links_of(route)
+        memos = memos_of(links)
+        for link in links.values():
             if link.group == self._group and link.kind == "veth" and link.name not in keep:
-                memo = Memo.parse(link.alias)
+                memo = memos.get(link.index)
+                # The namespaces first: as long as the interface is there, it is known what was made for it.
+                if memo is not None and memo.made:
+                    take_back(self.fabric, link, memo.namespace)
                 changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
-                            if release_namespace(route, name, link.index)]
+                            if release_namespace(route, name, link.index, memos)]
+                memos.pop(link.index, None)
                 with contextlib.suppress(NetlinkError):     # went with its namespace
                     route.link("del", index=link.index)
                 changes.append(f"removed {link.name}")

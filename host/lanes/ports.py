@@ -13,7 +13,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ..fabric import _offloads_off
+from ..fabric import offloads_off
 from ..link_spec import VnicSpec
 from .errors import LaneError
 from .links import Link, in_namespace_of, link_at, link_named, namespace_path
@@ -94,7 +94,7 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
                    peer={"ifname": inner_name(spec.outer), "address": spec.mac, "mtu": spec.mtu})
         outer = link_named(route, spec.outer)
         assert outer is not None
-        _offloads_off(spec.outer)
+        offloads_off(spec.outer)
         memo, where = Memo(namespace, spec.mac), ""
     fresh = _announce(route, outer, memo, namespace)
     if fresh:
@@ -205,7 +205,7 @@ def _settle(route: IPRoute, spec: VnicSpec, pair: Pair, memo: Memo) -> Inner:
     if link.mtu != spec.mtu:
         route.link("set", index=link.index, mtu=spec.mtu)
         changed = True
-    _offloads_off(spec.interface)
+    offloads_off(spec.interface)
     if not link.up:
         route.link("set", index=link.index, state="up")
         changed = True
