@@ -11,7 +11,8 @@ def good(monkeypatch):
     """Every measurement finds what it should."""
     monkeypatch.setattr(links, "tunnels", lambda kind, count, _: Tunnels(kind, 4 * count, tunnel_line_mpps(kind), 0, 0))
     monkeypatch.setattr(links, "limits", lambda seconds, _: [
-        Limit(rate, inbound, 10, seconds, rate * seconds, 0.5, 0) for inbound in (False, True) for rate in (64000, 10**8)])
+        Limit(rate, inbound, 10, seconds, rate * seconds, 0.5, 0)
+        for inbound in (False, True) for rate in (64000, 10**8)])
     monkeypatch.setattr(links, "vnics", lambda count, *_: Vnics(count, count, 0))
     return monkeypatch
 
