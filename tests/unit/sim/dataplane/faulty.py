@@ -12,8 +12,8 @@ PASS, DROP, BOTH, FLIP = 0x10, 0x12, 0x14, 0x16
 
 
 class FaultyCrossbar(wiring.Component):
-    """Frames of port 0 leave by port 1 in the same cycle, but as their first byte says; port 1 is deaf, and what the host
-    sends comes back to it.
+    """Frames of port 0 leave by port 1 in the same cycle, but as their first byte says; port 1 is deaf, and what the
+    host sends comes back to it.
 
     DROP: not at all; BOTH: by port 0 as well; FLIP: with a bit of the second beat wrong.
     """
