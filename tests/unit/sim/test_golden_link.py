@@ -290,7 +290,7 @@ def test_a_guarded_segment_takes_frames_from_peers_only(peers, reason):
 
 @pytest.mark.parametrize(("peers", "keys"), [
     ([STATION], [(VNIC, X, Reason.PUNT_GROUP), (VNIC, X, Reason.BRIDGED)]),
-    ([OTHER], [(NONE, X, Reason.DROP_NO_ROUTER)])])
+    ([OTHER], [(VNIC, X, Reason.DROP_SOURCE)])])
 def test_so_does_it_for_group_frames(peers, keys):
     # The flood of a VNIC has a list of its only circuit
     model = board(LinkTables({1: direct(A, 7), 6: a_list(VNIC, 7), 7: direct(VNIC, 1)}), bridge(A, [1]),
@@ -311,15 +311,17 @@ def test_a_segment_is_guarded_on_a_wire_too():
 @pytest.mark.parametrize(("context", "reason"), [
     ({"group": 1 << X}, Reason.PUNT_GROUP), ({"group": 0}, Reason.DROP_NO_ROUTER),
     ({"group": 1 << X, "enable": 0}, Reason.DROP_NO_ROUTER), ({"group": 1 << X, "ports": 3}, Reason.DROP_NO_ROUTER),
-    ({"group": 1 << X, "guard": 1 << X}, Reason.DROP_NO_ROUTER),
+    ({"group": 1 << X, "guard": 1 << X}, Reason.DROP_SOURCE), ({"guard": 1 << X}, Reason.DROP_SOURCE),
+    ({"guard": 1 << X, "enable": 0}, Reason.DROP_NO_ROUTER), ({"guard": 1 << X, "ports": 3}, Reason.DROP_NO_ROUTER),
 ])
 def test_group_frames_are_the_routers_whose_circuit_it_is(context, reason):
     everyone = bridge(B, [], group=1 << X, mode=RouterMode.ROUTED)
     everyone.vids = {X: 9}
     model = board(LinkTables({1: direct(A, 9)}), bridge(A, [1]), everyone, underlay(**context))
     outputs = inject(model, A, with_tag(FRAME, 1))
-    if reason == Reason.DROP_NO_ROUTER:
-        assert outputs == [] and counted(model) == {INJECTED_A: 1, (NONE, X, reason): 1}
+    if reason != Reason.PUNT_GROUP:
+        router = UNDERLAY if reason == Reason.DROP_SOURCE else NONE
+        assert outputs == [] and counted(model) == {INJECTED_A: 1, (router, X, reason): 1}
         return
     (output,) = outputs
     punt = HostFrame.from_bytes(output.frame)
