@@ -34,6 +34,8 @@ from .bench import WIDTHS, packet_beats, packets, simulate, sink, source
 
 MAC = 0x0A0B0C0D0E0F
 #: Tables that are not in the engine.
+#: Tables that have no router.
+OF_THE_BOARD = (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION)
 PORTS = [table.name.lower() for table in Table if table not in (Table.INFO, Table.REGISTER)]
 #: Window of a router in a table: fields of the context, and rows of the table for each row of the window.
 WINDOWS = {Table.FIB: ("fib", 1), Table.ADJACENCY: ("adj", 1), Table.FILTER: ("filter", 1),
@@ -60,7 +62,7 @@ class Model:
         values = [INFO_MAGIC, config.ports, config.routers, config.data_width, config.vmac_slots, config.fib_words,
                   config.adjacencies, config.buffer_bytes, config.cell_bytes, config.queue_frames, config.max_frame,
                   int(has_macs), config.filter_rules, config.policers, config.mac_rows, config.clock_hz,
-                  policer_cycles(config), shaper_cycles(config)]
+                  policer_cycles(config), shaper_cycles(config), config.circuits]
         self.tables[Table.INFO].update(enumerate(values))
         self.tables[Table.REGISTER][Register.SHARED_CELLS] = config.cells
         self.shadow = [0] * max(row_words(table) for table in Table)
@@ -80,12 +82,13 @@ class Model:
         if table in (Table.COUNTER, Table.QUEUE, Table.QUOTA):
             limit = config.routers + 1
         else:
-            limit = 1 << 12 if table in (Table.INFO, Table.REGISTER, Table.VMAC) else config.routers
+            limit = 1 << 12 if table in OF_THE_BOARD else config.routers
         if router >= limit:
             return OpStatus.BAD_ROUTER
         rows = {Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: config.vmac_slots, Table.CONTEXT: 1,
                 Table.PORT: config.ports, Table.COUNTER: config.all_ports * 32, Table.QUEUE: config.all_ports * 8,
-                Table.SHAPER: config.all_ports, Table.QUOTA: 1}
+                Table.SHAPER: config.all_ports, Table.QUOTA: 1, Table.LINK: config.circuits,
+                Table.TERMINATION: config.circuits}
         if row >= rows.get(table, 1 << 32) or (table == Table.QUEUE and row % 8 not in list(QueueStat)):
             return OpStatus.BAD_ROW
         context = unpack(CONTEXT_ROW, self.tables[Table.CONTEXT][router])
@@ -210,7 +213,8 @@ def random_op(rng, config):
             Table.CONTEXT: 2, Table.PORT: config.ports + 1, Table.FIB: 40, Table.ADJACENCY: 12, Table.FILTER: 9,
             Table.ACTION: 9, Table.HIT: 18, Table.POLICER: 5, Table.MAC: 20, Table.SHAPER: config.all_ports + 1,
             Table.QUOTA: 2, Table.COUNTER: config.all_ports * 33,
-            Table.QUEUE: config.all_ports * 8 + 4}
+            Table.QUEUE: config.all_ports * 8 + 4, Table.LINK: config.circuits + 2,
+            Table.TERMINATION: config.circuits + 2}
     row = rng.randrange(rows.get(table, 4))
     if rng.random() < 0.05:
         row |= 1 << rng.randrange(16, 32)
@@ -232,10 +236,10 @@ def window(rng, config, router):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("ports", "routers"), [(1, 1), (4, 8), (3, 5)])
-def test_random_requests(width, ports, routers):
+@pytest.mark.parametrize(("ports", "routers", "circuits"), [(1, 1, 0), (4, 8, 0), (3, 5, 16)])
+def test_random_requests(width, ports, routers, circuits):
     config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64,
-                        filter_rules=8, mac_rows=32)
+                        filter_rules=8, mac_rows=32, circuits=circuits)
     bench = Bench(config, seed=width + ports, has_macs=ports == 4)
     model = Model(config, has_macs=ports == 4)
     rng = random.Random(f"{width} {ports}")
