@@ -16,7 +16,7 @@ _MOST = 4096
 _IPV4, _SHORTEST = b"\x08\x00", 34
 #: What is wrong, and what to do about it.
 _PROBLEMS = {
-    Reason.PUNT_UNRESOLVED: "the next hop does not answer: see whether it is there",
+    Reason.PUNT_UNRESOLVED: "its next hop was not known yet; if there are ever more, see whether it is there",
     Reason.PUNT_NO_ROUTE: "there is no route: see the router's routes",
     Reason.PUNT_MTU: "the way is too narrow for them: lower the MTU of what is on the tunnel",
     Reason.PUNT_TTL: "the tunnel's TTL is too low",

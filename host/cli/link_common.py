@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..plan import Change
 
-__all__ = ["MaxBw", "MinBw", "ObjectName", "PriorityName", "properties", "run_change"]
+__all__ = ["MaxBw", "MinBw", "ObjectName", "PriorityName", "properties", "run_change", "with_rates"]
 
 ObjectName = Annotated[str, typer.Argument(help="Its name.")]
 MaxBw = Annotated[str | None, typer.Option(help="Bits a second in each direction, from 64k; 'none': no limit.")]
@@ -60,3 +60,10 @@ def run_change(what: str, network: str | None, as_json: bool, change: "Callable[
     print_changes(changes)
     if not changes:
         console.print(f"{what} is so already: nothing to do", highlight=False)
+
+
+def with_rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with rates as people write them."""
+    from ..tables.rates import format_rate
+
+    return [row | {key: format_rate(row[key]) for key in ("max_bw", "min_bw") if row[key] is not None} for row in rows]

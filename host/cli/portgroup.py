@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .common import Json, NetworkName, network_of, reporting, show_rows
-from .link_common import MaxBw, MinBw, ObjectName, PriorityName, properties, run_change
+from .link_common import MaxBw, MinBw, ObjectName, PriorityName, properties, run_change, with_rates
 
 __all__ = ["app"]
 
@@ -61,4 +61,4 @@ def list_(network: NetworkName = None, as_json: Json = False) -> None:
                   if interface.vnic is not None]
         rows = [{"name": name} | group.model_dump() | {"members": sum(vnic.group == name for vnic in vnics)}
                 for name, group in topology.port_groups.items()]
-    show_rows("Port groups", rows, as_json=as_json)
+    show_rows("Port groups", rows if as_json else with_rates(rows), as_json=as_json)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Json, NetworkName, each_agent, network_of, reporting, show_rows
+from .common import Json, NetworkName, each_agent, network_of, print_json, reporting, show_rows
 
 __all__ = ["app"]
 
@@ -16,11 +16,17 @@ OneRouter = Annotated[str | None, typer.Option("--router", "-r", help="Only this
 
 
 def _of_nodes(path: str, title: str, network: str | None, node: str | None, as_json: bool) -> None:
+    show_rows(title, _rows(path, network, node), as_json=as_json)
+
+
+def _rows(path: str, network: str | None, node: str | None, part: str | None = None) -> list[dict[str, Any]]:
+    """What each agent answers, or a part of it."""
+    rows: list[dict[str, Any]] = []
     with reporting():
-        rows: list[dict[str, Any]] = []
         for agent in each_agent(network_of(network), node):
-            rows += [{"node": agent.node} | row for row in agent.get(path)]
-    show_rows(title, rows, as_json=as_json)
+            answer = agent.get(path)
+            rows += [{"node": agent.node} | row for row in (answer if part is None else answer[part])]
+    return rows
 
 
 def _of_router(what: str, title: str, router: str, network: str | None, as_json: bool) -> None:
@@ -37,8 +43,19 @@ def vmac(network: NetworkName = None, node: Node = None, as_json: Json = False) 
 
 @app.command()
 def context(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
-    """Context registers: ports, windows, flags of each virtual router."""
-    _of_nodes("/context", "Context registers", network, node, as_json)
+    """Context registers: ports, flags, and rows of the tables that each virtual router may use."""
+    rows = _rows("/context", network, node)
+    show_rows("Context registers", rows if as_json else [_windows(row) for row in rows], as_json=as_json)
+
+
+def _windows(row: dict[str, Any]) -> dict[str, Any]:
+    """First and last row in one cell for each table, so that a context fits into a line."""
+    tables = [name.removesuffix("_base") for name in row if name.endswith("_base")]
+    found = {name: value for name, value in row.items() if not name.endswith(("_base", "_size"))}
+    for table in tables:
+        base, size = row[f"{table}_base"], row[f"{table}_size"]
+        found[table] = f"{base}-{base + size - 1}" if size else None
+    return found
 
 
 @app.command()
@@ -96,3 +113,21 @@ def rates(network: NetworkName = None, node: Node = None, as_json: Json = False)
 def macs(router: RouterName, network: NetworkName = None, as_json: Json = False) -> None:
     """MAC addresses that a bridged virtual router knows."""
     _of_router("macs", "MAC addresses of", router, network, as_json)
+
+
+@app.command()
+def circuits(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
+    """Circuits of the link port: what leads from VNIC to VNIC, to a switch, into a tunnel."""
+    show_rows("Circuits", _rows("/links", network, node, "circuits"), as_json=as_json)
+
+
+@app.command()
+def tunnels(network: NetworkName = None, node: Node = None, as_json: Json = False) -> None:
+    """Tunnels, and packets of them that could not go on, with what to do about it."""
+    found = _rows("/tunnels", network, node, "tunnels")
+    problems = _rows("/tunnels", network, node, "problems")
+    if as_json:
+        print_json({"tunnels": found, "problems": problems})
+        return
+    show_rows("Tunnels", found, as_json=False)
+    show_rows("Packets that could not go on", problems, as_json=False)

@@ -1,13 +1,16 @@
 """polyrouter vnic: virtual network interfaces"""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import Json, NetworkName, network_of, reporting, show_rows
-from .link_common import MaxBw, MinBw, ObjectName, PriorityName, properties, run_change
+from .link_common import MaxBw, MinBw, ObjectName, PriorityName, properties, run_change, with_rates
 
-__all__ = ["app", "vnic_rows", "with_rates"]
+if TYPE_CHECKING:
+    from ..network import Network
+
+__all__ = ["app", "vnic_rows"]
 
 app = typer.Typer(no_args_is_help=True, help="VNICs: network interfaces on a virtual switch, a physical port, a wire "
                                              "or a tunnel, of a namespace, a host or a virtual router.")
@@ -64,21 +67,20 @@ def delete(name: ObjectName, network: NetworkName = None, as_json: Json = False)
 def list_(network: NetworkName = None, as_json: Json = False) -> None:
     """List VNICs, and the lane that each is in."""
     with reporting():
-        rows = vnic_rows(network_of(network).spec())
-    show_rows("VNICs", rows if as_json else with_rates(rows), as_json=as_json)
+        rows = vnic_rows(network_of(network))
+    columns = ["name", "node", "lane", "leads_to", "router", "interface", "mac", "addresses", "mtu", "max_bw", "min_bw",
+               "priority", "number", "circuit"]
+    show_rows("VNICs", rows if as_json else with_rates(rows), as_json=as_json, columns=columns)
 
 
-def with_rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with rates as people write them."""
-    from ..tables.rates import format_rate
-
-    return [row | {key: format_rate(row[key]) for key in ("max_bw", "min_bw") if row[key] is not None} for row in rows]
-
-
-def vnic_rows(spec: Any) -> list[dict[str, Any]]:
-    """VNICs of a network's specification, for people and programs."""
+def vnic_rows(network: "Network") -> list[dict[str, Any]]:
+    """VNICs of a network, for people and programs; ``leads_to`` is the wire, tunnel or switch that each is at."""
+    topology = network.topology()
+    ends = {tunnel.vnic: f"tunnel {name}" for name, tunnel in topology.tunnels.items() if tunnel.vnic}
+    ends |= {end.replace(":", "."): f"wire {name}" for name, wire in topology.wires.items() for end in wire.endpoints}
     return [{"name": vnic.name, "node": node.node, "lane": vnic.lane, "switch": vnic.switch or None,
+             "leads_to": ends.get(vnic.name) or (f"switch {vnic.switch}" if vnic.switch else None),
              "router": vnic.router or None, "interface": vnic.interface, "namespace": vnic.namespace or None,
              "mac": vnic.mac, "addresses": vnic.addresses, "mtu": vnic.mtu, "max_bw": vnic.max_bw,
              "min_bw": vnic.min_bw, "priority": vnic.priority, "number": vnic.number, "circuit": vnic.circuit or None}
-            for node in spec.nodes.values() for vnic in node.vnics.values()]
+            for node in network.spec().nodes.values() for vnic in node.vnics.values()]

@@ -54,7 +54,8 @@ class Site:
 
     def process(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen([sys.executable, "-c", "from polyrouter.host.cli import app; app()", *arguments],
-                                env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json"))

@@ -165,3 +165,55 @@ def test_ps_has_the_lane_of_each_vnic(run, saved):
     shown = json.loads(run("ps", "--json").stdout)
     assert {row["name"]: row["lane"] for row in shown["vnics"]}["web1"] == "hw"
     assert "VNICs" in run("ps").stdout
+
+
+def test_ps_counts_virtual_routers_and_numbers_apart(run, saved):
+    nodes = {row["node"]: row for row in json.loads(run("ps", "--json").stdout)["nodes"]}
+    # left: its router, the switches stub and left.p1.7, web0 to web2, phy, fin
+    assert [(nodes["left"][key]) for key in ("routers", "vnics", "numbers_used", "numbers")] == [1, 6, 8, 16]
+    assert [(nodes["right"][key]) for key in ("routers", "vnics", "numbers_used", "numbers")] == [1, 2, 3, 8]
+
+
+def test_lists_say_where_each_vnic_leads(run, saved):
+    leads = {row["name"]: row["leads_to"] for row in rows(run, "vnic")}
+    assert leads == {"web0": "switch stub", "web1": "switch stub", "web2": "switch stub", "phy": "switch left.p1.7",
+                     "end": "wire w", "fin": "wire w", "two": "switch far", "red-left.v0": "switch stub"}
+    for verb in (["vnic", "list"], ["ps"]):
+        assert "wire w" in run(*verb).stdout
+
+
+def test_rates_and_empty_lists_are_as_people_write_them(run, saved):
+    [shown] = [line.split() for line in run("portgroup", "list").stdout.splitlines() if line.startswith("web")]
+    assert shown[1:3] == ["10M", "1M"]
+    [shown] = [line.split() for line in run("switch", "list").stdout.splitlines() if line.startswith("stub")]
+    assert shown[3] == "-"          # its uplinks
+
+
+@pytest.mark.parametrize("verb,path,answer,seen", [
+    ("circuits", "/links",
+     {"circuits": [{"circuit": 3, "name": "stub: flood", "owner": "stub", "kind": "list", "peer": None,
+                    "members": [4, 5]}], "terminations": [], "drops": []}, ["stub: flood", "4, 5"]),
+    ("tunnels", "/tunnels",
+     {"tunnels": [{"circuit": 6, "name": "t", "owner": "stub", "kind": "vxlan", "key": 9, "local": "10.0.0.1",
+                   "remote": "10.0.0.2", "underlay": "red-left", "tos": 0, "ttl": 64, "circuit_in": 6}],
+      "problems": [{"router": "red-left", "destination": "10.0.0.2", "reason": "punt_unresolved", "frames": 2,
+                    "problem": "the next hop does not answer"}]},
+     ["vxlan", "Packets that could not go on", "the next hop does not answer"]),
+])
+def test_show_has_circuits_and_tunnels_of_the_hardware(run, monkeypatch, verb, path, answer, seen):
+    class Agent:
+        node = "left"
+
+        def get(self, asked: str) -> dict:
+            assert asked == path
+            return answer
+
+    monkeypatch.setattr("polyrouter.host.cli.show.network_of", lambda name: None)
+    monkeypatch.setattr("polyrouter.host.cli.show.each_agent", lambda network, node: [Agent()])
+    shown = run("show", verb).stdout
+    assert all(text in shown for text in seen)
+    found = json.loads(run("show", verb, "--json").stdout)
+    if verb == "tunnels":
+        assert found == {key: [{"node": "left"} | row for row in rows] for key, rows in answer.items()}
+    else:
+        assert found == [{"node": "left"} | row for row in answer["circuits"]]

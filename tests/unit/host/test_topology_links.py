@@ -220,3 +220,9 @@ def test_the_examples_are_good():
     assert len(links_of(load(EXAMPLES / "virtual-wire.yaml").topology).wires) == 1
     overlay = links_of(load(EXAMPLES / "overlay.yaml").topology)
     assert len(overlay.tunnels) == 12 and {tunnel.kind for tunnel in overlay.tunnels.values()} == {"gre", "vxlan"}
+
+
+def test_one_board_is_built_for_all_nodes_of_the_examples():
+    configs = {node.config() for name in ("virtual-wire", "overlay")
+               for node in load(EXAMPLES / f"{name}.yaml").topology.nodes.values()}
+    assert len(configs) == 1
