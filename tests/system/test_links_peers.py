@@ -274,13 +274,12 @@ def test_packets_that_scapy_makes_are_taken(site, ears, macs, marker, kind):
 
 
 def by_tcpdump(agent: AgentClient, frames: list[bytes], path: Path) -> list[str]:
-    """What tcpdump reads of frames, a line each: this machine's, or the one that routers' containers have."""
+    """What tcpdump reads of frames, in lines; it is in the image of routers' containers."""
     wrpcap(str(path), [Ether(frame) for frame in frames])
-    command = ["tcpdump", "-e", "-n", "-t", "-v", "-r", "-"]
-    if shutil.which("tcpdump") is None:
-        pid = next(row["pid"] for row in agent.get("/routers") if row["name"] == "under-left")
-        command = ["nsenter", "-t", str(pid), "-m", *command]
-    done = subprocess.run(command, stdin=path.open("rb"), capture_output=True, text=True)
+    pid = next(row["pid"] for row in agent.get("/routers") if row["name"] == "under-left")
+    with path.open("rb") as capture:
+        done = subprocess.run(["nsenter", "-t", str(pid), "-m", "tcpdump", "-e", "-n", "-t", "-v", "-r", "-"],
+                              stdin=capture, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
