@@ -404,7 +404,7 @@ def test_malformed_packets_reach_nobody(site, ears, macs):
     packets = [
         IP(src=REMOTE, dst=LOCAL) / GRE(proto=0x6558) / inner,                                      # no key
         IP(src=REMOTE, dst=LOCAL) / GRE(chksum_present=1, key_present=1, key=7, proto=0x6558) / inner,
-        IP(src=REMOTE, dst=LOCAL) / GRE(seqnum_present=1, sequence_number=1, key_present=1, key=7, proto=0x6558) / inner,
+        IP(src=REMOTE, dst=LOCAL) / GRE(seqnum_present=1, key_present=1, key=7, proto=0x6558) / inner,
         IP(src=REMOTE, dst=LOCAL) / GRE(version=1, key_present=1, key=7, proto=0x6558) / inner,
         IP(src=REMOTE, dst=LOCAL) / GRE(key_present=1, key=7, proto=0x0800) / inner,                # not Ethernet
         IP(src=REMOTE, dst=LOCAL) / right / b"evil",                                                # too short inside
