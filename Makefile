@@ -61,8 +61,9 @@ docs: venv
 # A figure that misses its bar is written down too; the last line fails then.
 benchmarks: venv
 	@mkdir -p build/benchmarks
-	status=0; for bench in dataplane resources; do \
+	status=0; for bench in dataplane links resources; do \
 		$(BIN)/polyrouter bench $$bench --json > build/benchmarks/$$bench.json || status=$$?; done; \
+	$(BIN)/polyrouter bench resources --part links --json > build/benchmarks/linkengine.json || status=$$?; \
 	$(BIN)/python -m polyrouter.host.benchmarks.document docs/benchmarks.md build/benchmarks && exit $$status
 
 venv:

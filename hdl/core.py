@@ -206,6 +206,7 @@ class Core(wiring.Component):
             connect(m, control.link, links.link)
             connect(m, control.termination, links.termination)
             m.d.comb += [
+                # The tap takes two fields along beside the header: here whether a router is given, and which.
                 entry.i.valid.eq(links.o.valid),
                 links.o.ready.eq(entry.i.ready),
                 *(entry.i.payload[name].eq(links.o.payload[name]) for name in ("data", "last", "length")),

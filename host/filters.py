@@ -17,13 +17,13 @@ __all__ = ["RateSpec", "RuleSpec", "circuit_match", "rule_spec"]
 
 
 class RateSpec(BaseModel):
-    """A rate in bits a second, and a burst in bytes; None leaves it to the agent."""
+    """A rate in bits a second, and a burst in bytes; None leaves it to the agent, 0 is the least one."""
 
     rate: int
     burst: int | None = None
 
     def __str__(self) -> str:
-        return format_rate(self.rate) + ("" if self.burst is None else f" burst {self.burst}")
+        return format_rate(self.rate) + ("" if not self.burst else f" burst {self.burst}")
 
 
 class RuleSpec(BaseModel):

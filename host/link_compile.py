@@ -16,6 +16,7 @@ from .link_rows import Rows
 from .link_spec import CircuitSpec, PortPolicySpec, TerminationSpec, TunnelSpec, VnicSpec
 from .links import Links, LinkSwitch, LinkTunnel, LinkVnic
 from .spec import LimitSpec, NodeSpec, PortSpec, RouterSpec
+from .tables.rates import LEAST_BURST
 from .tables.shares import reserved_cells
 
 __all__ = ["LinkCompiler", "trunk_vnic"]
@@ -250,7 +251,8 @@ def _guaranteed(vnic: LinkVnic) -> int:
 
 
 def _rate(bits: int | None) -> RateSpec | None:
-    return None if bits is None else RateSpec(rate=bits)
+    # The least bucket: the limit holds from the first frame on.
+    return None if bits is None else RateSpec(rate=bits, burst=LEAST_BURST)
 
 
 def _limit(vnic: LinkVnic, port: int, circuit: int) -> RuleSpec:

@@ -1,7 +1,7 @@
 """Compares what a core does with what the golden model says, frame by frame and counter by counter."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from polyrouter.hdl.layouts import HostFrameType, QueueStat, Reason, RxError
@@ -9,6 +9,7 @@ from polyrouter.hdl.layouts import HostFrameType, QueueStat, Reason, RxError
 from .golden import GoldenModel, Output
 from .golden_packet import Hop
 from .host_frames import HostFrame
+from .interleaving import Interleaving
 
 __all__ = ["Scoreboard"]
 
@@ -81,25 +82,21 @@ class Scoreboard:
         self.received = 0
         self._wire = wire
         self._entries: list[int] = []               # copies of each frame that entered and has any
-        self._expected: list[dict[Order, deque[Expected]]] = [{} for _ in range(self.config.all_ports)]
-
-    @property
-    def _waiting(self) -> Iterator[Expected]:
-        return (item for queues in self._expected for queue in queues.values() for item in queue)
+        self._expected: list[Interleaving[Order, Expected]] = [Interleaving() for _ in range(self.config.all_ports)]
 
     @property
     def outstanding(self) -> int:
         """Frames that are still to come out."""
-        return sum(len(queue) for queues in self._expected for queue in queues.values())
+        return sum(len(expected.waiting) for expected in self._expected)
 
     def outstanding_of(self, routers: frozenset[int]) -> int:
-        """Those that are some routers', or are to be on their way."""
-        return sum(not item.routers.isdisjoint(routers) for item in self._waiting)
+        """Those that are some routers', or are to be on their way, as far as that is known: not less."""
+        return sum(not item.routers.isdisjoint(routers) for expected in self._expected for item in expected.may_wait)
 
     @property
     def outstanding_bytes(self) -> int:
         """Bytes of the frames that are still to come out."""
-        return sum(len(item.frame) for item in self._waiting)
+        return sum(len(item.frame) for expected in self._expected for item in expected.waiting)
 
     def enter(self, port: int, frame: bytes, error: RxError = RxError.NONE) -> None:
         """A frame enters at a data port."""
@@ -116,8 +113,7 @@ class Scoreboard:
             if event is not None:
                 copies += 1
                 order = Order(event[1], event[0], traffic_class, replicated, path)
-                self._expected[port].setdefault(order, deque()).append(
-                    Expected(self._wire(frame), event, entry, replicated, path))
+                self._expected[port].put(order, Expected(self._wire(frame), event, entry, replicated, path))
         if copies:
             self._entries.append(copies)
 
@@ -129,22 +125,15 @@ class Scoreboard:
             if host_frame.type == HostFrameType.RESPONSE:
                 self.responses.append(host_frame)
                 return
-        queues = self._expected[port].values()
-        for order, queue in self._expected[port].items():
-            if queue and queue[0].frame == frame:
-                queue.popleft()
-                if not queue:
-                    del self._expected[port][order]
-                return
-        if self.may_drop:
-            for queue in queues:
-                if any(item.frame == frame for item in queue):
-                    while queue[0].frame != frame:
-                        self.missing.append((port, queue.popleft()))
-                    queue.popleft()
-                    return
+        expected = self._expected[port]
+        if expected.take(frame):
+            return
+        lost = expected.skip_to(frame) if self.may_drop else None
+        if lost is not None:
+            self.missing += [(port, item) for item in lost]
+            return
         self.errors.append(f"unexpected at port {port}: {frame.hex()}\n  awaited: " + "\n  or ".join(
-            f"{queue[0].frame.hex()} {self._describe(queue[0].event)}" for queue in queues if queue))
+            f"{item.frame.hex()} {self._describe(item.event)}" for item in expected.heads))
 
     def _describe(self, event: Event) -> str:
         router, port, reason = event
@@ -158,14 +147,14 @@ class Scoreboard:
         AssertionError
             If a frame was wrong, or is missing although none may be.
         """
-        for port, queues in enumerate(self._expected):
-            for queue in queues.values():
-                if self.may_drop:
-                    self.missing += [(port, item) for item in queue]
-                elif queue:
-                    self.errors.append(f"{len(queue)} frames missing at port {port}, first: {queue[0].frame.hex()} "
-                                       f"{self._describe(queue[0].event)}")
-            queues.clear()
+        for port, expected in enumerate(self._expected):
+            left = expected.waiting
+            if self.may_drop:
+                self.missing += [(port, item) for item in left]
+            elif left:
+                self.errors.append(f"{len(left)} frames missing at port {port}, first: {left[0].frame.hex()} "
+                                   f"{self._describe(left[0].event)}")
+            expected.clear()
         assert not self.errors, "\n".join([f"{len(self.errors)} errors", *self.errors[:5]])
 
     def check_counters(self, actual: Mapping[Event, int]) -> None:

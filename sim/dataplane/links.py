@@ -1,6 +1,6 @@
 """What link virtualization does, cycle by cycle: tunnels at line rate, limits of VNICs, and how many there can be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -24,7 +24,7 @@ from .script import BenchFrame, Outcome, Phase, run_script
 from .tables import HOST_MAC, Requests
 from .traffic import SHORTEST, line_bytes
 
-__all__ = ["LIMITS", "Limit", "Tunnels", "Vnics", "limits", "tunnel_line_mpps", "tunnels", "vnics"]
+__all__ = ["LIMITS", "Limit", "Tunnels", "Vnics", "kept", "limits", "tunnel_line_mpps", "tunnels", "vnics"]
 
 Progress = Callable[[str], None]
 
@@ -135,7 +135,8 @@ class Limit:
     wrong: int
 
 
-def limits(seconds: float, progress: Progress, config: CoreConfig | None = None) -> list[Limit]:
+def limits(seconds: float, progress: Progress, config: CoreConfig | None = None, *,
+           asked: Sequence[int] = LIMITS, macs: bool = False) -> list[Limit]:
     """Pairs of VNICs of one node, on one etherstub: one of each pair has a limit, in one of the directions.
 
     What its user sends is twice as much as it may be. Everything goes on at once.
@@ -147,8 +148,12 @@ def limits(seconds: float, progress: Progress, config: CoreConfig | None = None)
     progress : callable
         Is told what is being done.
     config : CoreConfig, optional
+    asked : sequence of int
+        Limits, in bits a second.
+    macs : bool
+        With MACs, or bare, which takes less time.
     """
-    cases = [(rate, inbound) for inbound in (False, True) for rate in LIMITS]
+    cases = [(rate, inbound) for inbound in (False, True) for rate in asked]
     config = config or CoreConfig(ports=2, routers=16, circuits=64)
     rates = Rates(config.clock_hz, policer_cycles(config), shaper_cycles(config), config.max_frame)
     site = _stub(config, 2 * len(cases))
@@ -165,7 +170,7 @@ def limits(seconds: float, progress: Progress, config: CoreConfig | None = None)
             pair_of.append(pair)
     order = sorted(range(len(frames)), key=lambda k: frames[k].at)
     frames, pair_of = [frames[k] for k in order], [pair_of[k] for k in order]
-    executable = HARNESS.build(config, macs=False, progress=progress)
+    executable = HARNESS.build(config, macs=macs, progress=progress)
     progress(f"limits of {len(cases)} VNICs, {seconds:g} s of line time")
     _, result = run_script(executable, [
         Phase(requests=Requests().rows(site.writes())), Phase(frames, drain=int(0.05 * config.clock_hz))])
@@ -175,7 +180,7 @@ def limits(seconds: float, progress: Progress, config: CoreConfig | None = None)
         length = _length(rate)
         passed = sorted(fate.left for fate, owner in zip(result.frames, pair_of, strict=True)
                         if owner == pair and fate.fate > 0 and fate.left <= end)
-        found.append(_kept(rate, inbound, [(left, length) for left in passed], config.clock_hz, result.wrong))
+        found.append(kept(rate, inbound, [(left, length) for left in passed], config.clock_hz, result.wrong))
     return found
 
 
@@ -184,7 +189,7 @@ def _length(rate: int) -> int:
     return SHORTEST if rate < 1_000_000 else 1514
 
 
-def _kept(rate: int, inbound: bool, passed: list[tuple[int, int]], clock_hz: float, wrong: int) -> Limit:
+def kept(rate: int, inbound: bool, passed: list[tuple[int, int]], clock_hz: float, wrong: int) -> Limit:
     """Whether frames that left at these times, in cycles, are as many as the rate allows, and no fewer."""
     if len(passed) < 2:
         return Limit(rate, inbound, len(passed), 0.0, 0.0, 100.0, wrong)

@@ -15,7 +15,7 @@ TEXT = """\
 name: NAME
 topology:
   nodes:
-    left: {ports: 2, core: {circuits: 32, routers: 16}}
+    left: {ports: 1, core: {routers: 16, circuits: 32}}
   networks:
     talk:
       hosts:

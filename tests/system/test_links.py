@@ -19,7 +19,7 @@ pytestmark = pytest.mark.root
 TEXT = """\
 name: NAME
 topology:
-  nodes: {left: {kind: board, ports: 1, core: {routers: 8, circuits: 64, filter_rules: 64}}}
+  nodes: {left: {kind: board, ports: 1, core: {routers: 16, circuits: 32}}}
   networks: {}
   switches:
     stub: {node: left}

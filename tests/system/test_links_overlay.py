@@ -10,7 +10,7 @@ from .site import Site, new_site, wait_until
 
 pytestmark = pytest.mark.root
 
-CORE = "{kind: board, ports: 1, core: {routers: 8, circuits: 64, filter_rules: 64}}"
+CORE = "{kind: board, ports: 1, core: {routers: 16, circuits: 32}}"
 TEXT = f"""\
 name: NAME
 topology:

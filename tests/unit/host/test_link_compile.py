@@ -7,6 +7,7 @@ from polyrouter.host.allocate import allocate
 from polyrouter.host.compile import network_spec
 from polyrouter.host.filters import RateSpec
 from polyrouter.host.spec import NetworkSpec, NodeSpec
+from polyrouter.host.tables.rates import LEAST_BURST
 from polyrouter.host.topology_file import load, parse
 
 from .link_text import TEXT, changed
@@ -93,7 +94,7 @@ def test_policies_of_a_port_group(policy, guarded, rules):
 def test_limits_and_weights():
     left = spec_of(changed(("group: web}", "group: web, priority: high, min-bw: 200M, max-bw: 300M}"))).nodes["left"]
     web = left.routers["web0"]
-    assert web.ports[0].rate == web.punt_rate == RateSpec(rate=300_000_000)
+    assert web.ports[0].rate == web.punt_rate == RateSpec(rate=300_000_000, burst=LEAST_BURST)
     assert web.ports[0].weight == 8         # of 25 Mb/s each
     assert left.routers["phy"].ports[0].weight == 2 and left.routers["phy"].punt_rate is None
 
@@ -104,7 +105,7 @@ def test_a_router_with_one_vnic_is_shaped_and_policed():
     router = left.routers["red-left"]
     port = next(port for port in router.ports if port.name == "v0")
     assert (port.port, port.circuit, port.rate, port.guard) == (3, left.vnics["red-left.v0"].circuit,
-                                                                RateSpec(rate=5_000_000), False)
+                                                                RateSpec(rate=5_000_000, burst=LEAST_BURST), False)
     assert [(rule.match, rule.action, rule.police) for rule in router.rules] == [
         ([("port", 3, 15), ("vid", port.circuit, 4095)], "permit", RateSpec(rate=5_000_000))]
     assert left.routers["stub"].rules == []

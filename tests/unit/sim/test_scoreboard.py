@@ -288,3 +288,15 @@ def test_frames_wait_for_all_routers_on_their_way():
     assert scoreboard.outstanding_of(frozenset({0})) == 2
     assert scoreboard.outstanding_of(frozenset({3, 4})) == 1
     assert scoreboard.outstanding_of(frozenset({4})) == 0
+
+
+def test_copies_that_are_alike_are_told_apart_by_what_follows():
+    """One copy by the link port and one that is not, with a frame behind it that overtakes the first one."""
+    scoreboard = Scoreboard(GoldenModel(CONFIG))
+    same, after = bytes(60), bytes((1,)) * 60
+    for frame, path in (same, ONE), (same, ()), (after, ()):
+        scoreboard.expect([Output(0, frame, (0, 1, Reason.BRIDGED), TrafficClass.NORMAL, path=path)])
+    for frame in same, after, same:
+        scoreboard.leave(0, frame)
+    assert scoreboard.outstanding == 0
+    scoreboard.finish()

@@ -4,7 +4,7 @@ import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
-from polyrouter.host.tables.rates import LARGEST_BURST, RateError, Rates, format_rate
+from polyrouter.host.tables.rates import LARGEST_BURST, LEAST_BURST, RateError, Rates, format_rate
 
 ASKED = (64_000, 100_000, 1_000_000, 7_654_321, 10_000_000, 999_999_999, 1_000_000_000)
 
@@ -27,6 +27,10 @@ def test_what_passes_in_a_second(routers, rate):
         assert abs(bytes_in_a_second * 8 / rate - 1) < 0.01
         assert abs(back(register) / rate - 1) < 0.01
         assert register / 65536 <= burst <= LARGEST_BURST
+        same, least = make(rate, LEAST_BURST)
+        assert same == register
+        assert register / 65536 <= least <= burst
+    assert rates.shaper(rate, LEAST_BURST)[1] <= rates.shaper(rate)[0] // 65536 + 1     # one refill, and no frame
     assert rates.policer(rate)[1] >= config.max_frame + rates.policer(rate)[0] // 65536
 
 

@@ -12,7 +12,8 @@ PASS, DROP, BOTH, FLIP = 0x10, 0x12, 0x14, 0x16
 
 
 class FaultyCrossbar(wiring.Component):
-    """Frames of port 0 leave by port 1 in the same cycle, but as their first byte says; port 1 and the host are deaf.
+    """Frames of port 0 leave by port 1 in the same cycle, but as their first byte says; port 1 is deaf, and what the
+    host sends comes back to it.
 
     DROP: not at all; BOTH: by port 0 as well; FLIP: with a bit of the second beat wrong.
     """
@@ -38,7 +39,9 @@ class FaultyCrossbar(wiring.Component):
             with m.If(rx.payload.last):
                 m.d.sync += beat.eq(0)
         m.d.comb += [
-            *(port.ready.eq(1) for port in (*self.rx, self.host_rx)),
+            *(port.ready.eq(1) for port in self.rx),
+            self.host_tx.payload.eq(self.host_rx.payload), self.host_tx.valid.eq(self.host_rx.valid),
+            self.host_rx.ready.eq(self.host_tx.ready),
             self.tx[1].payload.eq(rx.payload), self.tx[1].valid.eq(rx.valid & (kind != DROP)),
             self.tx[0].payload.eq(rx.payload), self.tx[0].valid.eq(rx.valid & (kind == BOTH)),
             self.idle.eq(1),

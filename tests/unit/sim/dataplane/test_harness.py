@@ -3,7 +3,8 @@
 import subprocess
 
 import pytest
-from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.config import HOST_HEADER_BYTES, CoreConfig
+from polyrouter.hdl.layouts import HostFrameType
 from polyrouter.sim.dataplane.build import HARNESS
 from polyrouter.sim.dataplane.script import (
     CORRUPTED,
@@ -16,6 +17,7 @@ from polyrouter.sim.dataplane.script import (
     Phase,
     run_script,
 )
+from polyrouter.sim.host_frames import HostFrame
 from polyrouter.sim.verilated.top import StreamTop
 
 from .faulty import BOTH, DROP, FLIP, PASS, FaultyCrossbar
@@ -64,6 +66,27 @@ def test_the_second_outcome_counts_too(harness, length):
     two = frame(PASS, length=length)._replace(outcomes=(Outcome(1, b"\0"), Outcome(1, bytes([PASS]))))
     result = run(harness, two)
     assert [fate.fate for fate in result.frames] == [2]
+
+
+def test_a_head_may_take_the_place_of_more_or_fewer_bytes(harness):
+    """The crossbar changes no length: so what is as long as the frame is right, and nothing else."""
+    body = frame(PASS).frame
+    heads = [(body[:20], 20), (body[:20], None), (b"", 0), (body[:19], 20), (body[:20], 19), (b"", 1)]
+    result = run(harness, *(frame(PASS)._replace(outcomes=(Outcome(1, *head),)) for head in heads))
+    assert [fate.fate for fate in result.frames] == [1, 1, 1, CORRUPTED, CORRUPTED, CORRUPTED]
+
+
+def test_frames_of_the_host_port_come_and_go_without_their_header(harness):
+    """What is punted is as long as its header says, and padding does not count."""
+    inner = bytes([PASS]) + bytes(range(59))
+    punts = [HostFrame(HostFrameType.PUNT, inner, length=length).to_bytes() for length in (60, 60, 59)]
+    host = CONFIG.host_port
+    sent = [BenchFrame(host, 0, octets, (Outcome(host, inner[:4], HOST_HEADER_BYTES + 4),)) for octets in punts]
+    sent[1] = sent[1]._replace(outcomes=(Outcome(1, b""),))
+    result = run(harness, *sent)
+    assert [fate.fate for fate in result.frames] == [1, MISDELIVERED, LOST]     # whose serial number is cut off
+    assert (result.lost, result.unknown, result.punted) == (1, 1, 0)
+    assert run(harness, sent[1]).punted == 1        # if no frame is to be punted, punts are only counted
 
 
 def test_times_are_kept(harness):

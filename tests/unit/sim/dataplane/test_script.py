@@ -30,7 +30,7 @@ def test_a_script_has_what_script_h_takes():
     assert struct.unpack_from("<QQQQI", data) == (100, 32, 16, 7, 2)
     frames = b"".join(
         struct.pack("<BQH", 2, 700, 60) + bytes(range(56)) + serial.to_bytes(4, "little")
-        + b"\2" + struct.pack("<BH", 3, 4) + b"head" + struct.pack("<BH", 1, 0) for serial in (0, 1))
+        + b"\2" + struct.pack("<BHH", 3, 4, 4) + b"head" + struct.pack("<BHH", 1, 0, 0) for serial in (0, 1))
     assert data[36:] == frames + struct.pack("<IQIH", 1, 5, 9, 7) + b"request"
 
 
