@@ -1,5 +1,7 @@
 """Many VNICs on one node at once, as many of them in hardware as there is room for, all of them in use."""
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,15 @@ HARDWARE = 6
 def vnics(site: Site) -> dict[str, dict]:
     with AgentClient(site.name, "left", timeout=120) as agent:
         return {row["name"]: row for row in agent.get("/vnics") if row["name"].startswith("many")}
+
+
+def mtu(site: Site, name: str, *new: str) -> int:
+    """MTU of a VNIC's interface, after it was set to another one, as its user may."""
+    place = ["ip", "-n", site.namespace(name)]
+    if new:
+        subprocess.run([*place, "link", "set", "dev", name, "mtu", *new], check=True)
+    done = subprocess.run([*place, "-j", "link", "show", "dev", name], capture_output=True, check=True)
+    return json.loads(done.stdout)[0]["mtu"]
 
 
 def each_reaches_its_neighbour(site: Site, rows: dict[str, dict]) -> None:
@@ -71,10 +82,14 @@ def test_many_vnics_are_usable_at_once(count, monkeypatch):
             each_reaches_its_neighbour(site, rows)
         with timed(times, "up again"):
             assert site.up() == []
+        # A command looks only into the VNICs that it changes: into each of hundreds, it would take half a minute.
+        last = f"many{count - 1}"
+        assert rows[last]["lane"] == "sw" and mtu(site, last, "1400") == 1400
         with timed(times, "one more"):
             site.run("vnic", "create", "one-more", "--switch", "stub")
         with timed(times, "one less"):
             site.run("vnic", "delete", "one-more")
+        assert mtu(site, last) == 1400
         with timed(times, "down"):
             site.run("down")
         assert not [name for name in list_namespaces() if site.name in name]
