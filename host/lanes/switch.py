@@ -131,7 +131,9 @@ class SoftSwitch:
                 route.brport("set", index=port.index, learning=0, unicast_flood=0)
                 changed = True
         if changed:
-            self._wait_until_forwarding(route, [port.index for port in ports if port.addresses])
+            self._wait_until_forwarding(route, [
+                port.index for port in ports if port.addresses
+                and not (current[port.index].forwarding and current[port.index].master == master)])
         return changed
 
     @staticmethod
