@@ -84,6 +84,7 @@ class Agent:
         self._board: BoardKeeper | None = None
         self._fabric: Fabric | None = None
         self._routers: dict[str, RouterSpec] = {}
+        self._lane: SoftwareLane | None = None
         self._vnics: dict[str, VnicSpec] = {}       # whose interfaces are as they should be, as far as is known
         self._troubles: dict[str, str] = {}
         self._failures: dict[str, int] = {}
@@ -257,8 +258,18 @@ class Agent:
                   if is_served(vnic) and vnic.namespace == spec.namespace]
         containers = {vnic.router: str(self.runtime.netns(self._id(self.router(vnic.router))))
                       for vnic in wanted if vnic.router}
-        changes += SoftwareLane(spec.namespace, spec.node).apply(wanted, trunks, containers)
+        settled = {vnic.name for vnic in wanted if self._vnics.get(vnic.name) == vnic}
+        for vnic in wanted:
+            self._vnics.pop(vnic.name, None)    # what goes wrong may have changed any of them
+        changes += self._software(spec).apply(wanted, trunks, containers, settled=settled)
+        self._vnics |= {vnic.name: vnic for vnic in wanted}
         self.store.set(software=bool(wanted))
+
+    def _software(self, spec: NodeSpec) -> SoftwareLane:
+        """The software lane. It knows what the kernel has, which takes a while to find out."""
+        if self._lane is None:
+            self._lane = SoftwareLane(spec.namespace, spec.node)
+        return self._lane
 
     # Board
 
@@ -516,7 +527,7 @@ class Agent:
             return []
         rows = self.plane.vnics()
         software = [vnic for vnic in self.spec.vnics.values() if vnic.lane == "sw"]
-        counters = SoftwareLane(self.spec.namespace, self.spec.node).counters(software) if software else {}
+        counters = self._software(self.spec).counters(software) if software else {}
         for row in rows:
             found = counters.get(row["name"])
             if found is not None:

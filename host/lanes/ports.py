@@ -20,7 +20,7 @@ from .links import Link, in_namespace_of, link_at, link_named, namespace_path
 from .namespaces import create_namespace, is_namespace
 from .naming import Memo, inner_name
 
-__all__ = ["Inner", "Pair", "ensure_pair", "settle_inner", "take_back"]
+__all__ = ["Inner", "Pair", "ensure_pair", "known_pair", "settle_inner", "take_back"]
 
 #: IFA_PROTO of the addresses that were set here: the user's own ones are left alone. Kernels before 5.18 forget it.
 _ADDRESS_PROTOCOL = 0x50
@@ -110,6 +110,19 @@ def ensure_pair(route: IPRoute, fabric: str, spec: VnicSpec, namespace: str, gro
     if peer is None:
         raise LaneError(f"VNIC {spec.name}: {spec.outer} has no other end; do it again")
     return Pair(outer.index, peer, changed)
+
+
+def known_pair(spec: VnicSpec, namespace: str, group: int, links: dict[str, Link]) -> Pair | None:
+    """A VNIC's pair if it is whole, as far as its outer end tells; None if that is not so, and it is to be looked into.
+
+    Parameters are those of :func:`ensure_pair`.
+    """
+    outer = links.get(spec.outer)
+    memo = Memo.parse(outer.alias) if outer else None
+    if outer is None or memo is None or outer.peer is None or outer.group != group or inner_name(spec.outer) in links:
+        return None
+    whole = (memo.namespace, memo.mac) == (namespace, spec.mac) and set(memo.made) <= {namespace}
+    return Pair(outer.index, outer.peer, changed=False) if whole else None
 
 
 def _announce(route: IPRoute, outer: Link, memo: Memo, namespace: str) -> bool:

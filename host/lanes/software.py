@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -21,8 +21,8 @@ from .links import Link, in_namespace_of, link_named, links_of
 from .namespaces import memos_of, release_namespace
 from .naming import Memo, group_of, ifb_name, table_name
 from .nft import open_nft
-from .ports import Pair, ensure_pair, settle_inner, take_back
-from .switch import SoftSwitch, SwitchPort
+from .ports import Inner, Pair, ensure_pair, known_pair, settle_inner, take_back
+from .switch import SoftSwitch, SwitchPort, entries_of
 from .trunk import Trunk, shares_of
 
 __all__ = ["SoftwareLane", "VnicCounters"]
@@ -80,7 +80,7 @@ class SoftwareLane:
         self._there: set[str] = set()
 
     def apply(self, wanted: Sequence[VnicSpec], trunks: Sequence[Trunk] = (),
-              containers: Mapping[str, str] | None = None) -> list[str]:
+              containers: Mapping[str, str] | None = None, *, settled: Collection[str] = ()) -> list[str]:
         """Make these VNICs, and no others, from whatever is there.
 
         What differs is changed in place, under traffic: a VNIC's interface goes only with the VNIC, or to another
@@ -94,6 +94,9 @@ class SoftwareLane:
             Where their switches meet the hardware.
         containers : mapping of str to str, optional
             Paths of the network namespaces of virtual routers' containers, for VNICs with a ``router``.
+        settled : collection of str
+            Names of VNICs whose specification is that of the last time, when all went well. Their namespaces, which
+            take most of the time, are not looked into, but for those with ``mac_changes``.
 
         Returns
         -------
@@ -114,7 +117,8 @@ class SoftwareLane:
                                 "name another one")
         self._require_features(wanted)
         namespaces = {spec.outer: spec.namespace or containers[spec.router] for spec in wanted}
-        return self._in_fabric(lambda route, socket: self._apply(route, socket, wanted, trunks, namespaces))
+        return self._in_fabric(lambda route, socket: self._apply(route, socket, wanted, trunks, namespaces,
+                                                                settled))
 
     def remove_all(self) -> list[str]:
         """Remove everything that was ever made for this owner; returns what, for people."""
@@ -155,14 +159,16 @@ class SoftwareLane:
     # Parts of ``apply``
 
     def _apply(self, route: IPRoute, socket: NFTables, wanted: list[VnicSpec], trunks: list[Trunk],
-               namespaces: dict[str, str]) -> list[str]:
-        self._check_trunks(route, trunks)
+               namespaces: dict[str, str], settled: Collection[str]) -> list[str]:
         links = links_of(route)
+        self._check_trunks(links, trunks)
+        known = {spec.outer: pair for spec in wanted if spec.name in settled and not spec.policy.mac_changes
+                 and (pair := known_pair(spec, namespaces[spec.outer], self.group, links))}
         # First the new, then the old: what was made for one that leaves may have to stay for one that comes.
-        pairs = {spec.outer: ensure_pair(route, self.fabric, spec, namespaces[spec.outer], self.group, links)
-                 for spec in wanted}
+        pairs = {spec.outer: known.get(spec.outer)
+                 or ensure_pair(route, self.fabric, spec, namespaces[spec.outer], self.group, links) for spec in wanted}
         changes = self._remove(route, set(pairs))
-        return changes + self._settle(route, socket, wanted, trunks, pairs, namespaces)
+        return changes + self._settle(route, socket, wanted, trunks, pairs, namespaces, known.keys())
 
     def _require_features(self, wanted: list[VnicSpec]) -> None:
         needed = needed_features(wanted)
@@ -175,8 +181,7 @@ class SoftwareLane:
             raise LaneError("these VNICs can't be in the software lane; this kernel lacks " + "; ".join(lacking))
         self._there = set(FEATURES) - set(missing)
 
-    def _check_trunks(self, route: IPRoute, trunks: list[Trunk]) -> None:
-        links = links_of(route)
+    def _check_trunks(self, links: dict[str, Link], trunks: list[Trunk]) -> None:
         ours = {link.index for link in links.values() if link.group == self.group}
         for trunk in trunks:
             link = links.get(trunk.interface)
@@ -206,14 +211,15 @@ class SoftwareLane:
         return changes
 
     def _settle(self, route: IPRoute, socket: NFTables, wanted: list[VnicSpec], trunks: list[Trunk],
-                pairs: dict[str, Pair], namespaces: dict[str, str]) -> list[str]:
+                pairs: dict[str, Pair], namespaces: dict[str, str], known: Collection[str]) -> list[str]:
         changed: dict[str, None] = {}
         addresses, memos = {}, memos_of(links_of(route))
         for spec in wanted:
             pair = pairs[spec.outer]
             if pair.outer not in memos:
                 raise LaneError(f"VNIC {spec.name}: its interface went with its namespace meanwhile; do it again")
-            inner = settle_inner(spec, pair, memos[pair.outer], namespaces[spec.outer])
+            inner = (Inner(spec.mac, changed=False) if spec.outer in known
+                     else settle_inner(spec, pair, memos[pair.outer], namespaces[spec.outer]))
             if pair.changed or inner.changed:
                 changed[f"settled {spec.name}"] = None
             addresses[spec.outer] = frozenset({spec.mac, inner.mac if spec.policy.mac_changes else spec.mac,
@@ -284,22 +290,22 @@ class SoftwareLane:
             members[spec.switch, spec.vlan].append(spec)
         by_switch = {(trunk.switch, trunk.vlan): trunk for trunk in trunks}
         kept = set()
+        # Once for all of them: a port is one switch's only.
+        links, qdiscs, entries = links_of(route), limits.qdiscs_of(route), entries_of(route)
         for (name, vlan), specs in members.items():
             switch, trunk = SoftSwitch(self.owner, name, vlan, self.group), by_switch.get((name, vlan))
-            made = switch.ensure(route, links_of(route))
-            links = links_of(route)
+            made = switch.ensure(route, links)
             ports = [SwitchPort(links[spec.outer].index, addresses[spec.outer], spec.policy.promiscuous)
                      for spec in specs]
             if trunk is not None:
                 link = links[trunk.interface]
                 ports.append(SwitchPort(link.index, frozenset(), True))
                 if limits.ensure_shares(route, link.index, trunk.rate, link.mtu,
-                                        [shares[port.index] for port in ports if port.index in shares],
-                                        limits.qdiscs_of(route)):
+                                        [shares[port.index] for port in ports if port.index in shares], qdiscs):
                     changed[f"changed trunk {trunk.interface}"] = None
                 kept.add(trunk.interface)
             kept.add(switch.bridge)
-            if switch.ensure_ports(route, ports, links) or made:
+            if switch.ensure_ports(route, ports, links, entries) or made:
                 changed[f"changed switch {name}" + (f", VLAN {vlan}" if vlan else "")] = None
         return kept
 

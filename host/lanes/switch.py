@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 from pyroute2 import IPRoute
@@ -10,7 +11,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from .links import Link, link_at, link_named
 from .naming import bridge_name
 
-__all__ = ["SoftSwitch", "SwitchPort"]
+__all__ = ["SoftSwitch", "SwitchPort", "entries_of"]
 
 #: The longest MTU; its ports have theirs.
 _MTU = 65535
@@ -62,7 +63,7 @@ class SoftSwitch:
         self.bridge = bridge_name(owner, switch, vlan)
 
     def ensure(self, route: IPRoute, links: dict[str, Link]) -> bool:
-        """Make the bridge."""
+        """Make the bridge, and put it among the interfaces if it is new; returns whether anything had to be done."""
         alias = f"virtual switch {self.switch}" + (f", VLAN {self.vlan}" if self.vlan else "")
         found = links.get(self.bridge)
         if found is not None and found.up and found.alias == alias:
@@ -70,23 +71,40 @@ class SoftSwitch:
         if found is None:
             route.link("add", ifname=self.bridge, kind="bridge", group=self.group, br_stp_state=0, br_forward_delay=0,
                        br_mcast_snooping=0, br_group_fwd_mask=_GROUP_FORWARD_MASK)
-            found = link_named(route, self.bridge)
+            found = links[self.bridge] = link_named(route, self.bridge)
         route.link("set", index=found.index, mtu=_MTU, ifalias=alias, state="up")
         return True
 
-    def ensure_ports(self, route: IPRoute, ports: list[SwitchPort], links: dict[str, Link]) -> bool:
+    def ensure_ports(self, route: IPRoute, ports: list[SwitchPort], links: dict[str, Link],
+                     known: dict[int, set[str]]) -> bool:
         """Make these its ports.
 
         A frame goes to the port that has its destination address, or else to those that get all frames. If two ports
         must have the same frame, because one gets all frames or an address is behind both, the switch sends everything
         everywhere and leaves it to the guard to say who gets it (:mod:`.guard`).
+
+        Parameters
+        ----------
+        route : IPRoute
+            In the fabric.
+        ports : list of SwitchPort
+            All that it is to have.
+        links : dict of str to Link
+            The fabric's interfaces.
+        known : dict of int to set of str
+            What :func:`entries_of` gave before any of these ports was changed.
+
+        Returns
+        -------
+        bool
+            Whether anything had to be changed.
         """
         master = links[self.bridge].index
         current = {link.index: link for link in links.values()}
         behind = [address for port in ports for address in port.addresses]
         everywhere = len(set(behind)) < len(behind) or any(port.all_frames for port in ports if port.addresses)
         entries = set() if everywhere else {(port.index, address) for port in ports for address in port.addresses}
-        have = self._entries(route, {port.index for port in ports})
+        have = {(port.index, address) for port in ports for address in known.get(port.index, ())}
         changed = False
         floods = {port.index: everywhere or port.all_frames for port in ports}
         for port in ports:
@@ -113,7 +131,9 @@ class SoftSwitch:
                 route.brport("set", index=port.index, learning=0, unicast_flood=0)
                 changed = True
         if changed:
-            self._wait_until_forwarding(route, [port.index for port in ports if port.addresses])
+            self._wait_until_forwarding(route, [
+                port.index for port in ports if port.addresses
+                and not (current[port.index].forwarding and current[port.index].master == master)])
         return changed
 
     @staticmethod
@@ -129,8 +149,11 @@ class SoftSwitch:
             if waiting:
                 time.sleep(_POLL)
 
-    @staticmethod
-    def _entries(route: IPRoute, ports: set[int]) -> set[tuple[int, str]]:
-        """Addresses that the bridge has behind these ports; not the ports' own."""
-        return {(row["ifindex"], row.get("lladdr")) for row in route.fdb("dump")
-                if row["ifindex"] in ports and row.get("master") and not row["state"] & _LOCAL}
+
+def entries_of(route: IPRoute) -> dict[int, set[str]]:
+    """Addresses that bridges have behind each port, by its index; not the ports' own."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for row in route.fdb("dump"):
+        if row.get("master") and not row["state"] & _LOCAL:
+            found[row["ifindex"]].add(row.get("lladdr"))
+    return found
