@@ -68,6 +68,23 @@ def test_random_rows_windows_and_routes(adjacencies, rates):
     assert {frame["adj_fault"] for frame in wanted} == {0, 1}
 
 
+@pytest.mark.parametrize("base, size", [(0, 8), (16, 8), (30, 7)])
+def test_members_outside_of_the_window_are_faults(base, size):
+    """The last row of the window and the one behind it, which the table has or, at its end, has not."""
+    config = CoreConfig(adjacencies=37)
+    member = pack(ADJACENCY_ROW, {"kind": AdjacencyKind.FORWARD, "port": 2, "mac": 5, "mtu": 1500})
+    rows = [member] * config.adjacencies
+    rows[base] = pack(ADJACENCY_ECMP, {"kind": AdjacencyKind.ECMP, "first": size - 1, "count": 2})
+    frames = [{"adj_base": base, "adj_size": size, "result": 0, "flow_hash": flow, "fib": FibOutcome.HIT}
+              for flow in (0, 0x7FFF, 0x8000, 0xFFFF)]
+    dut = AdjacencyLookup(config)
+    out, *_ = run_stage(dut, [pack(META, frame) for frame in frames],
+                        tables=[(dut.table, dict(enumerate(rows)))])
+    found = [unpack(META, record) for record in out]
+    assert [(record["adj_fault"], record["adj_kind"]) for record in found] == [
+        (0, AdjacencyKind.FORWARD)] * 2 + [(1, AdjacencyKind.INVALID)] * 2
+
+
 @pytest.mark.parametrize("count", [1, 3, 7, 8, 4095])
 def test_each_member_has_its_share(count):
     config = CoreConfig(adjacencies=4096)
