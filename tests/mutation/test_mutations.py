@@ -101,7 +101,7 @@ FAULTS = [
           unit("adjacency"), "random_rows and 37"),
     Fault("a member's window is not checked", "hdl/adjacency.py",
           "m.d.sync += [below_size.eq(member < meta.adj_size), index.eq(meta.adj_base + member)]",
-          "m.d.sync += index.eq(meta.adj_base + member)", unit("adjacency"), "random_rows and 37"),
+          "m.d.sync += index.eq(meta.adj_base + member)", unit("adjacency"), "members_outside"),
     Fault("a packet whose TTL ends is forwarded", "hdl/verdict.py",
           "tests.ttl_ends.eq(meta.ttl <= 1),", "tests.ttl_ends.eq(meta.ttl < 1),", unit("verdict"), "first_condition"),
     Fault("IP multicast goes back to where it came from", "hdl/verdict.py",
