@@ -11,7 +11,7 @@ from .test_streams import drive, rules, tables_of
 
 #: Nothing is a power of two that may be another number.
 CONFIG = small_config(data_width=64, routers=2, ports=2, fib_words=24, adjacencies=12, filter_rules=11, policers=5,
-                      mac_rows=16)
+                      mac_rows=16, circuits=16)
 #: Windows: table, fields of the context row, rows of the table, rows of the table for one of the window.
 WINDOWS = (
     ("fib", "fib", CONFIG.fib_words, 1), ("adjacency", "adj", CONFIG.adjacencies, 1),
@@ -24,6 +24,8 @@ BLOCKS = (
     ("context", 1), ("quota", 1), ("port", 1 << port_index_bits(CONFIG)), ("counter", CONFIG.all_ports * REASONS),
     ("queue", CONFIG.all_ports * QUEUE_STATS), ("shaper", CONFIG.all_ports),
 )
+#: Tables of no router, with their rows.
+OF_THE_BOARD = (("vmac", CONFIG.vmac_slots), ("link", CONFIG.circuits), ("termination", CONFIG.circuits))
 
 
 def harness() -> Module:
@@ -31,7 +33,8 @@ def harness() -> Module:
     m = Module()
     m.submodules.dut = dut = ControlEngine(CONFIG)
     tables = tables_of(dut)
-    assert {id(getattr(dut, name)) for name, *_ in WINDOWS + BLOCKS} | {id(dut.vmac)} == {id(table) for table in tables}
+    assert {id(getattr(dut, name)) for name, *_ in (*WINDOWS, *BLOCKS, *OF_THE_BOARD)} == {
+        id(table) for table in tables}
     for table in tables:
         m.d.comb += table.ack.eq(table.stb & AnySeq(1))
         if table is not dut.context:
@@ -73,6 +76,10 @@ def harness() -> Module:
                 Assert(table.addr >= op.router * block),
                 Assert(table.addr < (op.router + 1) * block),
             ]
+    for name, rows_there in OF_THE_BOARD:
+        table = getattr(dut, name)
+        with m.If(table.stb):
+            m.d.comb += [Assert(table.addr == op.row), Assert(op.row < rows_there)]
     # The context row is read for its windows, or for itself.
     asks = [op.table == table for table in (Table.CONTEXT, *(Table[name.upper()] for name, *_ in WINDOWS))]
     m.d.comb += Assert(~dut.context.stb | Cat(asks).any())
