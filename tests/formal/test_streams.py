@@ -414,7 +414,7 @@ def test_control_engine(tmp_path, width):
     config = CoreConfig(data_width=width, routers=2)
     m.submodules.dut = dut = ControlEngine(config)
     tables = tables_of(dut)
-    assert len(tables) == 14
+    assert len(tables) == 16
     for table in tables:
         drive(m, table.ack, table.r_data)
         with m.If(~table.stb):
