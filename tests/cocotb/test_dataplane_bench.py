@@ -25,7 +25,7 @@ def test_shortest_frames_at_line_rate_are_all_forwarded(clock_hz):
     frames = list(line_rate_frames([Destinations(router, rng) for router in routers], 60, rng))
     # One that the bench expects elsewhere than where the core sends it, to see that it is found out
     first = frames[0]
-    wrong = [first._replace(outcomes=tuple(Outcome(port ^ 1, head) for port, head in first.outcomes)),
+    wrong = [first._replace(outcomes=tuple(outcome._replace(port=outcome.port ^ 1) for outcome in first.outcomes)),
              BenchFrame(1, 0, bytes(60), (Outcome(0, b""),))]
     loaded, good, bad = run_script(HARNESS.build(config, macs=True), [load, Phase(frames), Phase(wrong)])
     assert len(loaded.requests) == len(load.requests)
