@@ -28,13 +28,13 @@ topology:
   vnics:
     a: {switch: stub, address: 10.0.0.1/24, max-bw: 50M}
     b: {switch: stub, address: 10.0.0.2/24}
-    c: {switch: stub, address: 10.0.0.3/24, max-bw: 200M}
+    c: {switch: stub, address: 10.0.0.3/24, max-bw: 25M}
     d: {switch: stub, address: 10.0.0.4/24}
     e: {switch: stub, address: 10.0.0.5/24}
     f: {switch: stub, address: 10.0.0.6/24, max-bw: 100M}
 """
 #: Sender, receiver and limit in bits a second.
-FLOWS = (("a", "b", 50e6), ("c", "d", 200e6), ("e", "f", 100e6))
+FLOWS = (("a", "b", 50e6), ("c", "d", 25e6), ("e", "f", 100e6))
 ADDRESSES = {name: f"10.0.0.{number}" for number, name in enumerate("abcdef", 1)}
 #: Frames of the slowest flow that are measured.
 FRAMES = 100

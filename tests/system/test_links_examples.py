@@ -125,6 +125,8 @@ def processes(site: Site) -> list[str]:
 
 
 def test_a_chat_without_ip_crosses_the_wire_between_nodes(wires):
+    # A frame without IP is not sent again: first the underlay has to know its next hop.
+    reaches(wires, "chat-alice", ADDRESSES["b"])
     before = {name: count(wires, name, "link", "forwarded") for name in ("under-left", "under-right")}
     with chats(wires, "chat-alice", "chat-bob") as chat:
         alice, bob = chat.values()
