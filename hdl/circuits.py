@@ -7,6 +7,7 @@ from amaranth.utils import ceil_log2
 
 from .config import CoreConfig
 from .layouts import LINK_ROW, LinkKind, Reason
+from .mac.gmii import FCS_BYTES
 from .records import REFUSED, ROUTER_BITS, VERDICT, TableSignature
 from .slice import RegisterSlice
 from .stream import LENGTH_BITS
@@ -118,7 +119,7 @@ class Circuits(wiring.Component):
         m.d.comb += [
             owned.eq(exists & (row.router == departure.router)),
             too_long.eq((row.kind == LinkKind.TUNNEL)
-                        & (length > config.max_frame - 4 - by_kind(row.tunnel.kind, OUTER_BYTES))),
+                        & (length > config.max_frame - FCS_BYTES - by_kind(row.tunnel.kind, OUTER_BYTES))),
             o.payload.length.eq(length),
             o.payload.router.eq(departure.router),
             o.payload.kind.eq(Mux(departure.tagged, row.kind, LinkKind.NONE)),
@@ -193,7 +194,7 @@ class Circuits(wiring.Component):
                         m.next = "MEMBER"
 
             with m.State("STORE"):
-                # At least two beats: the source's row is there in the second one.
+                # The source's row is delivered in the first cycle here, whenever the first beat comes.
                 m.d.comb += [i.ready.eq(1), w_port.en.eq(i.valid)]
                 m.d.sync += from_list.eq(1)
                 with m.If(position == 0):

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from math import log2
 
 __all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_JUMBO", "MAX_FRAME_STANDARD",
-           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES"]
+           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES", "LEAST_CIRCUITS", "MOST_CIRCUITS", "power_of_two_at_least"]
 
 #: Bytes of the header that punted and injected frames and register accesses carry on the host port.
 HOST_HEADER_BYTES = 32
@@ -16,13 +16,16 @@ MAX_FRAME_TAGGED = MAX_FRAME_STANDARD + 4
 MAX_FRAME_JUMBO = 9018
 #: Rows that the filter table may have.
 MOST_FILTER_RULES = 2048
+#: Circuits of a core that has any; at most as many as there are VLAN ids.
+LEAST_CIRCUITS, MOST_CIRCUITS = 16, 4096
 
 
 class ConfigError(ValueError):
     """A parameter is outside of what the core can be built for; the message names it, its value and its range."""
 
 
-def _power_of_two_at_least(n: int) -> int:
+def power_of_two_at_least(n: int) -> int:
+    """The least power of two that is not less."""
     return 1 << max(0, n - 1).bit_length()
 
 
@@ -97,10 +100,10 @@ class CoreConfig:
 
     def __post_init__(self) -> None:
         if self.vmac_slots == 0 and isinstance(self.routers, int):
-            object.__setattr__(self, "vmac_slots", max(16, _power_of_two_at_least(16 * self.routers)))
+            object.__setattr__(self, "vmac_slots", max(16, power_of_two_at_least(16 * self.routers)))
         if self.ingress_bytes == 0 and isinstance(self.max_frame, int):
             least = 2 * (self.max_frame + HOST_HEADER_BYTES)
-            object.__setattr__(self, "ingress_bytes", _power_of_two_at_least(least))
+            object.__setattr__(self, "ingress_bytes", power_of_two_at_least(least))
         if self.policers == 0 and isinstance(self.routers, int):
             object.__setattr__(self, "policers", 2 * self.routers)
         for entry in fields(self):
@@ -123,7 +126,7 @@ class CoreConfig:
         self._between("policers", 1, 4095)
         self._between("mac_rows", 16, 1 << 18, power_of_two=True)
         if self.circuits:
-            self._between("circuits", 16, 4096, power_of_two=True)
+            self._between("circuits", LEAST_CIRCUITS, MOST_CIRCUITS, power_of_two=True)
             self._between("ports", 2, 8)
         if self.buffer_bytes % self.cell_bytes:
             raise ConfigError(

@@ -53,7 +53,7 @@ class Decapsulator(wiring.Component):
         Outer frames, with the router that they are for.
     o : stream of decapsulated_layout
         Inner frames.
-    event : stream of EVENT's router and reason
+    event : stream of REFUSED
         ``DROP_MALFORMED`` for each frame dropped.
     """
 

@@ -4,15 +4,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.config import LEAST_CIRCUITS, MOST_CIRCUITS, CoreConfig, power_of_two_at_least
 
 from .links import Links, LinkTunnel, LinkVnic, links_of
-from .topology import Topology, power_of_two_at_least
+from .topology import Topology
 
 __all__ = ["Demand", "Shortage", "circuits_needed", "demand_of", "settle_circuits", "trunk_name"]
 
 #: Least circuits of a core that has any; number 0 is none.
-_LEAST_CIRCUITS, _MOST_CIRCUITS = 16, 4096
 
 
 class Shortage(Exception):
@@ -134,7 +133,7 @@ def circuits_needed(links: Links, node: str, virtual_routers: int, numbers: int)
     try:
         demand = demand_of(links, node, virtual_routers, numbers, None)
     except Shortage:
-        return _LEAST_CIRCUITS          # it is refused for another reason
+        return LEAST_CIRCUITS          # it is refused for another reason
     return _room(len(demand.circuits))
 
 
@@ -162,4 +161,4 @@ def settle_circuits(topology: Topology, running: Mapping[str, int], *, keep_boar
 
 
 def _room(circuits: int) -> int:
-    return min(_MOST_CIRCUITS, max(_LEAST_CIRCUITS, power_of_two_at_least(circuits + 1)))
+    return min(MOST_CIRCUITS, max(LEAST_CIRCUITS, power_of_two_at_least(circuits + 1)))

@@ -282,18 +282,28 @@ class Network:
             store.set(attempt=spec.model_dump(), allocation=allocation.model_dump(mode="json"))
             try:
                 self._execute(store, old, spec, changes, BY_COMMAND)
-            except Exception:
-                self._undo(store, old, spec, before)
+            except BaseException as error:      # Ctrl-C, too
+                self._undo(store, old, spec, before, error)
                 raise
             store.set(links=wanted, spec=spec.model_dump(), attempt=None)
         return changes
 
-    def _undo(self, store: NetworkStore, old: NetworkSpec, tried: NetworkSpec, allocation: Any) -> None:
-        """Make it what it was. If that fails too, the next ``up`` finds the attempt and repairs what is there."""
+    def _undo(self, store: NetworkStore, old: NetworkSpec, tried: NetworkSpec, allocation: Any,
+              why: BaseException) -> None:
+        """Make it what it was.
+
+        Raises
+        ------
+        NetworkError
+            If that fails too; the next ``up`` finds the attempt and repairs what is there.
+        """
         self.progress("undoing it")
-        with contextlib.suppress(Exception):
+        try:
             self._execute(store, tried, old, plan(tried, old, self._see(tried)))
-            store.set(attempt=None, allocation=allocation)
+        except Exception as error:
+            raise NetworkError(f"{why or type(why).__name__}; nor could it be undone ({error}): run 'polyrouter up' "
+                               "with the network's file, which repairs it") from why
+        store.set(attempt=None, allocation=allocation)
 
     def _see(self, spec: NetworkSpec) -> Seen:
         seen = Seen(fabric=spec.namespace in list_namespaces())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from polyrouter.hdl.config import MOST_FILTER_RULES, CoreConfig
+from polyrouter.hdl.config import MOST_FILTER_RULES, CoreConfig, power_of_two_at_least
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
@@ -50,7 +50,7 @@ from .topology_types import (
 
 __all__ = ["Bgp", "Board", "Changes", "FilterEntry", "Host", "Interface", "Limits", "Link", "Match", "Ospf", "Police",
            "Router", "Send", "StaticRoute", "Topology", "TopologyFile", "VirtualNetwork",
-           "interface_port", "power_of_two_at_least", "rates_of"]
+           "interface_port", "rates_of"]
 
 
 class Limits(Model):
@@ -455,11 +455,6 @@ class TopologyFile(Model):
 def rates_of(config: CoreConfig) -> Rates:
     """What a board with these parameters makes of rates."""
     return Rates(config.clock_hz, policer_cycles(config), shaper_cycles(config), config.max_frame)
-
-
-def power_of_two_at_least(number: int) -> int:
-    """The least power of two that is not less."""
-    return 1 << max(0, number - 1).bit_length()
 
 
 def interface_port(name: str) -> int:

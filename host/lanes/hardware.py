@@ -3,11 +3,9 @@
 As in the software lane, what is there is read from the kernel each time.
 """
 
-import contextlib
 from collections.abc import Sequence
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from ..fabric import list_namespaces, offloads_off
 from ..link_spec import VnicSpec
@@ -15,7 +13,7 @@ from .errors import LaneError
 from .links import Link, find_link, in_namespace_of, links_of
 from .namespaces import memos_of, release_namespace
 from .naming import Memo, group_of, inner_name
-from .ports import ensure_pair, settle_inner, take_back
+from .ports import ensure_pair, remove_pairs, settle_inner
 
 __all__ = ["HardwareInterfaces"]
 
@@ -103,18 +101,4 @@ class HardwareInterfaces:
         return True
 
     def _keep_only(self, route: IPRoute, keep: set[str]) -> list[str]:
-        changes, links = [], links_of(route)
-        memos = memos_of(links)
-        for link in links.values():
-            if link.group == self._group and link.kind == "veth" and link.name not in keep:
-                memo = memos.get(link.index)
-                # The namespaces first: as long as the interface is there, it is known what was made for it.
-                if memo is not None and memo.made:
-                    take_back(self.fabric, link, memo.namespace)
-                changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
-                            if release_namespace(route, name, link.index, memos)]
-                memos.pop(link.index, None)
-                with contextlib.suppress(NetlinkError):     # went with its namespace
-                    route.link("del", index=link.index)
-                changes.append(f"removed {link.name}")
-        return changes
+        return remove_pairs(route, self.fabric, self._group, keep)

@@ -16,11 +16,11 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ..fabric import offloads_off
 from ..link_spec import VnicSpec
 from .errors import LaneError
-from .links import Link, in_namespace_of, link_at, link_named, namespace_path
-from .namespaces import create_namespace, is_namespace
+from .links import Link, in_namespace_of, link_at, link_named, links_of, namespace_path
+from .namespaces import create_namespace, is_namespace, memos_of, release_namespace
 from .naming import Memo, inner_name
 
-__all__ = ["Inner", "Pair", "ensure_pair", "known_pair", "settle_inner", "take_back"]
+__all__ = ["Inner", "Pair", "ensure_pair", "known_pair", "remove_pairs", "settle_inner", "take_back"]
 
 #: IFA_PROTO of the addresses that were set here: the user's own ones are left alone. Kernels before 5.18 forget it.
 _ADDRESS_PROTOCOL = 0x50
@@ -172,6 +172,26 @@ def take_back(fabric: str, outer: Link, namespace: str) -> None:
 
     with contextlib.suppress(OSError):      # there is no such namespace any more
         in_namespace_of(namespace, move)
+
+
+def remove_pairs(route: IPRoute, fabric: str, group: int, keep: set[str]) -> list[str]:
+    """Remove an owner's pairs, but those whose outer ends are to be kept, with namespaces that were made for them and
+    are nobody else's; returns what, for people."""
+    changes, links = [], links_of(route)
+    memos = memos_of(links)
+    for link in links.values():
+        if link.group == group and link.kind == "veth" and link.name not in keep:
+            memo = memos.get(link.index)
+            # The namespaces first: as long as the interface is there, it is known what was made for it.
+            if memo is not None and memo.made:
+                take_back(fabric, link, memo.namespace)
+            changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
+                        if release_namespace(route, name, link.index, memos)]
+            memos.pop(link.index, None)
+            with contextlib.suppress(NetlinkError):     # went with its namespace
+                route.link("del", index=link.index)
+            changes.append(f"removed {link.name}")
+    return changes
 
 
 @dataclass(frozen=True)

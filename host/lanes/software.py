@@ -1,13 +1,11 @@
 """The software lane: VNICs as veth pairs into Linux bridges, when the hardware has no room or they ask for it."""
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.nftables.main import NFTables
 
 from ..fabric import list_namespaces
@@ -21,7 +19,7 @@ from .links import Link, in_namespace_of, link_named, links_of
 from .namespaces import memos_of, release_namespace
 from .naming import Memo, group_of, ifb_name, table_name
 from .nft import open_nft
-from .ports import Inner, Pair, ensure_pair, known_pair, settle_inner, take_back
+from .ports import Inner, Pair, ensure_pair, known_pair, remove_pairs, settle_inner
 from .switch import SoftSwitch, SwitchPort, entries_of
 from .trunk import Trunk, shares_of
 
@@ -194,21 +192,7 @@ class SoftwareLane:
 
     def _remove(self, route: IPRoute, keep: set[str]) -> list[str]:
         """Remove VNICs that are not to be kept, and namespaces that were made for them and are nobody else's."""
-        changes, links = [], links_of(route)
-        memos = memos_of(links)
-        for link in links.values():
-            if link.group == self.group and link.kind == "veth" and link.name not in keep:
-                memo = memos.get(link.index)
-                # The namespaces first: as long as the interface is there, it is known what was made for it.
-                if memo is not None and memo.made:
-                    take_back(self.fabric, link, memo.namespace)
-                changes += [f"removed namespace {name}" for name in (memo.made if memo else ())
-                            if release_namespace(route, name, link.index, memos)]
-                memos.pop(link.index, None)
-                with contextlib.suppress(NetlinkError):     # went with its namespace
-                    route.link("del", index=link.index)
-                changes.append(f"removed {link.name}")
-        return changes
+        return remove_pairs(route, self.fabric, self.group, keep)
 
     def _settle(self, route: IPRoute, socket: NFTables, wanted: list[VnicSpec], trunks: list[Trunk],
                 pairs: dict[str, Pair], namespaces: dict[str, str], known: Collection[str]) -> list[str]:

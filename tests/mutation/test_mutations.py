@@ -264,7 +264,7 @@ FAULTS = [
     Fault("a list that bites its tail never ends", "hdl/circuits.py",
           "(member >= circuits) | (left == 0)", "(member >= circuits)", unit("circuits"), "tail"),
     Fault("what is too long for a tunnel by a byte goes in", "hdl/circuits.py",
-          "config.max_frame - 4 - by_kind", "config.max_frame - 3 - by_kind", unit("circuits"), "longest"),
+          "config.max_frame - FCS_BYTES - by_kind", "config.max_frame - 3 - by_kind", unit("circuits"), "longest"),
     Fault("a frame goes back by the circuit that it came by", "hdl/circuits.py",
           "m.d.sync += silent.eq(1)", "m.next = \"PASS\"", unit("circuits"), "each_kind and 64"),
     Fault("a packet for no tunnel comes in on circuit 0", "hdl/tunnelend.py",
