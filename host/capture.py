@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .board.transport import open_packet_socket
+from .link_spec import VnicSpec
 from .spec import NodeSpec, PortSpec, RouterSpec
 
-__all__ = ["CaptureError", "Filter", "capture", "capture_hardware", "port_named"]
+__all__ = ["CaptureError", "Filter", "capture", "capture_hardware", "capture_vnic", "port_named"]
 
 _ETH_P_ALL = 3
 _PACKET_IGNORE_OUTGOING, _SOL_PACKET = 23, 263
@@ -91,34 +92,61 @@ def capture(node: NodeSpec, router: RouterSpec, interface: str, path: Path, *, c
     if port.circuit:
         raise CaptureError(f"{interface} of {router.name} is at a circuit, which has no wire to listen at: use "
                            "--hardware")
+    with open_packet_socket(node.taps[port.port], node.namespace, _ETH_P_ALL) as sock:
+        return _write(sock, Filter.of(port).matches, path, count, seconds, seen)
+
+
+def capture_vnic(vnic: VnicSpec, path: Path, *, count: int | None = None, seconds: float | None = None,
+                 seen: Callable[[int], None] = lambda _: None) -> int:
+    """Write the frames that a VNIC's user sends and gets, in either lane, to a file; returns how many.
+
+    Parameters
+    ----------
+    vnic : VnicSpec
+        The VNIC.
+    path, count, seconds, seen
+        As in :func:`capture`.
+
+    Raises
+    ------
+    CaptureError
+        If it is an interface of a virtual router.
+    """
+    if vnic.router:
+        raise CaptureError(f"{vnic.name} is interface {vnic.interface} of {vnic.router}: use 'capture {vnic.router} "
+                           f"{vnic.interface} --hardware'")
+    with open_packet_socket(vnic.interface, vnic.namespace, _ETH_P_ALL) as sock:
+        return _write(sock, lambda _: True, path, count, seconds, seen)
+
+
+def _write(sock: socket.socket, matches: Callable[[bytes], bool], path: Path, count: int | None,
+           seconds: float | None, seen: Callable[[int], None]) -> int:
     from scapy.utils import PcapNgWriter  # takes a second to load
 
-    chosen = Filter.of(port)
     deadline = None if seconds is None else time.monotonic() + seconds
     written = 0
-    with open_packet_socket(node.taps[port.port], node.namespace, _ETH_P_ALL) as sock:
-        sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 0)
-        sock.setblocking(False)
-        writer = PcapNgWriter(str(path))
-        writer.linktype = _DLT_EN10MB
-        writer.write_header(None)
-        try:
-            while count is None or written < count:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    break
-                if not select.select([sock], [], [], left)[0]:
-                    continue
-                frame = _receive(sock)
-                if frame and chosen.matches(frame):
-                    writer.write_packet(frame, sec=time.time())
-                    writer.flush()
-                    written += 1
-                    seen(written)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            writer.close()
+    sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 0)
+    sock.setblocking(False)
+    writer = PcapNgWriter(str(path))
+    writer.linktype = _DLT_EN10MB
+    writer.write_header(None)
+    try:
+        while count is None or written < count:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            if not select.select([sock], [], [], left)[0]:
+                continue
+            frame = _receive(sock)
+            if frame and matches(frame):
+                writer.write_packet(frame, sec=time.time())
+                writer.flush()
+                written += 1
+                seen(written)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        writer.close()
     return written
 
 

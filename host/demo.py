@@ -22,9 +22,11 @@ from .agent.client import AgentClient, AgentError
 from .agent.pidfile import running_pid
 from .allocate import fabric_namespace
 from .doctor import check_all
+from .errors import NetworkError
 from .fabric import list_namespaces
 from .flow import Flow, run_flows
-from .network import Network, NetworkError, require_root
+from .machine import require_root
+from .network import Network
 from .paths import network_dir, run_dir, state_dir
 from .runtime.image import Images
 from .runtime.runc import RuncRuntime

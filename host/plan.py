@@ -190,7 +190,7 @@ def _link_parts(node: NodeSpec | None) -> dict[str, dict[str, _Parts]]:
         return found
     for name, router in node.routers.items():
         if not router.container:
-            found["vnic" if name in node.vnics else "switch"][name] = {"number": router}
+            found[node.kind_of(name)][name] = {"number": router}
     for name, vnic in node.vnics.items():
         found["vnic"].setdefault(name, {})["interface"] = vnic
     ends = {end.circuit: end for end in node.terminations}

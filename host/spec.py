@@ -104,6 +104,12 @@ class NodeSpec(BaseModel):
     terminations: list[TerminationSpec] = []
     vnics: dict[str, VnicSpec] = {}
 
+    def kind_of(self, router: str) -> str:
+        """What has a number in the data plane, for people: router, switch or vnic."""
+        if router in self.routers and self.routers[router].container:
+            return "router"
+        return "vnic" if router in self.vnics else "switch"
+
 
 class SegmentSpec(BaseModel):
     """A bridge in the fabric that joins ports."""

@@ -342,7 +342,7 @@ class Agent:
             old = None
         self.store.save_router(router.name, router.number, router.model_dump())
         if self.plane.set_router(router):
-            changes.append(f"programmed router {router.name}")
+            changes.append(f"programmed {self.spec.kind_of(router.name) if self.spec else 'router'} {router.name}")
         if not router.container:
             self._routers[router.name] = router
             self._troubles.pop(router.name, None)
@@ -478,7 +478,7 @@ class Agent:
 
     def _trouble(self, name: str, what: str) -> None:
         self._troubles[name] = what
-        self.events.emit("trouble", router=name, what_is_wrong=what)
+        self.events.emit("trouble", **{self.spec.kind_of(name) if self.spec else "router": name}, what_is_wrong=what)
 
     def _say(self, what: str) -> None:
         self.doing = what

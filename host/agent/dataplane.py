@@ -137,7 +137,8 @@ class DataPlane(LinkViews):
             if not known:
                 for name, router in self._specs.items():
                     self._set_entries(router)
-                    self._events.emit("programmed", router=name, routes=self._tables[name].route_count())
+                    kind = self._wanted.kind_of(name) if self._wanted else "router"
+                    self._events.emit("programmed", **{kind: name}, routes=self._tables[name].route_count())
             if self._wanted is not None:
                 self.links.put(self._wanted)
             if not known:

@@ -95,11 +95,12 @@ class TableViews:
             fields = unpack(VMAC_ROW, bits)
             if fields["valid"]:
                 at_link = fields["port"] == self.config.link_port
-                found.append({"mac": format_mac(fields["mac"]), "port": self._place(fields),
-                              "vlan": None if at_link else fields["vid"] or None,
-                              "role": Role(fields["role"]).name.lower(), "guard": bool(fields["guard"]),
+                role = Role(fields["role"])
+                found.append({"mac": None if role is Role.SEGMENT else format_mac(fields["mac"]),
+                              "port": self._place(fields), "vlan": None if at_link else fields["vid"] or None,
+                              "role": role.name.lower(), "guard": bool(fields["guard"]),
                               "router": self.router_name(fields["router"]) or str(fields["router"]), "slot": row})
-        return sorted(found, key=lambda entry: (entry["router"], entry["port"], entry["role"], entry["mac"]))
+        return sorted(found, key=lambda entry: (entry["router"], entry["port"], entry["role"], entry["mac"] or ""))
 
     def context(self) -> list[dict[str, Any]]:
         """Context registers, read from the board."""

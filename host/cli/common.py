@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import NetworkError
 from ..paths import saved_networks
 
 if TYPE_CHECKING:       # these take a second to load, and not every verb needs them
@@ -113,7 +114,7 @@ def progress(title: str) -> Iterator[Callable[[str], None]]:
 
 def network_of(name: str | None, progress_to: Callable[[str], None] = lambda _: None) -> "Network":
     """The network meant: the one named, or the only one there is."""
-    from ..network import Network, NetworkError
+    from ..network import Network
 
     if name is not None:
         return Network(name, progress_to)
@@ -127,8 +128,6 @@ def network_of(name: str | None, progress_to: Callable[[str], None] = lambda _: 
 
 def each_agent(network: "Network", node: str | None = None) -> "Iterator[AgentClient]":
     """Clients of a network's agents, or of one."""
-    from ..network import NetworkError
-
     found = False
     for client in network.agents():
         if node is None or client.node == node:

@@ -8,7 +8,7 @@ import typer
 from .common import console, network_of, print_changes, print_json, progress, reporting
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..link_commands import LinkCommands
     from ..plan import Change
 
 __all__ = ["MaxBw", "MinBw", "ObjectName", "PriorityName", "properties", "run_change", "with_rates"]
@@ -37,7 +37,8 @@ def properties(**given: Any) -> dict[str, Any]:
     return found
 
 
-def run_change(what: str, network: str | None, as_json: bool, change: "Callable[[Network], Iterable[Change]]") -> None:
+def run_change(what: str, network: str | None, as_json: bool,
+               change: "Callable[[LinkCommands], Iterable[Change]]") -> None:
     """Change a network's links, and say what was done.
 
     Parameters
@@ -51,9 +52,11 @@ def run_change(what: str, network: str | None, as_json: bool, change: "Callable[
     change : callable
         Does it.
     """
+    from ..link_commands import LinkCommands
+
     with reporting(), progress(f"changing {what}") as step:
         found = network_of(network, step)
-        changes = list(change(found))
+        changes = list(change(LinkCommands(found)))
     if as_json:
         print_json({"network": found.name, "changes": [one.as_dict() for one in changes]})
         return

@@ -29,7 +29,7 @@ def create(name: ObjectName, vlan: VlanId = None, max_bw: MaxBw = None, min_bw: 
     """Make a port group on a network that is up."""
     wanted = properties(vlan=vlan, max_bw=max_bw, min_bw=min_bw, priority=priority, forged_transmits=forged_transmits,
                         mac_changes=mac_changes, promiscuous=promiscuous, macs=macs, mirror=mirror)
-    run_change(f"port group {name}", network, as_json, lambda found: found.create_link("portgroup", name, wanted))
+    run_change(f"port group {name}", network, as_json, lambda links: links.create("portgroup", name, wanted))
 
 
 @app.command("set")
@@ -40,13 +40,13 @@ def set_(name: ObjectName, vlan: VlanId = None, max_bw: MaxBw = None, min_bw: Mi
     """Change a port group, and all its members, while traffic flows. 'none' takes a property back to its default."""
     wanted = properties(vlan=vlan, max_bw=max_bw, min_bw=min_bw, priority=priority, forged_transmits=forged_transmits,
                         mac_changes=mac_changes, promiscuous=promiscuous, macs=macs, mirror=mirror)
-    run_change(f"port group {name}", network, as_json, lambda found: found.set_link("portgroup", name, wanted))
+    run_change(f"port group {name}", network, as_json, lambda links: links.set("portgroup", name, wanted))
 
 
 @app.command()
 def delete(name: ObjectName, network: NetworkName = None, as_json: Json = False) -> None:
     """Remove a port group that a command has made and no VNIC is in."""
-    run_change(f"port group {name}", network, as_json, lambda found: found.delete_link("portgroup", name))
+    run_change(f"port group {name}", network, as_json, lambda links: links.delete("portgroup", name))
 
 
 @app.command("list")

@@ -33,7 +33,7 @@ def create_switch(name: ObjectName, node: Node, uplink: Uplinks = None, vlan: Vl
                   network: NetworkName = None, as_json: Json = False) -> None:
     """Make a virtual switch on a network that is up."""
     wanted = properties(node=node, uplinks=_uplinks(uplink, vlan), mac_rows=mac_rows)
-    run_change(f"switch {name}", network, as_json, lambda found: found.create_link("switch", name, wanted))
+    run_change(f"switch {name}", network, as_json, lambda links: links.create("switch", name, wanted))
 
 
 @switch.command("set")
@@ -41,7 +41,7 @@ def set_switch(name: ObjectName, uplink: Uplinks = None, vlan: Vlans = None, mac
                network: NetworkName = None, as_json: Json = False) -> None:
     """Change a virtual switch. Uplinks take the place of those that it has; 'none': it has none."""
     wanted = properties(uplinks=_uplinks(uplink, vlan), mac_rows=mac_rows)
-    run_change(f"switch {name}", network, as_json, lambda found: found.set_link("switch", name, wanted))
+    run_change(f"switch {name}", network, as_json, lambda links: links.set("switch", name, wanted))
 
 
 @etherstub.command("create")
@@ -49,14 +49,14 @@ def create_etherstub(name: ObjectName, node: Node, mac_rows: MacRows = None, net
                      as_json: Json = False) -> None:
     """Make an etherstub on a network that is up."""
     wanted = properties(node=node, mac_rows=mac_rows)
-    run_change(f"etherstub {name}", network, as_json, lambda found: found.create_link("switch", name, wanted))
+    run_change(f"etherstub {name}", network, as_json, lambda links: links.create("switch", name, wanted))
 
 
 @switch.command("delete")
 @etherstub.command("delete")
 def delete(name: ObjectName, network: NetworkName = None, as_json: Json = False) -> None:
     """Remove one that a command has made and no VNIC or tunnel is on."""
-    run_change(f"switch {name}", network, as_json, lambda found: found.delete_link("switch", name))
+    run_change(f"switch {name}", network, as_json, lambda links: links.delete("switch", name))
 
 
 @switch.command("list")

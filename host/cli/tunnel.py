@@ -35,7 +35,7 @@ def create(name: ObjectName, node: Annotated[str, typer.Option(help="Node that i
     """Make a tunnel on a network that is up. The other end is made on the other node."""
     wanted = properties(node=node, kind=kind, key=key, underlay=underlay, remote=_split(remote), local=local, tos=tos,
                         ttl=ttl, switch=switch, vnic=vnic)
-    run_change(f"tunnel {name}", network, as_json, lambda found: found.create_link("tunnel", name, wanted))
+    run_change(f"tunnel {name}", network, as_json, lambda links: links.create("tunnel", name, wanted))
 
 
 @app.command("set")
@@ -45,13 +45,13 @@ def set_(name: ObjectName, kind: Kind = None, key: Key = None, underlay: Underla
     """Change a tunnel. 'none' takes a property back to its default."""
     wanted = properties(kind=kind, key=key, underlay=underlay, remote=_split(remote), local=local, tos=tos, ttl=ttl,
                         switch=switch, vnic=vnic)
-    run_change(f"tunnel {name}", network, as_json, lambda found: found.set_link("tunnel", name, wanted))
+    run_change(f"tunnel {name}", network, as_json, lambda links: links.set("tunnel", name, wanted))
 
 
 @app.command()
 def delete(name: ObjectName, network: NetworkName = None, as_json: Json = False) -> None:
     """Remove a tunnel that a command has made."""
-    run_change(f"tunnel {name}", network, as_json, lambda found: found.delete_link("tunnel", name))
+    run_change(f"tunnel {name}", network, as_json, lambda links: links.delete("tunnel", name))
 
 
 @app.command("list")

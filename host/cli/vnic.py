@@ -38,7 +38,7 @@ def create(name: ObjectName, node: NodeName = None, port: Port = None, switch: S
     """Make a VNIC on a network that is up."""
     wanted = properties(node=node, port=port, switch=switch, vr=vr, vlan=vlan, mac=mac, max_bw=max_bw, min_bw=min_bw,
                         priority=priority, group=group, lane=lane, address=address, mtu=mtu, count=count)
-    run_change(f"VNIC {name}", network, as_json, lambda found: found.create_link("vnic", name, wanted))
+    run_change(f"VNIC {name}", network, as_json, lambda links: links.create("vnic", name, wanted))
 
 
 @app.command("set")
@@ -54,13 +54,13 @@ def set_(name: ObjectName, node: NodeName = None, port: Port = None, switch: Swi
         wanted.setdefault("switch", None)
     if wanted.get("switch"):
         wanted |= {"port": None, "vlan": None}
-    run_change(f"VNIC {name}", network, as_json, lambda found: found.set_link("vnic", name, wanted))
+    run_change(f"VNIC {name}", network, as_json, lambda links: links.set("vnic", name, wanted))
 
 
 @app.command()
 def delete(name: ObjectName, network: NetworkName = None, as_json: Json = False) -> None:
     """Remove a VNIC that a command has made, with its namespace."""
-    run_change(f"VNIC {name}", network, as_json, lambda found: found.delete_link("vnic", name))
+    run_change(f"VNIC {name}", network, as_json, lambda links: links.delete("vnic", name))
 
 
 @app.command("list")

@@ -29,13 +29,13 @@ def create(name: ObjectName, a: End, b: End,
     if inner and tunnel is None:
         raise fail("--key, --underlay, --tos and --ttl are a tunnel's: give --tunnel gre or --tunnel vxlan too", USAGE)
     wanted = properties(endpoints=[a, b], vlan=vlan, tunnel=inner or None)
-    run_change(f"wire {name}", network, as_json, lambda found: found.create_link("wire", name, wanted))
+    run_change(f"wire {name}", network, as_json, lambda links: links.create("wire", name, wanted))
 
 
 @app.command()
 def delete(name: ObjectName, network: NetworkName = None, as_json: Json = False) -> None:
     """Remove a virtual wire that a command has made."""
-    run_change(f"wire {name}", network, as_json, lambda found: found.delete_link("wire", name))
+    run_change(f"wire {name}", network, as_json, lambda links: links.delete("wire", name))
 
 
 @app.command("list")

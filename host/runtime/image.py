@@ -13,13 +13,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from ..progress import Progress, quiet
 from .base import RuntimeFailure
 from .idrange import IdRanges
 from .rootfs import remove_tree
@@ -35,7 +36,6 @@ _EXCLUDED = ("man", "doc", "info", "locale", "lintian")
 #: Of apt's settings, those that say how to reach a mirror.
 _ACQUIRE = re.compile(r"Acquire::(https?|ftp|tor|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date|Max-FutureTime)\b")
 
-Progress = Callable[[str], None]
 # `Images` has a method called `list`.
 _Strings = list[str]
 
@@ -317,7 +317,7 @@ class Images:
         self,
         name: str = "default",
         suite: str = "trixie",
-        progress: Progress = lambda line: None,
+        progress: Progress = quiet,
         *,
         mirror: str | None = None,
         replace: bool = False,
@@ -387,7 +387,7 @@ class Images:
             raise ImageError(f"mmdebstrap ended with code {process.returncode}:\n{tail}")
 
     def import_(
-        self, name: str, source: Path, progress: Progress = lambda line: None, *, replace: bool = False
+        self, name: str, source: Path, progress: Progress = quiet, *, replace: bool = False
     ) -> ImageInfo:
         """Make an image of a root file system of any distribution, in a directory or a tar archive.
 

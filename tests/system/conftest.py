@@ -4,9 +4,11 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.runtime.image import ImageError, Images
 
 
@@ -44,3 +46,12 @@ def directories(image):
 def network() -> str:
     """Name of a network that no other test uses."""
     return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def agent(site, monkeypatch) -> Iterator[AgentClient]:
+    """Client of the agent of node "left", for modules whose fixture ``site`` is a network with that node."""
+    for name in ("POLYROUTER_STATE", "POLYROUTER_RUN"):
+        monkeypatch.setenv(name, site.environment[name])
+    with AgentClient(site.name, "left") as client:
+        yield client

@@ -65,6 +65,33 @@ def test_a_wire_and_an_etherstub_pass_frames(site):
     assert site.up() == []
 
 
+@pytest.mark.parametrize("vnic,address", [("shop", "172.16.0.2"), ("soft", "172.16.0.3")])
+def test_frames_of_a_vnic_are_captured_in_either_lane(site, vnic, address):
+    """What its user gets and sends."""
+    from scapy.layers.inet import ICMP
+    from scapy.utils import rdpcap
+
+    path = site.top / f"{vnic}.pcapng"
+    capture = site.process("capture", vnic, "-w", str(path), "-c", "6")
+    wait_until(lambda: site.ping("web", address) and capture.poll() is not None, "six frames were seen")
+    assert capture.communicate() and capture.returncode == 0
+    mac = vnics(site)[vnic]["mac"]
+    frames = rdpcap(str(path))
+    kinds = {frame[ICMP].type for frame in frames if ICMP in frame and mac in (frame.src, frame.dst)}
+    assert len(frames) == 6 and kinds == {0, 8}
+
+
+@pytest.mark.parametrize("arguments,code,said", [
+    (["shop", "eth0"], 2, "shop is a VNIC, which has one interface only: leave eth0 out"),
+    (["soft", "--hardware"], 1, "soft is in software: leave --hardware out"),
+    (["nobody", "eth0"], 1, "there is no router nobody in "),
+])
+def test_what_can_not_be_captured_is_said(site, tmp_path, arguments, code, said):
+    capture = site.process("capture", *arguments, "-w", str(tmp_path / "none.pcapng"))
+    assert said in capture.communicate(timeout=60)[1] and capture.returncode == code
+    assert not (tmp_path / "none.pcapng").exists()
+
+
 def test_links_change_while_traffic_flows(site):
     with traffic(site, "talk-carol", "talk-dave", "192.168.1.2") as arrivals:
         flows_again(arrivals)

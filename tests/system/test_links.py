@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.fabric import list_namespaces, namespace_path
 from polyrouter.host.netns import in_namespace
 
@@ -36,14 +35,6 @@ topology:
 def site(image) -> Iterator[Site]:
     with new_site(image, "l", TEXT) as made:
         yield made
-
-
-@pytest.fixture
-def agent(site, monkeypatch) -> Iterator[AgentClient]:
-    for name in ("POLYROUTER_STATE", "POLYROUTER_RUN"):
-        monkeypatch.setenv(name, site.environment[name])
-    with AgentClient(site.name, "left") as client:
-        yield client
 
 
 def reaches(site: Site, source: str, target: str) -> bool:

@@ -52,14 +52,6 @@ def site(image) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture
-def agent(site, monkeypatch) -> Iterator[AgentClient]:
-    for name in ("POLYROUTER_STATE", "POLYROUTER_RUN"):
-        monkeypatch.setenv(name, site.environment[name])
-    with AgentClient(site.name, "left") as client:
-        yield client
-
-
 def forwarded(agent: AgentClient) -> int:
     return sum(row["frames"] for row in agent.get("/counters", router="under-left") if row["reason"] == "forwarded")
 

@@ -19,7 +19,7 @@ from .site import Site, new_site, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
-#: The core is that of test_links.py, so that there is one board to build for both.
+#: The core is that of test_links_bandwidth.py, so that there is one board to build for both.
 TEXT = """\
 name: NAME
 topology:
@@ -58,14 +58,6 @@ FRAMES = 5
 def site(image) -> Iterator[Site]:
     with new_site(image, "p", TEXT) as made:
         yield made
-
-
-@pytest.fixture
-def agent(site, monkeypatch) -> Iterator[AgentClient]:
-    for name in ("POLYROUTER_STATE", "POLYROUTER_RUN"):
-        monkeypatch.setenv(name, site.environment[name])
-    with AgentClient(site.name, "left") as client:
-        yield client
 
 
 @pytest.fixture

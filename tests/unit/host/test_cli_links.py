@@ -3,14 +3,12 @@
 import json
 
 import pytest
-from polyrouter.host.allocate import allocate
 from polyrouter.host.cli import app
-from polyrouter.host.compile import network_spec
+from polyrouter.host.link_commands import LinkCommands
 from polyrouter.host.network import Network
-from polyrouter.host.topology_file import parse
 from typer.testing import CliRunner
 
-from .link_text import TEXT
+from .saved_network import save
 
 
 @pytest.fixture
@@ -23,13 +21,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def saved(run, tmp_path) -> Network:
-    file = parse(TEXT)
-    allocation = allocate(file)
-    network = Network("small")
-    with network.store() as store:
-        store.set(file=str(tmp_path / "net.yaml"), text=TEXT, allocation=allocation.model_dump(mode="json"),
-                  spec=network_spec(file, allocation).model_dump(), attempt=None)
-    return network
+    return save(tmp_path)
 
 
 @pytest.mark.parametrize("verb", [["vnic", "list"], ["portgroup", "list"], ["switch", "list"], ["etherstub", "list"],
@@ -136,7 +128,7 @@ def test_a_board_that_runs_is_not_replaced_for_a_command(run, saved):
 def test_options_are_properties_of_the_file(run, saved, monkeypatch, arguments, call):
     seen = []
     for verb in ("create", "set", "delete"):
-        monkeypatch.setattr(Network, f"{verb}_link", lambda self, *given, verb=verb: seen.append((verb, *given)) or [])
+        monkeypatch.setattr(LinkCommands, verb, lambda self, *given, verb=verb: seen.append((verb, *given)) or [])
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     assert seen == [call]
