@@ -21,7 +21,7 @@ LINKS = CoreConfig(ports=5, circuits=64, routers=8, vmac_slots=1024, fib_words=8
 #: Module of each bench.
 MODULES = {
     "random_traffic": "bench_random", "learning": "bench_random",
-    "every_length": "bench_load", "line_rate": "bench_load", "bad_frames_back_to_back": "bench_load",
+    "lengths": "bench_load", "line_rate": "bench_load", "bad_frames_back_to_back": "bench_load",
     "full_queues": "bench_load", "overload": "bench_load",
     "policing": "bench_queues", "classes": "bench_queues", "quotas": "bench_queues", "shaping": "bench_queues",
     "requests": "bench_control", "updates_under_traffic": "bench_updates",
@@ -42,12 +42,12 @@ class Run(NamedTuple):
 #: In ``make test``: several short runs of random traffic take less time than a long one, on more than one processor.
 QUICK = [
     *(Run("random_traffic", 2500, seed) for seed in range(1, 5)),
-    Run("every_length", 0), Run("bad_frames_back_to_back", 200), Run("full_queues", 0), Run("overload", 300),
+    Run("lengths", 0), Run("bad_frames_back_to_back", 200), Run("full_queues", 0), Run("overload", 300),
     Run("requests", 300), Run("updates_under_traffic", 0), Run("learning", 150), Run("policing", 300),
     Run("classes", 0), Run("quotas", 0), Run("shaping", 0),
 ]
 QUICK_GMII = [
-    Run("random_traffic", 250), Run("every_length", 0), Run("line_rate", 200), Run("bad_frames_back_to_back", 60),
+    Run("random_traffic", 120), Run("lengths", 300), Run("line_rate", 200), Run("bad_frames_back_to_back", 60),
     Run("updates_under_traffic", 0),
 ]
 QUICK_LINKS = [
@@ -65,6 +65,7 @@ LONG_OTHER = [Run("random_traffic", 6000, 7), *(Run(test, 1000, 7) for test in (
 LONG_LINKS = [*(Run("random_traffic", 4000, seed) for seed in range(15, 25)), Run("requests", 3000, 2),
               *(Run("learning", 1000, seed) for seed in range(2, 6))]
 LONG_GMII = [
+    Run("lengths", 0),
     *(Run("random_traffic", 2000, seed) for seed in range(2, 6)),
     *(Run(test, 2000, seed) for seed in range(2, 6) for test in (
         "line_rate", "bad_frames_back_to_back", "updates_under_traffic")),

@@ -20,7 +20,10 @@ from polyrouter.host.fabric import namespace_path
 from polyrouter.host.netns import in_namespace
 from typer.testing import CliRunner
 
-__all__ = ["Arrivals", "Site", "flows_again", "new_site", "traffic", "wait_until"]
+__all__ = ["LINK_CORE", "Arrivals", "Site", "flows_again", "new_site", "traffic", "wait_until"]
+
+#: The core of all networks with links, here and in examples/: one board is built for them.
+LINK_CORE = "{routers: 16, circuits: 32}"
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
@@ -45,7 +48,7 @@ class Site:
             "POLYROUTER_STATE": str(top / "state"), "POLYROUTER_RUN": str(top / "run"), "POLYROUTER_NETWORK": name}
 
     def write(self, text: str) -> None:
-        self.file.write_text(text.replace("NAME", self.name))
+        self.file.write_text(text.replace("NAME", self.name).replace("LINK_CORE", LINK_CORE))
 
     def run(self, *arguments: str, code: int = 0) -> str:
         done = CliRunner().invoke(app, arguments, env=self.environment)
@@ -143,7 +146,8 @@ def flows_again(arrivals: list[float], seconds: float = 60.0) -> None:
 
 @contextmanager
 def new_site(image: Path | None, letter: str, text: str, *, up: bool = True) -> Iterator[Site]:
-    """A site with this topology file, in which NAME stands for the network's name, which begins with ``letter``.
+    """A site with this topology file, in which NAME stands for the network's name, which begins with ``letter``, and
+    LINK_CORE for that core.
 
     It is taken down at the end, whatever happened. Without containers it needs no image.
     """

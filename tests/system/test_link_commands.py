@@ -15,7 +15,7 @@ TEXT = """\
 name: NAME
 topology:
   nodes:
-    left: {ports: 1, core: {routers: 16, circuits: 32}}
+    left: {ports: 1, core: LINK_CORE}
   networks:
     talk:
       hosts:

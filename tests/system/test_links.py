@@ -18,7 +18,7 @@ pytestmark = pytest.mark.root
 TEXT = """\
 name: NAME
 topology:
-  nodes: {left: {kind: board, ports: 1, core: {routers: 16, circuits: 32}}}
+  nodes: {left: {kind: board, ports: 1, core: LINK_CORE}}
   networks: {}
   switches:
     stub: {node: left}

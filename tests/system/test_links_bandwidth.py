@@ -18,11 +18,11 @@ from .site import Site, new_site, wait_until
 pytestmark = [pytest.mark.root, pytest.mark.skipif(
     shutil.which("iperf3") is None, reason="iperf3 is not installed: apt-get install iperf3")]
 
-#: The core is that of test_links.py. Two VNICs are limited as they send, one as it receives.
+#: Two VNICs are limited as they send, one as it receives.
 TEXT = """\
 name: NAME
 topology:
-  nodes: {left: {kind: board, ports: 1, core: {routers: 8, circuits: 64, filter_rules: 64}}}
+  nodes: {left: {kind: board, ports: 1, core: LINK_CORE}}
   networks: {}
   switches: {stub: {node: left}}
   vnics:

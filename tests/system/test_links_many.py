@@ -15,16 +15,16 @@ from .site import Site, new_site, wait_until
 
 pytestmark = pytest.mark.root
 
-#: The core is that of test_links.py: a switch, its trunk, and six VNICs are in hardware.
+#: A switch, its trunk, and fourteen VNICs are in hardware.
 TEXT = """\
 name: NAME
 topology:
-  nodes: {left: {kind: board, ports: 1, core: {routers: 8, circuits: 64, filter_rules: 64}}}
+  nodes: {left: {kind: board, ports: 1, core: LINK_CORE}}
   networks: {}
   switches: {stub: {node: left}}
   vnics: {many: {switch: stub, count: COUNT}}
 """
-HARDWARE = 6
+HARDWARE = 14
 
 
 def vnics(site: Site) -> dict[str, dict]:

@@ -10,7 +10,7 @@ from .site import Site, new_site, wait_until
 
 pytestmark = pytest.mark.root
 
-CORE = "{kind: board, ports: 1, core: {routers: 16, circuits: 32}}"
+CORE = "{kind: board, ports: 1, core: LINK_CORE}"
 TEXT = f"""\
 name: NAME
 topology:

@@ -19,13 +19,12 @@ from .site import Site, new_site, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.image]
 
-#: The core is that of test_links_bandwidth.py, so that there is one board to build for both.
 TEXT = """\
 name: NAME
 topology:
   defaults: {limits: {memory: 128M, cpus: 0.5, pids: 200}}
   nodes:
-    left: {kind: board, ports: 1, core: {routers: 8, circuits: 64, filter_rules: 64}}
+    left: {kind: board, ports: 1, core: LINK_CORE}
   networks:
     under:
       routers:
