@@ -28,7 +28,7 @@ nightly: venv
 	$(PYTEST) -n 2 tests/unit tests/mutation
 	$(MAKE) --no-print-directory formal
 	$(PYTEST) -n 2 tests/cocotb
-	$(PYTEST) tests/system
+	$(PYTEST) -n 2 --dist loadfile tests/system
 
 unit: venv
 	$(PYTEST) -n 2 -m "not slow" tests/unit tests/mutation
@@ -42,9 +42,9 @@ formal: venv
 cocotb: venv
 	$(PYTEST) -n 2 -m "not slow" tests/cocotb
 
-# Namespaces and control groups of two tests at once would only make them slower.
+# Tests of one file share a network.
 system: venv
-	$(PYTEST) -m "not slow" tests/system
+	$(PYTEST) -n 2 --dist loadfile -m "not slow" tests/system
 
 # mypy does not follow the map from folders to packages in pyproject.toml; the links show it the same tree.
 lint: venv

@@ -26,15 +26,15 @@ topology:
   networks: {}
   switches: {stub: {node: left}}
   vnics:
-    a: {switch: stub, address: 10.0.0.1/24, max-bw: 50M}
+    a: {switch: stub, address: 10.0.0.1/24, max-bw: 25M}
     b: {switch: stub, address: 10.0.0.2/24}
     c: {switch: stub, address: 10.0.0.3/24, max-bw: 25M}
     d: {switch: stub, address: 10.0.0.4/24}
     e: {switch: stub, address: 10.0.0.5/24}
-    f: {switch: stub, address: 10.0.0.6/24, max-bw: 100M}
+    f: {switch: stub, address: 10.0.0.6/24, max-bw: 50M}
 """
-#: Sender, receiver and limit in bits a second.
-FLOWS = (("a", "b", 50e6), ("c", "d", 25e6), ("e", "f", 100e6))
+#: Sender, receiver and limit in bits a second: what senders can exceed on a machine that has other work, too.
+FLOWS = (("a", "b", 25e6), ("c", "d", 25e6), ("e", "f", 50e6))
 ADDRESSES = {name: f"10.0.0.{number}" for number, name in enumerate("abcdef", 1)}
 #: Frames of the slowest flow that are measured.
 FRAMES = 100
@@ -84,7 +84,7 @@ def iperf(site: Site, *options: str) -> Iterator[list["subprocess.Popen[str]"]]:
             process.stdout.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["udp", pytest.param("tcp", marks=pytest.mark.slow)])
 def test_each_flow_has_its_limit_and_no_more(site, kind):
     options, least, most = KINDS[kind]
     board = LiveBoard.adopt(site.top / "run" / site.name / "left/board.pid")
