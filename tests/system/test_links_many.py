@@ -11,20 +11,21 @@ from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.fabric import list_namespaces
 
 from .listener import Listener, odd_frame
-from .site import Site, new_site, wait_until
+from .site import LINK_CORE, Site, new_site, wait_until
 
 pytestmark = pytest.mark.root
 
-#: A switch, its trunk, and fourteen VNICs are in hardware.
+#: Where the core has not enough room for all: a switch, its trunk, and fourteen VNICs are in hardware.
+HARDWARE = 14
+LARGE_CORE = "{routers: 320, circuits: 1024}"
 TEXT = """\
 name: NAME
 topology:
-  nodes: {left: {kind: board, ports: 1, core: LINK_CORE}}
+  nodes: {left: {kind: board, ports: 1, core: CORE}}
   networks: {}
   switches: {stub: {node: left}}
   vnics: {many: {switch: stub, count: COUNT}}
 """
-HARDWARE = 14
 
 
 def vnics(site: Site) -> dict[str, dict]:
@@ -66,10 +67,14 @@ def timed(times: dict[str, float], what: str) -> Iterator[None]:
     times[what] = time.monotonic() - begin
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(256, marks=pytest.mark.slow)])
-def test_many_vnics_are_usable_at_once(count, monkeypatch):
+@pytest.mark.parametrize("count,core,hardware", [
+    (24, LINK_CORE, HARDWARE),
+    pytest.param(256, LINK_CORE, HARDWARE, marks=pytest.mark.slow),
+    pytest.param(256, LARGE_CORE, 256, marks=pytest.mark.slow),
+], ids=["24", "256", "256-in-hardware"])
+def test_many_vnics_are_usable_at_once(count, core, hardware, monkeypatch):
     times: dict[str, float] = {}
-    with new_site(None, "m", TEXT.replace("COUNT", str(count)), up=False) as site:
+    with new_site(None, "m", TEXT.replace("COUNT", str(count)).replace("CORE", core), up=False) as site:
         for name in ("POLYROUTER_STATE", "POLYROUTER_RUN"):
             monkeypatch.setenv(name, site.environment[name])
         with timed(times, "up"):
@@ -77,14 +82,14 @@ def test_many_vnics_are_usable_at_once(count, monkeypatch):
         with timed(times, "list"):
             rows = vnics(site)
         assert len(rows) == count and all(row["up"] for row in rows.values())
-        assert sum(row["lane"] == "hw" for row in rows.values()) == HARDWARE
+        assert sum(row["lane"] == "hw" for row in rows.values()) == hardware
         with timed(times, "frames"):
             each_reaches_its_neighbour(site, rows)
         with timed(times, "up again"):
             assert site.up() == []
         # A command looks only into the VNICs that it changes: into each of hundreds, it would take half a minute.
         last = f"many{count - 1}"
-        assert rows[last]["lane"] == "sw" and mtu(site, last, "1400") == 1400
+        assert rows[last]["lane"] == ("sw" if hardware < count else "hw") and mtu(site, last, "1400") == 1400
         with timed(times, "one more"):
             site.run("vnic", "create", "one-more", "--switch", "stub")
         with timed(times, "one less"):
