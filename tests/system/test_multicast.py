@@ -165,7 +165,7 @@ def test_a_stream_outlives_the_daemons_keepalive(site):
     site.up()
     punted: list[int] = []
     with receiver(site.namespace("blue-b"), group) as arrived, sender(site.namespace("blue-a"), group):
-        flows(arrived)
+        flows(arrived, seconds=200)
         wait_until(lambda: mroutes(site, "blue-left").get((SENDER[False], group), ("",))[0] == "multicast",
                    "the route is in hardware")
         begin, reached = forwarded(site, "blue")[0], len(arrived)
