@@ -17,7 +17,7 @@ REACHES = {
     "bad_frames_back_to_back": frozenset({Reason.DROP_FCS, Reason.DROP_LENGTH}),
 }
 #: Random traffic reaches everything with so many frames; with fewer, what is rare may be missing.
-ENOUGH_FRAMES = 2000
+ENOUGH_FRAMES = 2500
 #: What takes a second port.
 WITH_OTHER_PORTS = frozenset({Reason.BRIDGED, Reason.DROP_RPF})
 

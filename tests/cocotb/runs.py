@@ -66,7 +66,7 @@ LONG_LINKS = [*(Run("random_traffic", 4000, seed) for seed in range(15, 25)), Ru
               *(Run("learning", 1000, seed) for seed in range(2, 6))]
 LONG_GMII = [
     Run("lengths", 0),
-    *(Run("random_traffic", 2000, seed) for seed in range(2, 6)),
+    *(Run("random_traffic", 3000, seed) for seed in range(2, 6)),
     *(Run(test, 2000, seed) for seed in range(2, 6) for test in (
         "line_rate", "bad_frames_back_to_back", "updates_under_traffic")),
 ]
