@@ -62,9 +62,9 @@ class RgmiiAdapter(wiring.Component):
             status.i.eq(rx.status), self.status.eq(status.o),
         ]
         if self._slow_speeds:
-            for domain, half, enable in (("rx", rx, self.rx_clk_enable), ("tx", tx, self.tx_clk_enable)):
+            for domain, half in (("rx", rx), ("tx", tx)):
                 m.submodules[f"{domain}_speed"] = speed = SteadySynchronizer(
-                    len(self.speed.as_value()), domain=domain, init=Speed.GIGABIT.value)
+                    len(self.speed), domain=domain, init=Speed.GIGABIT)
                 m.d.comb += [speed.i.eq(self.speed), half.speed.eq(speed.o)]
             m.d.comb += [self.rx_clk_enable.eq(rx.rx_clk_enable), self.tx_clk_enable.eq(tx.tx_clk_enable)]
         return m

@@ -18,8 +18,8 @@ MOST_TAPS = 127
 class Ecp5RgmiiPins(wiring.Component):
     """Puts an RGMII's double data rate boundary on pins of an ECP5 (Lattice FPGA-TN-02035: IDDRX1F, ODDRX1F, DELAYG).
 
-    The PHY must see TXC 2 ns late against TXD, and the receive cells RXC so against RXD. Each delay is made once: by the
-    PHY, by the board's traces, or here. On its way to the cells RXC loses some ns by itself, which ``rx_delay_ns``
+    The PHY must see TXC 2 ns late against TXD, and the receive cells RXC so against RXD. Each delay is made once: by
+    the PHY, by the board's traces, or here. On its way to the cells RXC loses some ns by itself, which ``rx_delay_ns``
     makes up for.
 
     The domains ``rx``, to be made of ``rx_clk``, and ``tx`` are for the caller to rename. Clock constraints belong on

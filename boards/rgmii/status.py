@@ -1,11 +1,13 @@
 """Speed and state of a link as RGMII codes them."""
 
-from amaranth.lib import data, enum
+from enum import IntEnum
+
+from amaranth.lib import data
 
 __all__ = ["InBandStatus", "Speed"]
 
 
-class Speed(enum.Enum, shape=2):
+class Speed(IntEnum):
     """Speed of a link, coded as in the in-band status (RGMII 1.3 and 2.0, section 3.4.1)."""
 
     TEN = 0

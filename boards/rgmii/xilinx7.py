@@ -50,8 +50,8 @@ class Xilinx7DelayControl(wiring.Component):
 class Xilinx7RgmiiPins(wiring.Component):
     """Puts an RGMII's double data rate boundary on pins of a 7-series FPGA (Xilinx UG471: IDDR, ODDR, IDELAYE2).
 
-    The PHY must see TXC 2 ns late against TXD, and the receive cells RXC so against RXD. Each delay is made once: by the
-    PHY, by the board's traces, or here. On its way to the cells RXC loses some ns by itself, which ``rx_delay_ns``
+    The PHY must see TXC 2 ns late against TXD, and the receive cells RXC so against RXD. Each delay is made once: by
+    the PHY, by the board's traces, or here. On its way to the cells RXC loses some ns by itself, which ``rx_delay_ns``
     makes up for. Pins of high-range banks have no output delay, so that TXC is shifted by a clock.
 
     The domains ``rx``, to be made of ``rx_clk``, and ``tx`` are for the caller to rename.

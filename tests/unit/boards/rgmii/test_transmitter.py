@@ -1,5 +1,6 @@
 """Transmit half: bytes, TXC, set-up and hold at every speed, changes of speed."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -69,7 +70,7 @@ def test_clock_and_margins(speed):
     octets, _ = random_bursts(Random(3), 5)
     halves = transmit(octets, speeds={0: speed})
     edges = [edge for edge in txc_edges(halves) if 2 * TXC_CYCLES[speed] + 16 < edge.time < len(halves) - 8]
-    distances = {b.time - a.time for a, b in zip(edges, edges[1:], strict=False)}
+    distances = {b.time - a.time for a, b in pairwise(edges)}
     assert distances == {TXC_CYCLES[speed]}
     if speed != Speed.GIGABIT:
         # In half cycles of 4 ns; TXC may yet be delayed by 2 ns or so
@@ -89,7 +90,7 @@ def test_a_new_speed_waits_for_the_end_of_the_burst(old, new, change_at):
         octets += [(octet, 1, 0) for octet in burst] + [(0, 0, 0)] * 3
     halves = transmit(octets, speeds={0: old, change_at: new})
     edges = txc_edges(halves)
-    assert min(b.time - a.time for a, b in zip(edges, edges[1:], strict=False)) >= 1
+    assert min(b.time - a.time for a, b in pairwise(edges)) >= 1
     # TX_CTL of both bursts: when it rises and falls
     control = [ctl for _, _, ctl in halves]
     rises = [at for at in range(1, len(control)) if control[at] and not control[at - 1]]
@@ -98,7 +99,7 @@ def test_a_new_speed_waits_for_the_end_of_the_burst(old, new, change_at):
         old = new
     for rise, fall, speed, octets_sent in zip(rises, falls, (old, new), data, strict=True):
         inside = [edge for edge in edges if rise <= edge.time < fall]
-        assert {b.time - a.time for a, b in zip(inside, inside[1:], strict=False)} == {TXC_CYCLES[speed]}
+        assert {b.time - a.time for a, b in pairwise(inside)} == {TXC_CYCLES[speed]}
         bursts = read_bursts([*inside, *[edge for edge in edges if edge.time >= fall][:2]], speed)
         assert [burst.octets for burst in bursts] == [octets_sent]
 
@@ -106,4 +107,4 @@ def test_a_new_speed_waits_for_the_end_of_the_burst(old, new, change_at):
 def test_a_reserved_speed_changes_nothing():
     octets, _ = random_bursts(Random(4), 8)
     edges = txc_edges(transmit(octets, speeds={0: Speed.HUNDRED, 10: Speed.RESERVED}))[8:]
-    assert {b.time - a.time for a, b in zip(edges, edges[1:], strict=False)} == {TXC_CYCLES[Speed.HUNDRED]}
+    assert {b.time - a.time for a, b in pairwise(edges)} == {TXC_CYCLES[Speed.HUNDRED]}
