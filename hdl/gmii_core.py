@@ -23,6 +23,8 @@ class GmiiCore(wiring.Component):
     ----------
     config : CoreConfig
         Parameters of the core.
+    clock_enables : bool
+        The MACs may run slower than their clocks, for 10 and 100 Mb/s.
 
     Attributes
     ----------
@@ -30,6 +32,8 @@ class GmiiCore(wiring.Component):
         A GMII for each data port that has a wire, and one more, with the highest number, for the host port.
     gmii0_rx_clk, gmii0_tx_clk, ... : Signal, in
         Clocks of each GMII, 125 MHz: RX_CLK from the PHY, and GTX_CLK from a local source.
+    gmii0_rx_clk_enable, gmii0_tx_clk_enable, ... : Signal, in
+        Only with ``clock_enables``: the cycles of these clocks that count; see :class:`GmiiMac`.
 
     Raises
     ------
@@ -37,14 +41,18 @@ class GmiiCore(wiring.Component):
         If the core is too slow for its data ports.
     """
 
-    def __init__(self, config: CoreConfig):
+    def __init__(self, config: CoreConfig, *, clock_enables: bool = False):
         config.check_line_rate()
         self.config = config
+        self._clock_enables = clock_enables
         members = {}
         for port in range(config.wired_ports + 1):
             members[f"gmii{port}"] = Out(GmiiSignature)
             members[f"gmii{port}_rx_clk"] = In(1)
             members[f"gmii{port}_tx_clk"] = In(1)
+            if clock_enables:
+                members[f"gmii{port}_rx_clk_enable"] = In(1)
+                members[f"gmii{port}_tx_clk_enable"] = In(1)
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -60,9 +68,14 @@ class GmiiCore(wiring.Component):
                 m.d.comb += ClockSignal(domain).eq(getattr(self, f"{domain}_clk"))
                 m.submodules[f"{domain}_reset"] = ResetSynchronizer(
                     ResetSignal("sync", allow_reset_less=True), domain=domain)
-            mac = GmiiMac(config, max_frame)
+            mac = GmiiMac(config, max_frame, clock_enables=self._clock_enables)
             m.submodules[f"mac{port}"] = DomainRenamer(domains)(mac)
             connect(m, mac.gmii, flipped(getattr(self, f"gmii{port}")))
+            if self._clock_enables:
+                m.d.comb += [
+                    mac.rx_clk_enable.eq(getattr(self, f"gmii{port}_rx_clk_enable")),
+                    mac.tx_clk_enable.eq(getattr(self, f"gmii{port}_tx_clk_enable")),
+                ]
             connect(m, mac.rx, core.host_rx if is_host else core.rx[port])
             connect(m, core.host_tx if is_host else core.tx[port], mac.tx)
             if not is_host:

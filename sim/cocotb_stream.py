@@ -12,7 +12,7 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import RxError
 from polyrouter.hdl.stream import frame_layout
 
-__all__ = ["FrameSink", "FrameSource", "GmiiFrameSink", "GmiiFrameSource", "StreamClock"]
+__all__ = ["FrameSink", "FrameSource", "GmiiFrameSink", "GmiiFrameSource", "StreamClock", "line_burst"]
 
 LEAST_PAYLOAD = 60
 #: 12 byte times, less rounding; times are in ps.
@@ -81,6 +81,12 @@ class FrameSource:
         """Whether everything was sent."""
         return not self._driving and not self._beats
 
+    def abandon(self) -> None:
+        """Forget all frames that were not sent; only while the other side is reset."""
+        self._beats.clear()
+        self._driving = False
+        self._valid.value = 0
+
     def send(self, frame: bytes, error: RxError = RxError.NONE) -> None:
         """Queue a frame."""
         n = self._bytes
@@ -121,6 +127,8 @@ class FrameSink:
     ----------
     pause : Callable[[], int]
         Cycles to wait, not ready, after a beat.
+    error : RxError
+        Of the frame that ``received`` is given.
     """
 
     def __init__(self, dut: Any, prefix: str, config: CoreConfig, clock: StreamClock,
@@ -132,6 +140,8 @@ class FrameSink:
         self._data_mask = (1 << config.data_width) - 1
         self._empty, self._last = layout["empty"].offset, layout["last"].offset
         self._empty_mask = (1 << layout["empty"].width) - 1
+        self._error, self._error_mask = layout["error"].offset, (1 << layout["error"].width) - 1
+        self.error = RxError.NONE
         self._received = received
         self._octets = bytearray()
         self._wait = 0
@@ -139,6 +149,10 @@ class FrameSink:
         self.pause: Callable[[], int] = lambda: 0
         self._ready.set(Immediate(1))
         clock.steps.append(self._step)
+
+    def abandon(self) -> None:
+        """Forget the beats of a frame that is not whole; only while the other side is reset."""
+        self._octets.clear()
 
     def _step(self) -> None:
         if not self._is_ready:
@@ -152,12 +166,39 @@ class FrameSink:
             octets = self._octets
             octets += (beat & self._data_mask).to_bytes(self._bytes, "little")
             if beat >> self._last & 1:
+                self.error = RxError(beat >> self._error & self._error_mask)
                 self._received(bytes(octets[:len(octets) - (beat >> self._empty & self._empty_mask)]))
                 octets.clear()
             self._wait = self.pause()
             if self._wait:
                 self._ready.value = 0
                 self._is_ready = False
+
+
+def line_burst(frame: bytes, max_frame: int, error: RxError = RxError.NONE) -> GmiiFrame:
+    """A frame with preamble and FCS; ``error`` says in which way it is to be bad.
+
+    Parameters
+    ----------
+    frame : bytes
+        Without FCS.
+    max_frame : int
+        Longest frame that is good, with FCS.
+    error : RxError
+        What is to be wrong; with ``LENGTH``, the frame must be too short or too long.
+    """
+    if error == RxError.NONE:
+        return GmiiFrame.from_payload(frame)
+    if error == RxError.LENGTH:
+        assert not LEAST_PAYLOAD <= len(frame) <= max_frame - 4
+    fcs = crc32(frame)
+    if error == RxError.FCS:
+        fcs ^= 1 << len(frame) % 32
+    burst = GmiiFrame.from_raw_payload(frame + fcs.to_bytes(4, "little"))
+    if error == RxError.PHY:
+        burst.error = [0] * len(burst)
+        burst.error[8 + len(frame) // 2] = 1
+    return burst
 
 
 class GmiiFrameSource:
@@ -185,19 +226,7 @@ class GmiiFrameSource:
 
     def send(self, frame: bytes, error: RxError = RxError.NONE) -> None:
         """Queue a frame, with FCS; ``error`` says in which way it is to be bad."""
-        if error == RxError.NONE:
-            self.source.send_nowait(GmiiFrame.from_payload(frame))
-            return
-        if error == RxError.LENGTH:
-            assert not LEAST_PAYLOAD <= len(frame) <= self.max_frame - 4
-        fcs = crc32(frame)
-        if error == RxError.FCS:
-            fcs ^= 1 << len(frame) % 32
-        burst = GmiiFrame.from_raw_payload(frame + fcs.to_bytes(4, "little"))
-        if error == RxError.PHY:
-            burst.error = [0] * len(burst)
-            burst.error[8 + len(frame) // 2] = 1
-        self.source.send_nowait(burst)
+        self.source.send_nowait(line_burst(frame, self.max_frame, error))
 
 
 class GmiiFrameSink:
