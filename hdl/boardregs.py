@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import ConfigError
-from .eventcounters import EventCounters
 from .layouts import (
     BOARD_IDENTITY,
     BOARD_LEDS,
@@ -31,8 +30,10 @@ from .watchdog import Watchdog
 
 __all__ = ["BoardRegisters"]
 
-#: Rows that count events, and the inputs of the same names.
-_COUNTED = (BoardRow.ACCEPTED, BoardRow.FORGED, BoardRow.REPLAYED, BoardRow.FOREIGN, BoardRow.FRAMING)
+#: Rows that the host link counts, by the number of its counter.
+_COUNTED = (BoardRow.ACCEPTED, BoardRow.GREETED, BoardRow.FORGED, BoardRow.REPLAYED, BoardRow.FOREIGN,
+            BoardRow.OVERFLOW, BoardRow.FRAMING)
+_COUNT_BITS = 32
 _ROW_BITS = 64
 
 
@@ -62,8 +63,10 @@ class BoardRegisters(wiring.Component):
         The host's accesses on each bus.
     mdio_hold : Signal, out
         The host wants nobody else to use the buses.
-    accepted, forged, replayed, foreign, framing : Signal, in
-        Events of the host link, one for each cycle in which they are high.
+    link_counter : Signal, out
+        Which counter of the host link is asked for: 0 is ACCEPTED, the others follow as in BoardRow.
+    link_count : Signal(32), in
+        Its value, at the latest in the next cycle. Zero if there is no such counter.
     host_alive : Signal, in
         High for a cycle for each frame from the host that was accepted.
     disable : Signal, out
@@ -110,7 +113,8 @@ class BoardRegisters(wiring.Component):
             "mdio_command": Out(stream.Signature(MDIO_COMMAND)).array(self.buses),
             "mdio_response": In(stream.Signature(MDIO_RESPONSE)).array(self.buses),
             "mdio_hold": Out(1),
-            **{row.name.lower(): In(1) for row in _COUNTED},
+            "link_counter": Out(range(len(_COUNTED))),
+            "link_count": In(_COUNT_BITS),
             "host_alive": In(1),
             "disable": Out(1),
             "loopback": Out(ports),
@@ -121,15 +125,10 @@ class BoardRegisters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         table = self.table
-        m.submodules.counters = counters = EventCounters(len(_COUNTED))
         m.submodules.watchdog = watchdog = Watchdog(disables=self._disables, unit=self._watchdog_unit)
-        first = _COUNTED[0]
-        m.d.comb += [
-            *(counters.events[row - first].eq(getattr(self, row.name.lower())) for row in _COUNTED),
-            counters.addr.eq(table.addr - first),
-        ]
+        m.d.comb += self.link_counter.eq(table.addr - _COUNTED[0])
 
-        # An access: the counters' memory in the first cycle, and everything else in the second.
+        # An access: the link's counter is asked for in the first cycle, all else happens in the second.
         second = Signal()
         m.d.sync += [second.eq(table.stb & ~second & ~table.ack), table.ack.eq(second)]
         written = {row: Signal(name=f"write_{row.name.lower()}")
@@ -174,7 +173,7 @@ class BoardRegisters(wiring.Component):
             BoardRow.WATCHDOG: guard.as_value(),
             BoardRow.LOOPBACK: loopback.as_value(),
             BoardRow.LEDS: leds.as_value(),
-            **{row: counters.data for row in _COUNTED},
+            **dict.fromkeys(_COUNTED, self.link_count),
             **{BoardRow.PHY + port: self._phy(m, port).as_value() for port in range(len(self.phys))},
         }
         with m.If(second):

@@ -215,14 +215,16 @@ class BoardRow(IntEnum):
     NAME_LOW = 1            # what board this is, in ASCII: first character in the lowest byte, zeros behind the last
     NAME_HIGH = 2           # characters 8 to 15
     MDIO = 3                # BOARD_MDIO
-    ACCEPTED = 4            # frames that the host link took as the host's, since reset; modulo 2**32, as the next four
-    FORGED = 5              # frames with a wrong authenticator
-    REPLAYED = 6            # frames with an authentic, but old sequence number
-    FOREIGN = 7             # frames on the host link that are not for it
-    FRAMING = 8             # errors of the host link's line: UART bytes without a stop bit, frames cut short
-    WATCHDOG = 9            # BOARD_WATCHDOG
-    LOOPBACK = 10           # BOARD_PORT_BITS: ports whose MAC hears what it sends
-    LEDS = 11               # BOARD_LEDS
+    WATCHDOG = 4            # BOARD_WATCHDOG
+    LOOPBACK = 5            # BOARD_PORT_BITS: ports whose MAC hears what it sends
+    LEDS = 6                # BOARD_LEDS
+    ACCEPTED = 8            # frames that the host link gave on to the core; since reset, modulo 2**32, as all to FRAMING
+    GREETED = 9             # authentic requests for the board's nonce
+    FORGED = 10             # frames with a wrong authenticator
+    REPLAYED = 11           # frames with a right one, but a sequence number that is not new
+    FOREIGN = 12            # frames that are none of the host link's
+    OVERFLOW = 13           # frames for which there was no room
+    FRAMING = 14            # errors on the link's line: UART bytes without a stop bit, frames cut short
     PHY = 16                # BOARD_PHY of port 0; those of the other ports follow
 
 

@@ -363,8 +363,15 @@ class MdioBus:
             for phy in self.phys.values():
                 phy.reset()
 
+    def next_change(self) -> float | None:
+        """When a PHY is going to change MDIO, in ns, if nothing happens before."""
+        return self._next[0][0] if self._next else None
+
     def step(self, now: float, mdc: int, o: int, oe: int) -> int:
-        """What the station drives at ``now`` ns, which never goes back; gives the level of MDIO."""
+        """What the station drives at ``now`` ns, which never goes back; gives the level of MDIO.
+
+        To be called whenever one of these changes, and at :meth:`next_change`.
+        """
         while self._next and self._next[0][0] <= now:
             self._drives = self._next.pop(0)[1]
         station = (o if oe else 1, oe)
