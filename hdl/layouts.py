@@ -218,7 +218,7 @@ class BoardRow(IntEnum):
     WATCHDOG = 4            # BOARD_WATCHDOG
     LOOPBACK = 5            # BOARD_PORT_BITS: ports whose MAC hears what it sends
     LEDS = 6                # BOARD_LEDS
-    ACCEPTED = 8            # frames that the host link gave on to the core; since reset, modulo 2**32, as all to FRAMING
+    ACCEPTED = 8            # frames that the host link gave on; since reset, modulo 2**32, as all down to FRAMING
     GREETED = 9             # authentic requests for the board's nonce
     FORGED = 10             # frames with a wrong authenticator
     REPLAYED = 11           # frames with a right one, but a sequence number that is not new

@@ -183,7 +183,7 @@ class Clause22Phy:
                     return
                 before = self.technology()
                 self.control = value & ~_RESTART
-                if value & _RESTART and value & _NEGOTIATE or self.technology() != before:
+                if (value & _RESTART and value & _NEGOTIATE) or self.technology() != before:
                     self._down()
             case 4:
                 self.advertised[4] = value
