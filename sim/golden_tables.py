@@ -107,7 +107,7 @@ def flow_hash(context: Context, flow_key: int) -> int:
 
 
 class Tables:
-    """All tables but the computed ones (INFO, QUEUE), as raw rows; a row that was never written is zero.
+    """All tables but the computed ones (INFO, QUEUE) and those of a board (BOARD), as raw rows; a row that was never written is zero.
 
     Parameters
     ----------
@@ -388,5 +388,5 @@ class Tables:
         return self._adjacency_row(context, row, Multicast)
 
 
-_STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE}
+_STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE, Table.BOARD}
 _DECODERS = {kind: decoder(layout, kind._fields) for kind, layout in LAYOUTS.items()}   # type: ignore[attr-defined]
