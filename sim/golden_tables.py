@@ -107,7 +107,9 @@ def flow_hash(context: Context, flow_key: int) -> int:
 
 
 class Tables:
-    """All tables but the computed ones (INFO, QUEUE) and those of a board (BOARD), as raw rows; a row that was never written is zero.
+    """All tables but the computed ones (INFO, QUEUE) and the board's (BOARD), as raw rows.
+
+    A row that was never written is zero.
 
     Parameters
     ----------

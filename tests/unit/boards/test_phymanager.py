@@ -88,7 +88,7 @@ def test_links_come_and_go(seed):
     rng = random.Random(seed)
     bench = Bench({
         3: (managed("88E1512", 3), PagedPhy(0x01410DD1, 22, negotiation_reads=1)),
-        0: (managed("generic", 0), Clause22Phy(rng.getrandbits(32), gigabit=False)) if seed else
+        17: (managed("generic", 17), Clause22Phy(rng.getrandbits(32), gigabit=False)) if seed else
         (managed("KSZ9031RNX", 17), MmdPhy(0x00221622)),
     }, seed)
     ups = set()

@@ -49,7 +49,7 @@ def test_rows_of_a_board():
     assert max(layouts.BoardRow) + layouts.BOARD_PORTS == layouts.BOARD_ROWS
     assert all(layout.size <= ROWS[Table.BOARD] for layout in layouts.BOARD_LAYOUTS.values())
     assert set(layouts.BOARD_LAYOUTS) >= layouts.BOARD_WRITABLE
-    assert 8 * layouts.BOARD_NAME_BYTES == 2 * ROWS[Table.BOARD]
+    assert 2 * ROWS[Table.BOARD] == 8 * layouts.BOARD_NAME_BYTES
 
 
 def test_adjacency_kinds_are_one_row():
