@@ -6,6 +6,7 @@ from math import ceil
 
 from amaranth.hdl import Array, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 from polyrouter.hdl.config import ConfigError
 from polyrouter.hdl.mdio import MDIO_COMMAND, MDIO_RESPONSE, PHY_STATUS
@@ -145,6 +146,8 @@ class PhyManager(wiring.Component):
         tries = Signal(range(self._await_reads))
         number = Signal(range(max(2, len(phys))))       # PHY whose turn it is
         counter = Signal(range(len(self._rom)))
+        m.submodules.rom = rom = Memory(shape=_STEP, depth=len(self._rom), init=self._rom)
+        read = rom.read_port()
         step = Signal(_STEP)
         setting_up = Signal()
         writing = Signal()                              # the second half of a MODIFY
@@ -153,7 +156,8 @@ class PhyManager(wiring.Component):
         host = Signal()                                 # the access is the host's
         answer = master.o.payload
         m.d.comb += [
-            step.eq(Array(self._rom)[counter]),
+            read.addr.eq(counter),
+            step.eq(read.data),         # a cycle after ``counter``
             master.i.payload.phy.eq(Array(managed.address for managed in phys)[number]),
             master.i.payload.register.eq(step.register),
             master.i.payload.write.eq((step.kind == StepKind.WRITE) | writing),
@@ -211,9 +215,11 @@ class PhyManager(wiring.Component):
                 m.next = "BEGIN"
             with m.State("NEXT"):
                 m.d.sync += [counter.eq(counter + 1), writing.eq(0), tries.eq(0)]
-                m.next = "ACCESS"
+                m.next = "FETCH"
                 with m.If(step.last):
                     m.next = "END"
+            with m.State("FETCH"):
+                m.next = "ACCESS"
             with m.State("END"):
                 m.d.sync += [counter.eq(0), setting_up.eq(0)]
                 mine = Const(1, len(phys)) << number
@@ -288,8 +294,7 @@ class PhyManager(wiring.Component):
                         m.d.sync += status.speed.eq(seen.speed)
 
 
-def _program(steps: Sequence[Step]) -> list[Const]:
+def _program(steps: Sequence[Step]) -> list[dict[str, int]]:
     """Words of the ROM."""
-    return [Const(_STEP.const({"kind": step.kind, "register": step.register, "value": step.value, "mask": step.mask,
-                               "last": k == len(steps) - 1}).as_bits(), _STEP.size)
-            for k, step in enumerate(steps)]
+    return [{"kind": step.kind, "register": step.register, "value": step.value, "mask": step.mask,
+             "last": k == len(steps) - 1} for k, step in enumerate(steps)]

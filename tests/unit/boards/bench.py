@@ -1,22 +1,25 @@
 """What tests of MDIO share: a bus model beside a design in the amaranth simulator."""
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.sim import Simulator
 
 __all__ = ["simulate"]
 
 
-def _watch(bus, model, reset, cycle, period):
-    """Testbench that lets ``model`` see what the pads of ``bus`` and the reset pin do, when they do, and answer."""
-    pins = (bus.mdc, bus.o, bus.oe)
+def _watch(bus, pins, model, cycle, period):
+    """Testbench that lets ``model`` see what MDC, MDIO and the reset pin do, when they do, and answer.
 
+    ``pins`` has all of them. Were they several signals, the simulator would keep a waker at each that did not change,
+    for every change of another.
+    """
     async def testbench(ctx):
         now = 0.0
         while True:
-            model.set_reset(now, bool(ctx.get(reset)))
-            ctx.set(bus.i, model.step(now, *(ctx.get(pin) for pin in pins)))
+            level = ctx.get(pins)
+            model.set_reset(now, bool(level >> 3))
+            ctx.set(bus.i, model.step(now, level & 1, level >> 1 & 1, level >> 2 & 1))
             due = model.next_change()
-            change = ctx.changed(*pins, reset)
+            change = ctx.changed(pins)
             if due is None:
                 await change
                 now = ctx.get(cycle) * period * 1e9
@@ -40,13 +43,12 @@ def simulate(dut, clock_hz, testbenches, background=(), *, bus, model, reset=Non
     m.submodules.dut = dut
     cycle = Signal(48)
     m.d.sync += cycle.eq(cycle + 1)
-    if reset is None:
-        reset = Signal()
-        m.d.comb += reset.eq(Const(0))
+    pins = Signal(4)
+    m.d.comb += pins.eq(Cat(bus.mdc, bus.o, bus.oe, Const(0, 1) if reset is None else reset))
     sim = Simulator(m)
     sim.add_clock(1 / clock_hz)
     for testbench in testbenches:
         sim.add_testbench(testbench)
-    for testbench in (*background, _watch(bus, model, reset, cycle, 1 / clock_hz), watchdog):
+    for testbench in (*background, _watch(bus, pins, model, cycle, 1 / clock_hz), watchdog):
         sim.add_testbench(testbench, background=True)
     sim.run()
