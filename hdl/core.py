@@ -34,10 +34,19 @@ from .table import port_index_bits, table_addr_bits
 from .verdict import Decide
 from .vmac import VmacLookup
 
-__all__ = ["Core"]
+__all__ = ["Core", "board_members"]
 
 #: The link engine's sources of events.
 _LINK_EVENTS = ("refused", "malformed", "unknown")
+
+
+def board_members() -> dict[str, wiring.Member]:
+    """Ports of the core for the registers of a board."""
+    return {
+        "board": Out(TableSignature(table_addr_bits(BOARD_ROWS), ROWS[Table.BOARD])),
+        "host_alive": Out(1),
+        "disable": In(1),
+    }
 
 
 class Core(wiring.Component):
@@ -79,11 +88,6 @@ class Core(wiring.Component):
         self.config = config
         self.has_macs = has_macs
         self.has_board = has_board
-        board = {
-            "board": Out(TableSignature(table_addr_bits(BOARD_ROWS), ROWS[Table.BOARD])),
-            "host_alive": Out(1),
-            "disable": In(1),
-        }
         super().__init__({
             "rx": In(FrameSignature(config)).array(config.wired_ports),
             "tx": Out(FrameSignature(config)).array(config.wired_ports),
@@ -91,7 +95,7 @@ class Core(wiring.Component):
             "host_tx": Out(FrameSignature(config)),
             "underflow": In(config.wired_ports),
             "idle": Out(1),
-            **(board if has_board else {}),
+            **(board_members() if has_board else {}),
         })
 
     def elaborate(self, platform):

@@ -6,7 +6,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import HOST_HEADER_BYTES, CoreConfig
-from .core import Core
+from .core import Core, board_members
 from .mac.gmii import GmiiSignature
 from .mac.mac import GmiiMac
 
@@ -23,6 +23,8 @@ class GmiiCore(wiring.Component):
     ----------
     config : CoreConfig
         Parameters of the core.
+    has_board : bool
+        There are registers of a board, outside of the core.
 
     Attributes
     ----------
@@ -30,6 +32,8 @@ class GmiiCore(wiring.Component):
         A GMII for each data port that has a wire, and one more, with the highest number, for the host port.
     gmii0_rx_clk, gmii0_tx_clk, ... : Signal, in
         Clocks of each GMII, 125 MHz: RX_CLK from the PHY, and GTX_CLK from a local source.
+    board, host_alive, disable
+        With ``has_board``: those of the core.
 
     Raises
     ------
@@ -37,10 +41,11 @@ class GmiiCore(wiring.Component):
         If the core is too slow for its data ports.
     """
 
-    def __init__(self, config: CoreConfig):
+    def __init__(self, config: CoreConfig, *, has_board: bool = False):
         config.check_line_rate()
         self.config = config
-        members = {}
+        self.has_board = has_board
+        members = dict(board_members()) if has_board else {}
         for port in range(config.wired_ports + 1):
             members[f"gmii{port}"] = Out(GmiiSignature)
             members[f"gmii{port}_rx_clk"] = In(1)
@@ -50,7 +55,10 @@ class GmiiCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.core = core = Core(config, has_macs=True)
+        m.submodules.core = core = Core(config, has_macs=True, has_board=self.has_board)
+        if self.has_board:
+            connect(m, core.board, flipped(self.board))
+            m.d.comb += [self.host_alive.eq(core.host_alive), core.disable.eq(self.disable)]
         for port in range(config.wired_ports + 1):
             is_host = port == config.wired_ports
             max_frame = config.max_frame + (HOST_HEADER_BYTES if is_host else 0)
