@@ -1,6 +1,6 @@
 """Tables of the golden model: raw rows, read through the layouts, and the look-ups that ``docs/dataplane.md`` has."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -115,6 +115,8 @@ class Tables:
     ----------
     config : CoreConfig
         Parameters of the core.
+    disabled : Callable[[], bool]
+        Whether no router is enabled, whatever its context row says.
 
     Attributes
     ----------
@@ -122,8 +124,9 @@ class Tables:
         Counters that are not zero, by router, ingress port and reason.
     """
 
-    def __init__(self, config: CoreConfig):
+    def __init__(self, config: CoreConfig, disabled: Callable[[], bool] = lambda: False):
         self.config = config
+        self.disabled = disabled
         self.counters: dict[tuple[int, int, int], int] = {}
         #: Bytes that are in the bucket of each row of the policer table that was written.
         self.tokens: dict[int, int] = {}
@@ -211,7 +214,8 @@ class Tables:
 
     def context(self, router: int) -> Context:
         """Context registers of a router."""
-        return self.row(Table.CONTEXT, Context, router)
+        context = self.row(Table.CONTEXT, Context, router)
+        return context._replace(enable=0) if self.disabled() else context
 
     def port(self, router: int, port: int) -> Port:
         """What a router is on a port."""
