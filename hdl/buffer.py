@@ -67,6 +67,8 @@ class FrameBuffer(wiring.Component):
         Writes of context rows.
     port_write : PortWrite
         Writes of PORT rows.
+    disable : Signal, in
+        No router is enabled, so none takes a group frame.
     busy : Signal, out
         A frame is in the buffer.
     """
@@ -86,6 +88,7 @@ class FrameBuffer(wiring.Component):
             "underflow": In(config.ports),
             "member_write": In(MemberWrite(config)),
             "port_write": In(PortWrite(config)),
+            "disable": In(1),
             "busy": Out(1),
         })
         # Attributes, so that properties can be stated about them.
@@ -106,6 +109,7 @@ class FrameBuffer(wiring.Component):
         connect(m, flipped(self.i), admission.i)
         connect(m, flipped(self.member_write), replicator.write)
         connect(m, flipped(self.port_write), replicator.port_write)
+        m.d.comb += replicator.disable.eq(self.disable)
         connect(m, flipped(self.stats), statistics.table)
         connect(m, flipped(self.shaper), scheduler.table)
         connect(m, flipped(self.quota), quotas.table)

@@ -35,6 +35,8 @@ class ContextLookup(wiring.Component):
     ----------
     i, o : stream of META
         ``o`` has the fields of the context set; ``enable`` is not, if the mode is unknown.
+    disable : Signal, in
+        No router is enabled.
     o_seed
         Beside ``o``'s payload: the key of the router's flow hash.
     table : TableSignature
@@ -47,6 +49,7 @@ class ContextLookup(wiring.Component):
             "i": In(stream.Signature(META)),
             "o": Out(stream.Signature(META)),
             "o_seed": Out(CONTEXT_ROW["ecmp_seed"].width),
+            "disable": In(1),
             "table": In(TableSignature(table_addr_bits(config.routers), CONTEXT_ROW.size)),
         })
         # Attributes for the sake of proofs: the record whose row the memory delivers.
@@ -83,7 +86,7 @@ class ContextLookup(wiring.Component):
                 self.o.valid.eq(1),
                 self.o.payload.eq(meta),
                 *(self.o.payload[name].eq(row[source]) for name, source in _COPIED.items()),
-                self.o.payload.enable.eq(row.enable & (row.mode <= max(RouterMode))),
+                self.o.payload.enable.eq(row.enable & (row.mode <= max(RouterMode)) & ~self.disable),
                 self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port) | meta.segment_guard),
                 self.o.payload.asks.eq(includes(self.config, row.group, meta.port)),
                 self.o_seed.eq(row.ecmp_seed),

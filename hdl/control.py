@@ -9,6 +9,8 @@ from .config import CoreConfig
 from .counters import counter_rows
 from .hostframe import REQUEST, response_layout
 from .layouts import (
+    BOARD_ROWS,
+    BOARD_WRITABLE,
     CONTEXT_ROW,
     CONTROL_OP,
     INFO_MAGIC,
@@ -67,6 +69,8 @@ class ControlEngine(wiring.Component):
         Parameters of the core.
     has_macs : bool
         What the information table says of MACs.
+    has_board : bool
+        There is a port for the board table; else it has no rows.
 
     Attributes
     ----------
@@ -93,9 +97,10 @@ class ControlEngine(wiring.Component):
         A request is being worked on.
     """
 
-    def __init__(self, config: CoreConfig, has_macs: bool = False) -> None:
+    def __init__(self, config: CoreConfig, has_macs: bool = False, has_board: bool = False) -> None:
         self._config = config
         self._has_macs = has_macs
+        self._has_board = has_board
         #: Rows of the tables that are elsewhere, as their ports number them.
         self._rows = {
             Table.VMAC: config.vmac_slots,
@@ -114,6 +119,7 @@ class ControlEngine(wiring.Component):
             Table.QUOTA: config.routers + 1,
             Table.LINK: config.circuits,
             Table.TERMINATION: config.circuits,
+            **({Table.BOARD: BOARD_ROWS} if has_board else {}),
         }
         super().__init__({
             "i": In(PacketSignature(config)),
@@ -222,6 +228,11 @@ class ControlEngine(wiring.Component):
                 port.w_data.eq(shadow),
                 port.write.eq(writing),
             ]
+        read_only = Signal()
+        m.d.comb += read_only.eq((op.table == Table.INFO) | (op.table == Table.QUEUE))
+        if self._has_board:
+            with m.If(op.table == Table.BOARD):
+                m.d.comb += read_only.eq(~op.row[:ceil_log2(BOARD_ROWS)].matches(*BOARD_WRITABLE))
         # Not only the operation's own access: the window comes from the context row too.
         window_read = Signal()
         with m.If(window_read):
@@ -319,7 +330,7 @@ class ControlEngine(wiring.Component):
                     m.d.sync += status.eq(OpStatus.WINDOW)
                 with m.Elif(op.word >= words):
                     m.d.sync += status.eq(OpStatus.BAD_WORD)
-                with m.Elif(writing & ((op.table == Table.INFO) | (op.table == Table.QUEUE))):
+                with m.Elif(writing & read_only):
                     m.d.sync += status.eq(OpStatus.READ_ONLY)
                 with m.Else():
                     with m.If(writing):
@@ -404,6 +415,7 @@ class ControlEngine(wiring.Component):
             Table.QUOTA: 1,
             Table.LINK: config.circuits,
             Table.TERMINATION: config.circuits,
+            Table.BOARD: BOARD_ROWS if self._has_board else 0,
         }
         bad_opcode, bad_table, bad_router, bad_row = Signal(), Signal(), Signal(), Signal()
         m.d.comb += bad_opcode.eq(1)
@@ -416,7 +428,8 @@ class ControlEngine(wiring.Component):
                     m.d.comb += bad_table.eq(0)
                     if table in (Table.COUNTER, Table.QUEUE, Table.QUOTA):
                         m.d.comb += bad_router.eq(op.router > config.routers)
-                    elif table not in (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION):
+                    elif table not in (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION,
+                                       Table.BOARD):
                         m.d.comb += bad_router.eq(op.router >= config.routers)
                     if table is Table.QUEUE:
                         m.d.comb += bad_row.eq((op.row >= rows[table]) | (op.row[:3] >= len(QueueStat)))

@@ -20,23 +20,33 @@ from .flowhash import FlowHash
 from .headertap import HeaderTap
 from .hits import HitCounters
 from .ingress import Ingress
-from .layouts import Register
+from .layouts import BOARD_ROWS, ROWS, Register, Table
 from .linkengine import LinkEngine
 from .lookup import Lookup
 from .mactable import MacTable
 from .pairing import Pairing
 from .parser import Parser
 from .policers import Policers
+from .records import TableSignature
 from .rewrite import Rewriter
 from .stream import FrameSignature
-from .table import port_index_bits
+from .table import port_index_bits, table_addr_bits
 from .verdict import Decide
 from .vmac import VmacLookup
 
-__all__ = ["Core"]
+__all__ = ["Core", "board_members"]
 
 #: The link engine's sources of events.
 _LINK_EVENTS = ("refused", "malformed", "unknown")
+
+
+def board_members() -> dict[str, wiring.Member]:
+    """Ports of the core for the registers of a board."""
+    return {
+        "board": Out(TableSignature(table_addr_bits(BOARD_ROWS), ROWS[Table.BOARD])),
+        "host_alive": Out(1),
+        "disable": In(1),
+    }
 
 
 class Core(wiring.Component):
@@ -52,6 +62,8 @@ class Core(wiring.Component):
     config : CoreConfig
     has_macs : bool
         What the information table says of the ports: MACs, or bare frame streams.
+    has_board : bool
+        There are registers of a board, outside of the core.
 
     Attributes
     ----------
@@ -61,14 +73,21 @@ class Core(wiring.Component):
         The host port.
     underflow : Signal, in
         One bit for each of them, high for one cycle for each frame that the port's MAC aborted.
+    board : TableSignature, out
+        With ``has_board``: accesses to the board table.
+    host_alive : Signal, out
+        With ``has_board``: high for one cycle for each valid frame from the host.
+    disable : Signal, in
+        With ``has_board``: no router is enabled, whatever its context row says.
     idle : Signal, out
         Nothing moves between the stages. Work inside of a stage lasts less than 256 cycles without showing here, so
         after that many idle cycles, and without new frames, nothing will happen any more.
     """
 
-    def __init__(self, config: CoreConfig, *, has_macs: bool = False) -> None:
+    def __init__(self, config: CoreConfig, *, has_macs: bool = False, has_board: bool = False) -> None:
         self.config = config
         self.has_macs = has_macs
+        self.has_board = has_board
         super().__init__({
             "rx": In(FrameSignature(config)).array(config.wired_ports),
             "tx": Out(FrameSignature(config)).array(config.wired_ports),
@@ -76,6 +95,7 @@ class Core(wiring.Component):
             "host_tx": Out(FrameSignature(config)),
             "underflow": In(config.wired_ports),
             "idle": Out(1),
+            **(board_members() if has_board else {}),
         })
 
     def elaborate(self, platform):
@@ -179,7 +199,7 @@ class Core(wiring.Component):
             connect(m, egress[port].o, flipped(self.tx[port]))
 
         # Control.
-        m.submodules.control = control = ControlEngine(config, has_macs=self.has_macs)
+        m.submodules.control = control = ControlEngine(config, self.has_macs, self.has_board)
         connect(m, deframer.o_request, control.i)
         connect(m, buffer.o_host, enframer.i_punt)
         connect(m, control.o, enframer.i_response)
@@ -191,6 +211,13 @@ class Core(wiring.Component):
                 (control.hit, hits.table), (control.policer, policers.table), (control.mac, mac_table.table),
                 (control.shaper, buffer.shaper), (control.quota, buffer.quota)):
             connect(m, table, where)
+        if self.has_board:
+            connect(m, control.board, flipped(self.board))
+            m.d.comb += [
+                self.host_alive.eq(deframer.accepted),
+                context.disable.eq(self.disable),
+                buffer.disable.eq(self.disable),
+            ]
         port_rows = [stage.table for stage in egress]
 
         # The link port.

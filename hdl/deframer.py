@@ -41,6 +41,8 @@ class HostDeframer(wiring.Component):
         Header of the frame at ``o_request``.
     event : stream
         ``DROP_HOST`` for each malformed frame.
+    accepted : Signal, out
+        High for one cycle for each valid frame.
     host_mac : Signal(48), out
         Source address of the last valid frame, the broadcast address before there was one.
     """
@@ -55,6 +57,7 @@ class HostDeframer(wiring.Component):
             "o_request": Out(PacketSignature(config)),
             "request": Out(REQUEST),
             "event": Out(stream.Signature(5)),
+            "accepted": Out(1),
             "host_mac": Out(48, init=BROADCAST),
         })
 
@@ -108,6 +111,7 @@ class HostDeframer(wiring.Component):
                         m.next = "CHECK"
             with m.State("CHECK"):
                 with m.If(valid & (inject | request)):
+                    m.d.comb += self.accepted.eq(1)
                     m.d.sync += self.host_mac.eq(header.source)
                     with m.If(inject):
                         m.next = "INJECT"

@@ -6,7 +6,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import HOST_HEADER_BYTES, CoreConfig
-from .core import Core
+from .core import Core, board_members
 from .mac.gmii import GmiiSignature
 from .mac.mac import GmiiMac
 
@@ -25,6 +25,8 @@ class GmiiCore(wiring.Component):
         Parameters of the core.
     clock_enables : bool
         The MACs may run slower than their clocks, for 10 and 100 Mb/s.
+    has_board : bool
+        There are registers of a board, outside of the core.
 
     Attributes
     ----------
@@ -34,6 +36,8 @@ class GmiiCore(wiring.Component):
         Clocks of each GMII, 125 MHz: RX_CLK from the PHY, and GTX_CLK from a local source.
     gmii0_rx_clk_enable, gmii0_tx_clk_enable, ... : Signal, in
         Only with ``clock_enables``: the cycles of these clocks that count; see :class:`GmiiMac`.
+    board, host_alive, disable
+        With ``has_board``: those of the core.
 
     Raises
     ------
@@ -41,11 +45,12 @@ class GmiiCore(wiring.Component):
         If the core is too slow for its data ports.
     """
 
-    def __init__(self, config: CoreConfig, *, clock_enables: bool = False):
+    def __init__(self, config: CoreConfig, *, clock_enables: bool = False, has_board: bool = False):
         config.check_line_rate()
         self.config = config
+        self.has_board = has_board
         self._clock_enables = clock_enables
-        members = {}
+        members = dict(board_members()) if has_board else {}
         for port in range(config.wired_ports + 1):
             members[f"gmii{port}"] = Out(GmiiSignature)
             members[f"gmii{port}_rx_clk"] = In(1)
@@ -58,7 +63,10 @@ class GmiiCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.core = core = Core(config, has_macs=True)
+        m.submodules.core = core = Core(config, has_macs=True, has_board=self.has_board)
+        if self.has_board:
+            connect(m, core.board, flipped(self.board))
+            m.d.comb += [self.host_alive.eq(core.host_alive), core.disable.eq(self.disable)]
         for port in range(config.wired_ports + 1):
             is_host = port == config.wired_ports
             max_frame = config.max_frame + (HOST_HEADER_BYTES if is_host else 0)

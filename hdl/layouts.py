@@ -11,13 +11,15 @@ from amaranth.lib import data
 
 __all__ = [
     "Reason", "RxError", "RouterMode", "AdjacencyKind", "FilterAction", "Table", "Opcode", "OpStatus", "HostFrameType",
-    "HostStatus", "LinkKind", "Role", "Info", "Register", "QueueStat", "HitStat", "TrafficClass",
+    "HostStatus", "LinkKind", "Role", "Info", "Register", "BoardRow", "QueueStat", "HitStat", "TrafficClass",
     "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
     "ADDRESS_BITS", "RESULTS_PER_WORD", "FIB_LEVELS", "FIB_LEVELS_IPV6", "INFO_MAGIC",
     "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
     "FIB_WORD_BITS", "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
     "POLICER_ROW", "SHAPER_ROW", "QUOTA_ROW", "MAC_ROW", "ECMP_KEY_BITS", "ECMP_HASH_BITS", "RATE_FRACTION", "MAC_AGES",
     "LINK_ROW", "TERMINATION_KEY", "TERMINATION_ROW", "TUNNEL", "TunnelKind",
+    "BOARD_VERSION", "BOARD_NAME_BYTES", "BOARD_PORTS", "BOARD_ROWS", "BOARD_WRITABLE", "BOARD_IDENTITY",
+    "BOARD_MDIO", "BOARD_WATCHDOG", "BOARD_PORT_BITS", "BOARD_LEDS", "BOARD_PHY", "BOARD_LAYOUTS", "WATCHDOG_UNIT",
     "ROWS", "VMAC_KEY_BITS", "row_words", "pack", "unpack",
 ]
 
@@ -166,6 +168,7 @@ class Table(IntEnum):
     QUOTA = 15
     LINK = 16
     TERMINATION = 17
+    BOARD = 18
 
 
 class Info(IntEnum):
@@ -200,6 +203,29 @@ class Register(IntEnum):
     EPOCH = 2               # free for the host: tells whether the board was reset since it was written
     MAC_AGE_CYCLES = 3      # core cycles after which learned MAC addresses are one step older; 0: they don't age
     SHARED_CELLS = 4        # cells beyond what quotas reserve; all cells after reset
+
+
+class BoardRow(IntEnum):
+    """Rows of the board table; 64 bits each. Row ``PHY + p`` is that of the board's port ``p``; others read as zero.
+
+    Only MDIO, WATCHDOG, LOOPBACK and LEDS can be written.
+    """
+
+    IDENTITY = 0            # BOARD_IDENTITY
+    NAME_LOW = 1            # what board this is, in ASCII: first character in the lowest byte, zeros behind the last
+    NAME_HIGH = 2           # characters 8 to 15
+    MDIO = 3                # BOARD_MDIO
+    WATCHDOG = 4            # BOARD_WATCHDOG
+    LOOPBACK = 5            # BOARD_PORT_BITS: ports whose MAC hears what it sends
+    LEDS = 6                # BOARD_LEDS
+    ACCEPTED = 8            # frames that the host link gave on; since reset, modulo 2**32, as all down to FRAMING
+    GREETED = 9             # authentic requests for the board's nonce
+    FORGED = 10             # frames with a wrong authenticator
+    REPLAYED = 11           # frames with a right one, but a sequence number that is not new
+    FOREIGN = 12            # frames that are none of the host link's
+    OVERFLOW = 13           # frames for which there was no room
+    FRAMING = 14            # errors on the link's line: UART bytes without a stop bit, frames cut short
+    PHY = 16                # BOARD_PHY of port 0; those of the other ports follow
 
 
 class QueueStat(IntEnum):
@@ -512,6 +538,76 @@ TERMINATION_ROW = data.StructLayout({
     "valid": 1,
 })
 
+#: Version of the board table's layout.
+BOARD_VERSION = 1
+#: Characters of a board's name.
+BOARD_NAME_BYTES = 16
+#: Ports with a PHY that a board can have, the host port's included.
+BOARD_PORTS = 16
+BOARD_ROWS = BoardRow.PHY + BOARD_PORTS
+#: Rows of the board table that can be written.
+BOARD_WRITABLE = frozenset({BoardRow.MDIO, BoardRow.WATCHDOG, BoardRow.LOOPBACK, BoardRow.LEDS})
+#: Core cycles that are one of the watchdog's timeout.
+WATCHDOG_UNIT = 1 << 20
+#: What the board table is.
+BOARD_IDENTITY = data.StructLayout({
+    "version": 8,           # BOARD_VERSION
+    "ports": 8,             # ports that have a PHY row
+    "buses": 8,             # MDIO buses
+})
+#: An access to a PHY's register (IEEE 802.3 clause 22) by the host. A write of the row with ``start`` begins it, and is
+#: ignored but for ``hold`` while ``busy``; the answer is in the row when ``done``.
+BOARD_MDIO = data.StructLayout({
+    "data": 16,             # to write, or read
+    "register": 5,
+    "phy": 5,               # PHY address
+    "bus": 3,
+    "write": 1,
+    "start": 1,             # reads as zero
+    "hold": 1,              # no PHY is polled: so the host may select another page of its registers
+    "busy": 1,              # read only, as the next two
+    "done": 1,              # the access begun last has ended
+    "ok": 1,                # a PHY answered: for a read, it drove the turnaround low. A write has no answer
+})
+#: Acts when the host is gone: no frame from it for ``timeout``, after there was one.
+BOARD_WATCHDOG = data.StructLayout({
+    "timeout": 16,          # in units of WATCHDOG_UNIT core cycles; 0: off
+    "expired": 1,           # read only; a write of the row, whatever its value, clears it
+    "armed": 1,             # read only: a frame came since reset
+    "disables": 1,          # read only, chosen when the board was built: no router is enabled while ``expired``
+})
+#: A bit for each of the board's ports.
+BOARD_PORT_BITS = data.StructLayout({"ports": BOARD_PORTS})
+#: Link LEDs that show what the host wants.
+BOARD_LEDS = data.StructLayout({
+    "override": BOARD_PORTS,    # ports whose LED is the host's
+    "value": BOARD_PORTS,       # and what it shows
+})
+#: What is known of a port's PHY, by MDIO and from its in-band status (RGMII 2.0, 3.4.1).
+BOARD_PHY = data.StructLayout({
+    "link": 1,              # up, at full duplex
+    "speed": 2,             # 0: 10 Mb/s, 1: 100, 2: 1000
+    "full_duplex": 1,
+    "present": 1,           # the PHY answered with the id that the board expects, and was set up
+    "bus": 3,               # where it is on MDIO
+    "address": 5,
+    "inband_valid": 1,      # the PHY sends in-band status, the next three
+    "inband_link": 1,
+    "inband_speed": 2,
+    "inband_full_duplex": 1,
+    "reserved": 14,
+    "id": 32,               # registers 2 (upper half) and 3, as last read
+})
+#: Layout of the rows that have fields.
+BOARD_LAYOUTS: dict[BoardRow, data.StructLayout] = {
+    BoardRow.IDENTITY: BOARD_IDENTITY,
+    BoardRow.MDIO: BOARD_MDIO,
+    BoardRow.WATCHDOG: BOARD_WATCHDOG,
+    BoardRow.LOOPBACK: BOARD_PORT_BITS,
+    BoardRow.LEDS: BOARD_LEDS,
+    BoardRow.PHY: BOARD_PHY,
+}
+
 #: Bits of a row of each table.
 ROWS: dict[Table, int] = {
     Table.INFO: 64,
@@ -532,6 +628,7 @@ ROWS: dict[Table, int] = {
     Table.QUOTA: QUOTA_ROW.size,
     Table.LINK: LINK_ROW.size,
     Table.TERMINATION: TERMINATION_ROW.size,
+    Table.BOARD: 64,
 }
 
 

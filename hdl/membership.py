@@ -57,6 +57,8 @@ class Membership(wiring.Component):
         Writes of context rows.
     port_write : PortWrite
         Writes of PORT rows.
+    disable : Signal, in
+        No router is enabled, so none takes a frame.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -66,6 +68,7 @@ class Membership(wiring.Component):
             "o": Out(stream.Signature(TAKER)),
             "write": In(MemberWrite(config)),
             "port_write": In(PortWrite(config)),
+            "disable": In(1),
         })
 
     def elaborate(self, platform):
@@ -111,7 +114,7 @@ class Membership(wiring.Component):
         ]
         member = read.data
         takes_it = (
-            member.on & member.ports.bit_select(port, 1) & member.group.bit_select(port, 1)
+            member.on & ~self.disable & member.ports.bit_select(port, 1) & member.group.bit_select(port, 1)
             & (~member.guard.bit_select(port, 1) | (query.peer & (query.peer_router == router)))
             & (read_vlan.data == query.vid) & (~query.segment | (query.segment_router == router)))
         ending = Signal(2)

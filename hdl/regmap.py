@@ -18,14 +18,15 @@ from .layouts import ROWS, Table, row_words
 
 __all__ = ["register_map"]
 
-_ENUMS = (layouts.Table, layouts.Info, layouts.Register, layouts.QueueStat, layouts.HitStat, layouts.Reason,
-          layouts.Role, layouts.RouterMode, layouts.TrafficClass, layouts.AdjacencyKind, layouts.FilterAction,
-          layouts.LinkKind, layouts.TunnelKind, layouts.RxError, layouts.Opcode, layouts.OpStatus,
-          layouts.HostFrameType, layouts.HostStatus)
+_ENUMS = (layouts.Table, layouts.Info, layouts.Register, layouts.BoardRow, layouts.QueueStat, layouts.HitStat,
+          layouts.Reason, layouts.Role, layouts.RouterMode, layouts.TrafficClass, layouts.AdjacencyKind,
+          layouts.FilterAction, layouts.LinkKind, layouts.TunnelKind, layouts.RxError, layouts.Opcode,
+          layouts.OpStatus, layouts.HostFrameType, layouts.HostStatus)
 _LAYOUTS = ("HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF",
             "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
             "POLICER_ROW", "MAC_ROW", "SHAPER_ROW", "QUOTA_ROW", "TUNNEL", "LINK_ROW", "TERMINATION_KEY",
-            "TERMINATION_ROW")
+            "TERMINATION_ROW", "BOARD_IDENTITY", "BOARD_MDIO", "BOARD_WATCHDOG", "BOARD_PORT_BITS", "BOARD_LEDS",
+            "BOARD_PHY")
 _ROW_NUMBERS = {
     Table.INFO: "a member of Info",
     Table.REGISTER: "a member of Register",
@@ -45,6 +46,7 @@ _ROW_NUMBERS = {
     Table.QUOTA: "0; the router is in the access",
     Table.LINK: "circuit",
     Table.TERMINATION: "`(hash * 2 + way) << termination_index_bits \\| index`",
+    Table.BOARD: "a member of BoardRow",
 }
 
 

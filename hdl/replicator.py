@@ -51,6 +51,8 @@ class Replicator(wiring.Component):
         Writes of context rows.
     port_write : PortWrite
         Writes of PORT rows.
+    disable : Signal, in
+        No router is enabled, so none takes a group frame.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -64,6 +66,7 @@ class Replicator(wiring.Component):
             "event": Out(stream.Signature(EVENT)),
             "write": In(MemberWrite(config)),
             "port_write": In(PortWrite(config)),
+            "disable": In(1),
         })
 
     def elaborate(self, platform):
@@ -72,6 +75,7 @@ class Replicator(wiring.Component):
         m.submodules.membership = membership = Membership(config)
         connect(m, flipped(self.write), membership.write)
         connect(m, flipped(self.port_write), membership.port_write)
+        m.d.comb += membership.disable.eq(self.disable)
 
         frame = Signal(self.i.payload.shape())
         taker = membership.o

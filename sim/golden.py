@@ -24,6 +24,7 @@ from polyrouter.hdl.layouts import (
     TrafficClass,
 )
 
+from .golden_board import GoldenBoard
 from .golden_bridge import bridged, learn
 from .golden_control import ControlEngine
 from .golden_filter import matching_rule, passes_policers, sent_by_rule, with_class
@@ -92,6 +93,8 @@ class GoldenModel:
         What ``Info.HAS_MACS`` tells.
     policer_cycles, shaper_cycles : int
         What ``Info.POLICER_CYCLES`` and ``Info.SHAPER_CYCLES`` tell.
+    board : GoldenBoard, optional
+        Registers of the board that the core is on.
 
     Attributes
     ----------
@@ -105,11 +108,13 @@ class GoldenModel:
         The last frame that came in, once for each time that it, or what became of it, went through the pipeline.
     """
 
-    def __init__(self, config: CoreConfig, *, has_macs: bool = False, policer_cycles: int = 0, shaper_cycles: int = 0):
+    def __init__(self, config: CoreConfig, *, has_macs: bool = False, policer_cycles: int = 0, shaper_cycles: int = 0,
+                 board: GoldenBoard | None = None):
         self.config = config
-        self.tables = Tables(config)
+        self.tables = Tables(config, lambda: board is not None and board.disable)
         self.control = ControlEngine(self.tables, self.queue_stat, has_macs=has_macs, policer_cycles=policer_cycles,
-                                     shaper_cycles=shaper_cycles)
+                                     shaper_cycles=shaper_cycles, board=board)
+        self._board = board
         self.host_mac = BROADCAST
         self.passes: list[Frame] = []
         self._enqueued: Counter[tuple[int, int]] = Counter()
@@ -190,6 +195,8 @@ class GoldenModel:
         if not self._well_formed(request):
             return self._drop(no_router, host_port, Reason.DROP_HOST)
         self.host_mac = request.source
+        if self._board is not None:
+            self._board.frame()
         if request.type == HostFrameType.REQUEST:
             return [Output(host_port, self.control.request(request).to_bytes())]
         return self._inject(request.router, request.port, parse(host_port, request.payload))

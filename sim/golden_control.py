@@ -1,9 +1,12 @@
 """Control engine of the golden model: what REQUEST frames do."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import (
+    BOARD_ROWS,
+    BOARD_WRITABLE,
     INFO_MAGIC,
     QUEUE_STATS,
     REASONS,
@@ -25,9 +28,19 @@ from .host_frames import BOARD_MAC, HostFrame, Op
 __all__ = ["ControlEngine"]
 
 #: Tables for which the router is ignored, and those in which "none" has rows.
-OF_THE_BOARD = frozenset({Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION})
+OF_THE_BOARD = frozenset({Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION, Table.BOARD})
 WITH_NO_ROUTER = frozenset({Table.COUNTER, Table.QUEUE, Table.QUOTA})
 WORD_MASK = (1 << 64) - 1
+
+
+class BoardTable(Protocol):
+    """The board table, whatever is behind it."""
+
+    def read(self, row: int) -> int:
+        """Bits of a row."""
+
+    def write(self, row: int, value: int) -> None:
+        """Write a row that can be."""
 
 
 class ControlEngine:
@@ -43,6 +56,8 @@ class ControlEngine:
         What ``Info.HAS_MACS`` tells.
     policer_cycles, shaper_cycles : int
         What ``Info.POLICER_CYCLES`` and ``Info.SHAPER_CYCLES`` tell.
+    board : BoardTable, optional
+        Registers of a board; without it that table has no rows.
 
     Attributes
     ----------
@@ -51,8 +66,9 @@ class ControlEngine:
     """
 
     def __init__(self, tables: Tables, queue_stat: Callable[[int, int, QueueStat], int], *, has_macs: bool = False,
-                 policer_cycles: int = 0, shaper_cycles: int = 0):
+                 policer_cycles: int = 0, shaper_cycles: int = 0, board: BoardTable | None = None):
         self.tables = tables
+        self.board = board
         self.config: CoreConfig = tables.config
         self.expected = 0
         self._queue_stat = queue_stat
@@ -97,13 +113,18 @@ class ControlEngine:
         words = row_words(table)
         if op.word == words - 1:
             value = sum(self._shadow[word] << 64 * word for word in range(words))
-            self.tables.write(table, op.router, op.row, value)
+            if table == Table.BOARD and self.board is not None:
+                self.board.write(op.row, value)
+            else:
+                self.tables.write(table, op.router, op.row, value)
 
     def _read(self, table: Table, router: int, row: int) -> int:
         if table == Table.INFO:
             return self._info[Info(row)]
         if table == Table.QUEUE:
             return self._queue_stat(router, row // QUEUE_STATS, QueueStat(row % QUEUE_STATS))
+        if table == Table.BOARD and self.board is not None:
+            return self.board.read(row)
         return self.tables.read(table, router, row)
 
     def check(self, op: Op) -> OpStatus:
@@ -122,7 +143,8 @@ class ControlEngine:
             return status
         if op.word >= row_words(table):
             return OpStatus.BAD_WORD
-        if op.opcode == Opcode.WRITE and table in (Table.INFO, Table.QUEUE):
+        if op.opcode == Opcode.WRITE and (table in (Table.INFO, Table.QUEUE)
+                                          or (table == Table.BOARD and op.row not in BOARD_WRITABLE)):
             return OpStatus.READ_ONLY
         return OpStatus.OK
 
@@ -139,6 +161,7 @@ class ControlEngine:
             Table.PORT: config.ports, Table.COUNTER: config.all_ports * REASONS,
             Table.QUEUE: config.all_ports * QUEUE_STATS, Table.SHAPER: config.all_ports, Table.QUOTA: 1,
             Table.LINK: config.circuits, Table.TERMINATION: config.circuits,
+            Table.BOARD: BOARD_ROWS if self.board is not None else 0,
         }
         good = row < limits[table] and (table != Table.QUEUE or row % QUEUE_STATS < len(QueueStat))
         return OpStatus.OK if good else OpStatus.BAD_ROW

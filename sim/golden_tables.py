@@ -1,6 +1,6 @@
 """Tables of the golden model: raw rows, read through the layouts, and the look-ups that ``docs/dataplane.md`` has."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -107,12 +107,16 @@ def flow_hash(context: Context, flow_key: int) -> int:
 
 
 class Tables:
-    """All tables but the computed ones (INFO, QUEUE), as raw rows; a row that was never written is zero.
+    """All tables but the computed ones (INFO, QUEUE) and the board's (BOARD), as raw rows.
+
+    A row that was never written is zero.
 
     Parameters
     ----------
     config : CoreConfig
         Parameters of the core.
+    disabled : Callable[[], bool]
+        Whether no router is enabled, whatever its context row says.
 
     Attributes
     ----------
@@ -120,8 +124,9 @@ class Tables:
         Counters that are not zero, by router, ingress port and reason.
     """
 
-    def __init__(self, config: CoreConfig):
+    def __init__(self, config: CoreConfig, disabled: Callable[[], bool] = lambda: False):
         self.config = config
+        self.disabled = disabled
         self.counters: dict[tuple[int, int, int], int] = {}
         #: Bytes that are in the bucket of each row of the policer table that was written.
         self.tokens: dict[int, int] = {}
@@ -209,7 +214,8 @@ class Tables:
 
     def context(self, router: int) -> Context:
         """Context registers of a router."""
-        return self.row(Table.CONTEXT, Context, router)
+        context = self.row(Table.CONTEXT, Context, router)
+        return context._replace(enable=0) if self.disabled() else context
 
     def port(self, router: int, port: int) -> Port:
         """What a router is on a port."""
@@ -388,5 +394,5 @@ class Tables:
         return self._adjacency_row(context, row, Multicast)
 
 
-_STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE}
+_STORED = frozenset(Table) - {Table.INFO, Table.COUNTER, Table.QUEUE, Table.BOARD}
 _DECODERS = {kind: decoder(layout, kind._fields) for kind, layout in LAYOUTS.items()}   # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ _HINTS = {
     OpStatus.BAD_ROW: "the table has fewer rows; the board's parameters are in its INFO table",
     OpStatus.BAD_WORD: "rows of this table have fewer words",
     OpStatus.WINDOW: "the row is outside of the router's window, which its CONTEXT row tells and is written first",
-    OpStatus.READ_ONLY: "the table can only be read",
+    OpStatus.READ_ONLY: "this row can only be read",
 }
 
 

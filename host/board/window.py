@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ...hdl.layouts import HostStatus, Opcode, OpStatus, Table
+from ...hdl.layouts import BOARD_WRITABLE, HostStatus, Opcode, OpStatus, Table
 from .errors import BoardOutOfStep, BoardTimeout
 from .frames import Header, Op, OpResult, decode_results
 from .hostport import HostPort
@@ -68,7 +68,8 @@ class Batch:
     def _recovered(op: Op, result: OpResult) -> OpResult:
         if op.opcode != Opcode.WRITE:
             return result
-        if result.status == OpStatus.OK and op.table in (Table.INFO, Table.QUEUE):
+        if result.status == OpStatus.OK and (op.table in (Table.INFO, Table.QUEUE) or (
+                op.table == Table.BOARD and op.row not in BOARD_WRITABLE)):
             return OpResult(OpStatus.READ_ONLY, op.data)
         return OpResult(result.status, op.data)
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Array, Assert, Cat, Cover, Module, Signal
 from polyrouter.hdl.control import ControlEngine
-from polyrouter.hdl.layouts import CONTEXT_ROW, QUEUE_STATS, REASONS, HitStat, Table
+from polyrouter.hdl.layouts import BOARD_ROWS, CONTEXT_ROW, QUEUE_STATS, REASONS, HitStat, Table
 from polyrouter.hdl.table import port_index_bits
 
 from .runner import AnyConst, AnySeq, cover, prove
@@ -25,13 +25,14 @@ BLOCKS = (
     ("queue", CONFIG.all_ports * QUEUE_STATS), ("shaper", CONFIG.all_ports),
 )
 #: Tables of no router, with their rows.
-OF_THE_BOARD = (("vmac", CONFIG.vmac_slots), ("link", CONFIG.circuits), ("termination", CONFIG.circuits))
+OF_THE_BOARD = (("vmac", CONFIG.vmac_slots), ("link", CONFIG.circuits), ("termination", CONFIG.circuits),
+                ("board", BOARD_ROWS))
 
 
 def harness() -> Module:
     """The engine with a context table that holds any rows at first, and what the engine writes later."""
     m = Module()
-    m.submodules.dut = dut = ControlEngine(CONFIG)
+    m.submodules.dut = dut = ControlEngine(CONFIG, has_board=True)
     tables = tables_of(dut)
     assert {id(getattr(dut, name)) for name, *_ in (*WINDOWS, *BLOCKS, *OF_THE_BOARD)} == {
         id(table) for table in tables}

@@ -412,9 +412,9 @@ def test_width_converters(tmp_path, converter, width):
 def test_control_engine(tmp_path, width):
     m = Module()
     config = CoreConfig(data_width=width, routers=2)
-    m.submodules.dut = dut = ControlEngine(config)
+    m.submodules.dut = dut = ControlEngine(config, has_board=True)
     tables = tables_of(dut)
-    assert len(tables) == 16
+    assert len(tables) == 17
     for table in tables:
         drive(m, table.ack, table.r_data)
         with m.If(~table.stb):

@@ -83,3 +83,21 @@ def test_group_frames_beyond_the_replicators_fifo():
     assert set(events) == {(63, 1, Reason.PUNT_GROUP), (64, 1, Reason.DROP_PUNT_QUEUE)}
     assert events.total() == 40
     assert events[63, 1, Reason.PUNT_GROUP] == len(bench.out[2]) >= 16
+
+
+def test_while_disabled_nobody_takes_a_group_frame():
+    bench = Bench(data_width=64, routers=4, queue_frames=16)
+    frames = [Frame(b"\xff" * 6 + bytes(100 + k), group=True, port=1, router=4) for k in range(3)]
+
+    async def traffic(ctx):
+        for router in range(4):
+            await bench.member(ctx, router, enable=1, ports=3, group=3)
+        for frame, disable in zip(frames, (0, 1, 0), strict=True):
+            ctx.set(bench.dut.disable, disable)
+            await bench.send(ctx, frame)
+            await bench.drained(ctx)
+
+    bench.run(traffic)
+    taken = [(r, 1, Reason.PUNT_GROUP) for r in range(4)]
+    assert bench.events == [*taken, (4, 1, Reason.DROP_NO_ROUTER), *taken]
+    assert Counter(data for data, _ in bench.out[2]) == {frames[0].data: 4, frames[2].data: 4}

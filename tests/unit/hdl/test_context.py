@@ -26,7 +26,7 @@ class Seeded(wiring.Component):
     def __init__(self, config):
         self.dut = ContextLookup(config)
         super().__init__({"i": In(stream.Signature(META)), "o": Out(stream.Signature(SEEDED)),
-                          "table": self.dut.signature.members["table"]})
+                          "disable": In(1), "table": self.dut.signature.members["table"]})
 
     def elaborate(self, platform):
         m = Module()
@@ -34,6 +34,7 @@ class Seeded(wiring.Component):
         wiring.connect(m, wiring.flipped(self.table), dut.table)
         wiring.connect(m, wiring.flipped(self.i), dut.i)
         m.d.comb += [
+            dut.disable.eq(self.disable),
             self.o.valid.eq(dut.o.valid),
             dut.o.ready.eq(self.o.ready),
             self.o.payload.as_value().eq(Cat(dut.o.payload.as_value(), dut.o_seed)),
@@ -127,3 +128,29 @@ def test_a_row_that_is_written_meanwhile_is_seen_whole():
 @pytest.mark.parametrize("width, routers", list(zip(WIDTHS, (1, 8, 100, 1024), strict=True)))
 def test_elaborates(width, routers):
     assert rtlil.convert(ContextLookup(CoreConfig(data_width=width, routers=routers)))
+
+
+def test_disable_takes_enable_from_every_router_and_nothing_else():
+    config = CoreConfig(ports=4, routers=8)
+    rng = random.Random(8)
+    rows = [random_row(rng) | {"enable": 1, "mode": rng.randrange(3)} for _ in range(8)]
+    frames = [{"port": rng.randrange(4), "router": rng.randrange(8), "segment_guard": rng.getrandbits(1)}
+              for _ in range(60)]
+    dut = Seeded(config)
+    out = []
+
+    async def main(ctx):
+        for router, row in enumerate(rows):
+            await access(ctx, dut.table, router, pack(CONTEXT_ROW, row))
+        for disable in (0, 1, 0):
+            ctx.set(dut.disable, disable)
+            await source(dut.i, [pack(META, frame) for frame in frames])(ctx)
+            await ctx.tick().repeat(10)
+
+    simulate(dut, [main], [sink(dut.o, out, rng=rng, rate=0.9)])
+    found = [unpack(META, unpack(SEEDED, record)["meta"]) for record in out]
+    before, disabled, after = found[:60], found[60:120], found[120:]
+    right = [unpack(META, pack(META, expected(config, rows, frame)[0])) for frame in frames]
+    assert all(fields["enable"] for fields in right)
+    assert before == after == right
+    assert disabled == [fields | {"enable": 0} for fields in right]

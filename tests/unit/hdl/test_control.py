@@ -8,6 +8,8 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.control import ControlEngine
 from polyrouter.hdl.hostframe import response_layout
 from polyrouter.hdl.layouts import (
+    BOARD_ROWS,
+    BOARD_WRITABLE,
     CONTEXT_ROW,
     CONTROL_OP,
     INFO_MAGIC,
@@ -33,9 +35,9 @@ from polyrouter.hdl.words import WORD_BITS, WordJoiner, WordSplitter, beat_layou
 from .bench import WIDTHS, packet_beats, packets, simulate, sink, source
 
 MAC = 0x0A0B0C0D0E0F
-#: Tables that are not in the engine.
 #: Tables that have no router.
-OF_THE_BOARD = (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION)
+OF_THE_BOARD = (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION, Table.BOARD)
+#: Tables that are not in the engine.
 PORTS = [table.name.lower() for table in Table if table not in (Table.INFO, Table.REGISTER)]
 #: Window of a router in a table: fields of the context, and rows of the table for each row of the window.
 WINDOWS = {Table.FIB: ("fib", 1), Table.ADJACENCY: ("adj", 1), Table.FILTER: ("filter", 1),
@@ -55,8 +57,9 @@ def write_row(table, row, value, *, router=0):
 class Model:
     """What an engine does, one request at a time."""
 
-    def __init__(self, config, has_macs=False):
+    def __init__(self, config, has_macs=False, has_board=True):
         self.config = config
+        self.has_board = has_board
         self.expected = 0
         self.tables = {table: defaultdict(int) for table in Table}
         values = [INFO_MAGIC, config.ports, config.routers, config.data_width, config.vmac_slots, config.fib_words,
@@ -88,7 +91,7 @@ class Model:
         rows = {Table.INFO: len(Info), Table.REGISTER: len(Register), Table.VMAC: config.vmac_slots, Table.CONTEXT: 1,
                 Table.PORT: config.ports, Table.COUNTER: config.all_ports * 32, Table.QUEUE: config.all_ports * 8,
                 Table.SHAPER: config.all_ports, Table.QUOTA: 1, Table.LINK: config.circuits,
-                Table.TERMINATION: config.circuits}
+                Table.TERMINATION: config.circuits, Table.BOARD: BOARD_ROWS if self.has_board else 0}
         if row >= rows.get(table, 1 << 32) or (table == Table.QUEUE and row % 8 not in list(QueueStat)):
             return OpStatus.BAD_ROW
         context = unpack(CONTEXT_ROW, self.tables[Table.CONTEXT][router])
@@ -120,7 +123,7 @@ class Model:
             return o | {"status": OpStatus.BAD_WORD}
         if o["opcode"] == Opcode.READ:
             return o | {"data": self.tables[table][addr] >> 64 * word & (1 << 64) - 1}
-        if table in (Table.INFO, Table.QUEUE):
+        if table in (Table.INFO, Table.QUEUE) or (table == Table.BOARD and o["row"] not in BOARD_WRITABLE):
             return o | {"status": OpStatus.READ_ONLY}
         self.shadow[word] = o["data"]
         if word == row_words(table) - 1:
@@ -130,11 +133,11 @@ class Model:
 
 
 class Bench:
-    def __init__(self, config, seed=0, has_macs=False):
+    def __init__(self, config, seed=0, has_macs=False, has_board=True):
         self.config = config
         self.rng = random.Random(seed)
-        self.dut = ControlEngine(config, has_macs)
-        self.stored = {name: defaultdict(int) for name in PORTS}
+        self.dut = ControlEngine(config, has_macs, has_board)
+        self.stored = {name: defaultdict(int) for name in PORTS if has_board or name != "board"}
         self.member_writes = []
         self.port_writes = {}
         self.out = []
@@ -177,7 +180,7 @@ class Bench:
 
     def run(self, process, limit=40_000):
         simulate(self.dut, [process], [
-            *(self.memory(name) for name in PORTS), self.members, self.vids,
+            *(self.memory(name) for name in self.stored), self.members, self.vids,
             sink(self.dut.o, self.out, rng=self.rng, rate=0.8)], limit=limit)
 
     async def feed(self, ctx, ops, sequence, sync=False, padding=b""):
@@ -214,7 +217,7 @@ def random_op(rng, config):
             Table.ACTION: 9, Table.HIT: 18, Table.POLICER: 5, Table.MAC: 20, Table.SHAPER: config.all_ports + 1,
             Table.QUOTA: 2, Table.COUNTER: config.all_ports * 33,
             Table.QUEUE: config.all_ports * 8 + 4, Table.LINK: config.circuits + 2,
-            Table.TERMINATION: config.circuits + 2}
+            Table.TERMINATION: config.circuits + 2, Table.BOARD: BOARD_ROWS + 2}
     row = rng.randrange(rows.get(table, 4))
     if rng.random() < 0.05:
         row |= 1 << rng.randrange(16, 32)
@@ -240,8 +243,9 @@ def window(rng, config, router):
 def test_random_requests(width, ports, routers, circuits):
     config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64,
                         filter_rules=8, mac_rows=32, circuits=circuits)
-    bench = Bench(config, seed=width + ports, has_macs=ports == 4)
-    model = Model(config, has_macs=ports == 4)
+    has_board = ports != 1
+    bench = Bench(config, seed=width + ports, has_macs=ports == 4, has_board=has_board)
+    model = Model(config, has_macs=ports == 4, has_board=has_board)
     rng = random.Random(f"{width} {ports}")
     seen = set()
 
@@ -260,7 +264,7 @@ def test_random_requests(width, ports, routers, circuits):
             assert answer == expected
             seen.update(o["status"] for o in answer[0])
         for table in set(Table) - {Table.INFO, Table.REGISTER, Table.QUEUE}:
-            stored = {k: v for k, v in bench.stored[table.name.lower()].items() if v}
+            stored = {k: v for k, v in bench.stored.get(table.name.lower(), {}).items() if v}
             assert stored == {k: v for k, v in model.tables[table].items() if v}
         for register in Register:
             assert ctx.get(bench.dut.registers[register]) == model.tables[Table.REGISTER][register]
@@ -274,6 +278,22 @@ def test_random_requests(width, ports, routers, circuits):
         assert len(seen) > 4
 
     bench.run(main)
+
+
+@pytest.mark.parametrize("has_board", [False, True])
+def test_rows_of_a_board(has_board):
+    """Without a board it has none; with one, only some can be written."""
+    bench = Bench(CoreConfig(), has_board=has_board)
+    model = Model(CoreConfig(), has_board=has_board)
+    ops = [op(opcode, Table.BOARD, row, router=4000, data=row + 1) for row in range(BOARD_ROWS + 1)
+           for opcode in (Opcode.WRITE, Opcode.READ)][:64]
+
+    async def main(ctx):
+        assert await bench.request(ctx, ops, 0) == model.request(0, ops)
+
+    bench.run(main)
+    statuses = {o["status"] for o in model.request(1, ops)[0]}
+    assert statuses == ({OpStatus.OK, OpStatus.READ_ONLY} if has_board else {OpStatus.BAD_ROW})
 
 
 @pytest.mark.parametrize("width", WIDTHS)

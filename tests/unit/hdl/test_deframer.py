@@ -26,7 +26,7 @@ def run(width, frames, seed=0):
     rng = random.Random(seed)
     beats = [beat for f in frames for beat in packet_beats(layout, f, width)]
     injected, requests, drops, sidebands, macs = [], [], [], [], []
-    sent = []
+    sent, counted = [], []
 
     async def feed(ctx):
         await source(dut.i, beats, rng=rng, rate=0.8)(ctx)
@@ -47,7 +47,12 @@ def run(width, frames, seed=0):
                 sidebands.append(("request", payload.last, request.source, request.sequence, request.reason,
                                   request.length))
 
+    async def accepted(ctx):
+        async for _, _, once in ctx.tick().sample(dut.accepted):
+            counted.append(once)
+
     simulate(dut, [feed, until(lambda: sent)], [
+        accepted,
         sink(dut.o_inject, injected, rng=rng, rate=0.7), sink(dut.o_request, requests, rng=rng, rate=0.7),
         sink(dut.event, drops, rng=rng, rate=0.5), sideband, sideband_request])
 
@@ -61,6 +66,7 @@ def run(width, frames, seed=0):
             result.append((*current.pop(), next(bodies[kind])[0]))
             current.clear()
     assert all(drop == Reason.DROP_HOST for drop in drops)
+    assert sum(counted) == len(result), "one cycle of accepted for each valid frame"
     return result, len(drops), macs[0]
 
 

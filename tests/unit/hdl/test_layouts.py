@@ -31,7 +31,8 @@ ENUMS = [value for value in vars(layouts).values() if isinstance(value, type) an
     ("FIB_BRANCH", 72), ("FIB_LEAF", 72), ("FIB_RESULTS", 72), ("ADJACENCY_ROW", 81), ("ADJACENCY_ECMP", 81),
     ("ADJACENCY_MULTICAST", 81), ("FILTER_KEY", 244), ("FILTER_ROW", 489), ("ACTION_ROW", 251), ("POLICER_ROW", 51),
     ("SHAPER_ROW", 69), ("QUOTA_ROW", 33), ("MAC_ROW", 68), ("LINK_ROW", 159),
-    ("TERMINATION_KEY", 75), ("TERMINATION_ROW", 88), ("TUNNEL", 113),
+    ("BOARD_IDENTITY", 24), ("BOARD_MDIO", 35), ("BOARD_WATCHDOG", 19), ("BOARD_PORT_BITS", 16), ("BOARD_LEDS", 32),
+    ("BOARD_PHY", 64), ("TERMINATION_KEY", 75), ("TERMINATION_ROW", 88), ("TUNNEL", 113),
 ])
 def test_sizes(name, bits):
     assert getattr(layouts, name).size == bits
@@ -42,6 +43,13 @@ def test_rows():
         Table.VMAC: 2, Table.CONTEXT: 6, Table.FIB: 2, Table.ADJACENCY: 2, Table.FILTER: 8, Table.ACTION: 4,
         Table.SHAPER: 2, Table.MAC: 2, Table.LINK: 3, Table.TERMINATION: 2}
     assert max(Reason) < layouts.REASONS
+
+
+def test_rows_of_a_board():
+    assert max(layouts.BoardRow) + layouts.BOARD_PORTS == layouts.BOARD_ROWS
+    assert all(layout.size <= ROWS[Table.BOARD] for layout in layouts.BOARD_LAYOUTS.values())
+    assert set(layouts.BOARD_LAYOUTS) >= layouts.BOARD_WRITABLE
+    assert 2 * ROWS[Table.BOARD] == 8 * layouts.BOARD_NAME_BYTES
 
 
 def test_adjacency_kinds_are_one_row():

@@ -53,7 +53,8 @@ def test_sequence_numbers():
 
 @pytest.mark.parametrize(("op", "status"), [
     (Op(0), OpStatus.BAD_OPCODE), (Op(4), OpStatus.BAD_OPCODE), (Op(Opcode.FENCE, 99, 99, 99, 9), OpStatus.OK),
-    (Op(Opcode.READ, 18, 4000, 1 << 31, 15), OpStatus.BAD_TABLE),
+    (Op(Opcode.READ, 19, 4000, 1 << 31, 15), OpStatus.BAD_TABLE),
+    (Op.read(Table.BOARD, 999, 0), OpStatus.BAD_ROW),
     (Op.read(Table.CONTEXT, 2, 9, 9), OpStatus.BAD_ROUTER), (Op.read(Table.COUNTER, 3, 0), OpStatus.BAD_ROUTER),
     (Op.read(Table.COUNTER, 2, 159), OpStatus.OK), (Op.read(Table.COUNTER, 2, 160), OpStatus.BAD_ROW),
     (Op.read(Table.INFO, 999, 18), OpStatus.OK), (Op.read(Table.INFO, 0, 19), OpStatus.BAD_ROW),
