@@ -1,0 +1,206 @@
+"""Host frames on their way to the host: puts each in an authenticated envelope, and answers greetings."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..config import CoreConfig
+from ..stream import LENGTH_BITS, FrameSignature
+from .lanes import without_rubbish
+from .layouts import (
+    AUTH_HEADER_BYTES,
+    AUTH_VERSION,
+    AUTH_WELCOME,
+    ETHERTYPE,
+    AuthKind,
+    Direction,
+    auth_longest,
+    check_width,
+)
+from .receiver import GREETING
+from .siphash import SipHash
+
+__all__ = ["LinkTransmitter"]
+
+_HEADER_BEATS = AUTH_HEADER_BYTES // 8
+_TAG_BEAT = _HEADER_BEATS - 1
+_STORED = data.StructLayout({"data": 64, "empty": 3, "last": 1})
+
+
+class LinkTransmitter(wiring.Component):
+    """Puts :data:`.layouts.AUTH_HEADER` before each frame; its destination is the frame's own.
+
+    A frame goes through the hash, at four cycles a beat, into a ring in block RAM, whole with its envelope, and leaves
+    once its tag is in its place: 36 cycles after its last beat was taken, if nothing is before it, and then at two
+    cycles a beat. Meanwhile the next one goes in. Frames and answers to greetings take turns if there are both.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        ``ingress_bytes`` is the size of the ring; its beats must have 64 bits.
+
+    Attributes
+    ----------
+    key : Signal(128), in
+        The board's, first byte lowest.
+    nonce : Signal(64), in
+        Of this start of the board; constant from the first frame on.
+    mac : Signal(48), in
+        The board's address, first byte lowest; constant while frames go.
+    i : FrameSignature
+        Host frames, from ``host_tx`` of the core.
+    greeting : stream of GREETING
+        Each is answered with a WELCOME.
+    o : FrameSignature
+        Authenticated frames, for the port. Without gaps of more than a cycle inside of a frame, if it is ready.
+
+    Raises
+    ------
+    ConfigError
+        If a beat has another width.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        check_width(config, "an authenticated host link")
+        self.config = config
+        super().__init__({
+            "key": In(128), "nonce": In(64), "mac": In(48),
+            "i": In(FrameSignature(config)), "greeting": In(stream.Signature(GREETING)),
+            "o": Out(FrameSignature(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = self.config.ingress_bytes // self.config.beat_bytes
+        longest_beats = -(-auth_longest(self.config) // 8)
+        address_bits = ceil_log2(depth)
+        m.submodules.store = store = memory.Memory(
+            shape=_STORED, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
+        w_port = store.write_port()
+        r_port = store.read_port()
+        m.submodules.hash = sip = SipHash()
+        m.d.comb += sip.key.eq(self.key)
+
+        # Pointers have one bit more than an address, which tells full from empty.
+        head = Signal(address_bits + 1)         # next beat to be written
+        start = Signal(address_bits + 1)        # first beat of the frame that is going in
+        written = Signal(address_bits + 1)      # end of what can leave: a cycle late, as the memory is
+        tail = Signal(address_bits + 1)         # next beat to leave
+        m.d.sync += written.eq(start)
+
+        greet = Signal()                        # a WELCOME is going in, or was the last to do so
+        sequence = Signal(64, init=1)           # of the next frame
+        length = Signal(LENGTH_BITS)            # of the frame up to the beat that is hashed
+        beats = Signal(range(longest_beats + 1))
+        room = Signal()                         # for the longest frame
+        beat = self.i.payload
+        word = Signal(64)
+        hashed = Signal()                       # the word was taken by the hash
+        stored = Signal()                       # and goes into the ring, too
+        last, empty = Signal(), Signal(3)
+        kind = Mux(greet, AuthKind.WELCOME, AuthKind.DATA)
+        destination = Mux(greet, self.greeting.payload.destination, beat.data[:48])
+        welcome = Signal(AUTH_WELCOME)
+        m.d.comb += [
+            welcome.challenge.eq(self.greeting.payload.challenge),
+            welcome.nonce.eq(self.nonce),
+            welcome.accepted.eq(self.greeting.payload.accepted),
+            sip.i.payload.data.eq(word),
+            hashed.eq(sip.i.valid & sip.i.ready),
+            length.eq(beats * 8 + 8 - empty),
+        ]
+        m.d.sync += [
+            room.eq((head - tail)[:address_bits + 1] <= depth - longest_beats),
+            w_port.addr.eq(head),
+            w_port.data.data.eq(word),
+            w_port.data.empty.eq(empty),
+            w_port.data.last.eq(last),
+            w_port.en.eq(stored & hashed),
+        ]
+        with m.If(stored & hashed):
+            m.d.sync += [head.eq(head + 1), beats.eq(beats + 1)]
+
+        whole = Signal.like(length)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += beats.eq(0)
+                with m.If(room & (self.i.valid | self.greeting.valid)):
+                    m.d.sync += greet.eq(self.greeting.valid & (~self.i.valid | ~greet))
+                    m.next = "ADDRESSES"
+            with m.State("ADDRESSES"):
+                # The first beat of a host frame is not taken yet.
+                m.d.comb += [sip.i.valid.eq(1), stored.eq(1), word.eq(Cat(destination, self.mac[:16]))]
+                with m.If(hashed):
+                    m.next = "KIND"
+            with m.State("KIND"):
+                m.d.comb += [
+                    sip.i.valid.eq(1), stored.eq(1),
+                    word.eq(Cat(self.mac[16:], Const(ETHERTYPE, 16), Const(AUTH_VERSION, 8), kind)),
+                ]
+                with m.If(hashed):
+                    m.next = "SEQUENCE"
+            with m.State("SEQUENCE"):
+                m.d.comb += [sip.i.valid.eq(1), stored.eq(1), word.eq(sequence)]
+                with m.If(hashed):
+                    # The tag's place is left free.
+                    m.d.sync += [head.eq(head + 2), beats.eq(_HEADER_BEATS)]
+                    m.next = "BODY"
+            with m.State("BODY"):
+                with m.If(greet):
+                    m.d.comb += [
+                        sip.i.valid.eq(1),
+                        word.eq(welcome.as_value().word_select(beats[:2], 64)),
+                        last.eq(beats[:2] == AUTH_WELCOME.size // 64 - 1),
+                        self.greeting.ready.eq(last & sip.i.ready),
+                    ]
+                with m.Else():
+                    m.d.comb += [
+                        sip.i.valid.eq(self.i.valid),
+                        word.eq(without_rubbish(beat, 64)),
+                        last.eq(beat.last), empty.eq(beat.empty),
+                        self.i.ready.eq(sip.i.ready),
+                    ]
+                m.d.comb += stored.eq(1)
+                with m.If(hashed & last):
+                    m.d.sync += whole.eq(length)
+                    m.next = "LENGTH"
+            with m.State("LENGTH"):
+                m.d.comb += [sip.i.valid.eq(1), word.eq(whole | Direction.TO_HOST << 16)]
+                with m.If(hashed):
+                    m.next = "NONCE"
+            with m.State("NONCE"):
+                m.d.comb += [sip.i.valid.eq(1), sip.i.payload.last.eq(1), word.eq(Mux(greet, 0, self.nonce))]
+                with m.If(hashed):
+                    m.next = "TAG"
+            with m.State("TAG"):
+                m.d.comb += [sip.o.ready.eq(1), word.eq(sip.o.payload)]
+                m.d.sync += [w_port.addr.eq(start + _TAG_BEAT), w_port.en.eq(sip.o.valid)]
+                with m.If(sip.o.valid):
+                    m.d.sync += [start.eq(head), sequence.eq(sequence + 1)]
+                    m.next = "IDLE"
+
+        loaded = Signal()           # the memory puts out a beat
+        moves = Signal()            # to ``o``
+        read = Signal()
+        m.d.comb += [
+            moves.eq(loaded & (~self.o.valid | self.o.ready)),
+            # Not in the same cycle: that keeps ``o.ready`` away from the block RAM.
+            read.eq((tail != written) & ~loaded),
+            r_port.addr.eq(tail),
+            r_port.en.eq(read),
+        ]
+        with m.If(read):
+            m.d.sync += [tail.eq(tail + 1), loaded.eq(1)]
+        with m.Elif(moves):
+            m.d.sync += loaded.eq(0)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(moves):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                self.o.payload.data.eq(r_port.data.data),
+                self.o.payload.empty.eq(r_port.data.empty),
+                self.o.payload.last.eq(r_port.data.last),
+            ]
+        return m
