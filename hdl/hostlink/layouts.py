@@ -1,4 +1,6 @@
-"""The authenticated envelope of host frames on a data port, declared once; see ``docs/boards.md``, "Host link".
+"""Host frames on a data port and on a UART: envelope, framing and what is counted, declared once.
+
+See ``docs/boards.md``, "Host link".
 
 Tag of a frame: SipHash-2-4 over its header without the tag, its body, zeros up to a whole number of 64-bit words, and
 :data:`AUTH_TRAILER`, which is not sent.
@@ -13,8 +15,8 @@ from ..layouts import BOARD_MAC
 
 __all__ = [
     "AUTH_ETHERTYPE", "AUTH_HEADER", "AUTH_HEADER_BYTES", "AUTH_LEAST_BYTES", "AUTH_TRAILER", "AUTH_VERSION",
-    "AUTH_WELCOME", "DEFAULT_MAC", "ETHERTYPE", "KEY_BYTES", "AuthKind", "Direction", "LinkEvent", "auth_longest",
-    "check_width",
+    "AUTH_WELCOME", "CRC_BYTES", "DEFAULT_BAUD", "DEFAULT_MAC", "END", "ESC", "ESC_END", "ESC_ESC", "ETHERTYPE",
+    "KEY_BYTES", "AuthKind", "Direction", "LinkEvent", "SlipEvent", "auth_longest", "check_width",
 ]
 
 #: Local experimental EtherType 2 (IEEE 802, clause 9.2.4) of authenticated host frames.
@@ -26,6 +28,12 @@ KEY_BYTES = 16
 ETHERTYPE = int.from_bytes(AUTH_ETHERTYPE.to_bytes(2, "big"), "little")
 #: Address of a board that was not given one of its own, as in AUTH_HEADER.
 DEFAULT_MAC = int.from_bytes(BOARD_MAC, "little")
+
+#: Bits a second of a UART: the most that the usual USB converters do (FT232H, FT2232H, CP2102N).
+DEFAULT_BAUD = 3_000_000
+#: Bytes of SLIP (RFC 1055) with a meaning of their own, and the CRC at the end of each frame (IEEE 802.3, 3.2.9).
+END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
+CRC_BYTES = 4
 
 
 class AuthKind(IntEnum):
@@ -52,6 +60,15 @@ class LinkEvent(IntEnum):
     REPLAYED = 3            # the tag is right, but the sequence number is not greater than the last one accepted
     FOREIGN = 4             # damaged on the wire; wrong version or kind; too short or long; source is a group address
     OVERFLOW = 5            # no room: what was there before was not done with yet
+
+
+class SlipEvent(IntEnum):
+    """What became of a frame that came in by a UART; rows of its counters."""
+
+    ACCEPTED = 0            # given on to the core
+    DAMAGED = 1             # wrong CRC, a byte without a stop bit, or a wrong byte after ESC
+    LENGTH = 2              # longer than the longest host frame
+    OVERFLOW = 3            # no room: what was there before was not done with yet
 
 
 #: 32 bytes before a host frame, and before the 32 bytes of a HELLO and a WELCOME; all little-endian after the EtherType.

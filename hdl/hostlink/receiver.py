@@ -1,6 +1,6 @@
 """Authenticated frames from the host: holds each until its tag is checked, then gives it on or drops it whole."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2

@@ -1,5 +1,6 @@
 """Host frames and answers to greetings on their way to the host, checked by a model of the envelope."""
 
+import itertools
 import random
 
 import pytest
@@ -80,6 +81,6 @@ def test_a_beat_in_four_cycles_and_no_gaps_inside():
     beats = -(-LONGEST // 8) + 4
     for k in range(5):
         frame = times[k * beats:(k + 1) * beats]
-        assert all(after - before == 2 for before, after in zip(frame, frame[1:], strict=False))
+        assert all(after - before == 2 for before, after in itertools.pairwise(frame))
     ends = times[beats - 1::beats]
-    assert all(after - before <= 4 * beats + 48 for before, after in zip(ends, ends[1:], strict=False))
+    assert all(after - before <= 4 * beats + 48 for before, after in itertools.pairwise(ends))
