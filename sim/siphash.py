@@ -1,4 +1,4 @@
-"""SipHash-2-4 as the paper has it (Aumasson and Bernstein 2012, section 2), byte for byte: what others are tested by."""
+"""SipHash-2-4 as the paper has it (Aumasson and Bernstein 2012, section 2), to test others by."""
 
 __all__ = ["siphash24"]
 

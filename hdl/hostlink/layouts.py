@@ -71,7 +71,7 @@ class SlipEvent(IntEnum):
     OVERFLOW = 3            # no room: what was there before was not done with yet
 
 
-#: 32 bytes before a host frame, and before the 32 bytes of a HELLO and a WELCOME; all little-endian after the EtherType.
+#: 32 bytes before a host frame, and before the 32 bytes of a HELLO or a WELCOME; little-endian after the EtherType.
 AUTH_HEADER = data.StructLayout({
     "destination": 48,      # as on the wire: first byte in the lowest lane
     "source": 48,

@@ -109,7 +109,7 @@ class UartTransport:
                 raise
             except OSError as error:
                 raise TransportError(error.errno, f"{self._line.port} is gone: {error.strerror}") from error
-            if not received:
+            if not received and self._hung_up():
                 raise TransportError(errno.EIO, f"{self._line.port} is gone: it was hung up")
             self._frames.extend(self._decoder.feed(received))
         if not self._frames:
@@ -128,6 +128,13 @@ class UartTransport:
 
     def close(self) -> None:
         """Close the line."""
-        self._ready.close()
-        os.close(self._waiting)
-        self._line.close()
+        if self._line.is_open:
+            self._ready.close()
+            os.close(self._waiting)
+            self._line.close()
+
+    def _hung_up(self) -> bool:
+        """Whether there is no line any more; a read without bytes alone does not tell."""
+        poll = select.poll()
+        poll.register(self._line.fileno(), 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))

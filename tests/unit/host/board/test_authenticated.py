@@ -148,7 +148,7 @@ def test_the_board_is_started_again_and_answers(bench):
     bench.transport.send(BODY)
     bench.exchange()
     bench.board = EnvelopeBoard(0x9999)
-    bench.now += PAUSE
+    bench.now += 2 * PAUSE
     assert bench.arrive(bench.board.data(BODY)) == []
     assert [frame[15] for frame in bench.wire.sent] == [HELLO]
     bench.exchange()
@@ -174,7 +174,7 @@ def test_an_old_answer_does_not_bring_back_the_old_nonce(bench):
     old = bench.board.take(hello)
     bench.exchange()
     bench.board = EnvelopeBoard(0x9999)
-    bench.now += PAUSE
+    bench.now += 2 * PAUSE
     bench.arrive(bench.board.data(BODY))
     bench.exchange()
     assert bench.arrive(old) == [] and bench.transport.counters.replayed == 1
