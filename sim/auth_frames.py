@@ -46,4 +46,5 @@ class AuthFrame:
             raise ValueError("not an authenticated frame")
         if int.from_bytes(frame[24:32], "little") != tag_of(key, frame, direction, nonce):
             raise ValueError("the tag is wrong")
-        return cls(frame[15], int.from_bytes(frame[16:24], "little"), frame[_HEADER:], frame[:6], frame[6:12], frame[14])
+        return cls(frame[15], int.from_bytes(frame[16:24], "little"), frame[_HEADER:], frame[:6], frame[6:12],
+                   frame[14])

@@ -1,7 +1,7 @@
 """Frames on a line of bytes: SLIP (RFC 1055) around a frame and its CRC-32 (IEEE 802.3, 3.2.9).
 
-SLIP, as each byte is coded by itself: COBS, whose overhead has a lower bound, needs to know the next zero byte before it
-sends any of up to 254 bytes, hence a buffer for them. Of frames on a host port few bytes are END or ESC; were all, a
+SLIP, as each byte is coded by itself: COBS, whose overhead has a lower bound, needs to know the next zero byte before
+it sends any of up to 254 bytes, hence a buffer for them. Of frames on a host port few bytes are END or ESC; were all, a
 frame would take twice the time, and nothing else.
 """
 

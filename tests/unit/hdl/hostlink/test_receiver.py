@@ -92,7 +92,8 @@ def test_random_traffic(rates):
     last, recorded, challenges = 0, [], []
     for k in range(80):
         body = rng.randbytes(rng.choice([32, 33, 40, rng.randrange(32, 400)]))
-        kind = rng.choice(["good"] * 5 + ["forged", "replayed", "old", "hello", "foreign", "damaged", "cut", "reflected"])
+        kind = rng.choice(["good"] * 5 + ["forged", "replayed", "old", "hello", "foreign", "damaged", "cut",
+                                          "reflected"])
         if kind in ("replayed", "old") and not recorded:
             kind = "good"
         frame = data(last + rng.choice([1, 1, 7, 1 << 40]), body)

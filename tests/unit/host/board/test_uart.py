@@ -1,5 +1,6 @@
 """The host's end of a UART: framing, and a transport over a pseudo terminal."""
 
+import contextlib
 import os
 import pty
 import random
@@ -76,10 +77,8 @@ def test_several_frames_in_one_read(line):
     os.write(master, b"".join(map(encode_slip, sent)))
     got = []
     while len(got) < 5:
-        try:
+        with contextlib.suppress(BlockingIOError):
             got.append(take(transport))
-        except BlockingIOError:
-            pass
     assert got == sent and not readable(transport)
     with pytest.raises(BlockingIOError):
         transport.recv(100)
