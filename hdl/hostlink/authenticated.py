@@ -10,6 +10,7 @@ from ..stream import FrameSignature, frame_layout
 from .counters import LinkCounters
 from .layouts import DEFAULT_MAC, LinkEvent, check_width
 from .receiver import LinkReceiver
+from .sharedhash import SharedHash
 from .splitter import LinkSplitter
 from .transmitter import LinkTransmitter
 
@@ -66,6 +67,7 @@ class AuthenticatedLink(wiring.Component):
         m.submodules.splitter = splitter = LinkSplitter(self.config)
         m.submodules.receiver = receiver = LinkReceiver(self.config)
         m.submodules.transmitter = transmitter = LinkTransmitter(self.config)
+        m.submodules.hash = shared = SharedHash()
         m.submodules.mux = mux = FrameMux(frame_layout(self.config.data_width))
         m.submodules.counters = counters = LinkCounters(len(LinkEvent))
         connect(m, flipped(self.rx), splitter.i)
@@ -73,13 +75,14 @@ class AuthenticatedLink(wiring.Component):
         connect(m, splitter.o_link, receiver.i)
         connect(m, receiver.o, flipped(self.host_rx))
         connect(m, receiver.greeting, transmitter.greeting)
+        connect(m, receiver.hash, shared.users[0])
+        connect(m, transmitter.hash, shared.users[1])
         connect(m, flipped(self.host_tx), transmitter.i)
         connect(m, flipped(self.core_tx), mux.i[0])
         connect(m, transmitter.o, mux.i[1])
         connect(m, mux.o, flipped(self.tx))
         m.d.comb += [
-            receiver.key.eq(self.key), receiver.nonce.eq(self.nonce),
-            transmitter.key.eq(self.key), transmitter.nonce.eq(self.nonce),
+            shared.key.eq(self.key), receiver.nonce.eq(self.nonce), transmitter.nonce.eq(self.nonce),
             splitter.mac.eq(self.mac), transmitter.mac.eq(self.mac),
             counters.events.eq(receiver.events),
             counters.row.eq(self.counter), self.count.eq(counters.value),

@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from ..config import CoreConfig
 from ..layouts import RxError
 from ..stream import LENGTH_BITS, FrameSignature
-from .lanes import without_rubbish
+from .lanes import lanes_used, spread
 from .layouts import (
     AUTH_HEADER_BYTES,
     AUTH_LEAST_BYTES,
@@ -19,7 +19,7 @@ from .layouts import (
     auth_longest,
     check_width,
 )
-from .siphash import SipHash
+from .sharedhash import HashSignature
 
 __all__ = ["GREETING", "LinkReceiver"]
 
@@ -42,7 +42,8 @@ class LinkReceiver(wiring.Component):
     changes nothing but a counter.
 
     The verdict comes 33 cycles after a frame's last beat was hashed. While one frame goes out, at three or four cycles
-    a beat, the next one is checked.
+    a beat, the next one is checked. What is in the unused lanes of a last beat is hashed as zeros, and given on as it
+    came.
 
     Parameters
     ----------
@@ -51,8 +52,6 @@ class LinkReceiver(wiring.Component):
 
     Attributes
     ----------
-    key : Signal(128), in
-        The board's, first byte lowest.
     nonce : Signal(64), in
         Of this start of the board; constant from the first frame on.
     i : FrameSignature
@@ -61,6 +60,8 @@ class LinkReceiver(wiring.Component):
         Host frames, for ``host_rx`` of the core.
     greeting : stream of GREETING
         A HELLO to be answered. Further ones are an overflow until it was taken.
+    hash : HashSignature
+        To a SipHash with the board's key.
     events : Signal, out
         One bit for each :class:`.layouts.LinkEvent`, high for a cycle for each frame that ended so.
 
@@ -74,7 +75,7 @@ class LinkReceiver(wiring.Component):
         check_width(config, "an authenticated host link")
         self.config = config
         super().__init__({
-            "key": In(128), "nonce": In(64),
+            "nonce": In(64), "hash": Out(HashSignature),
             "i": In(FrameSignature(config)), "o": Out(FrameSignature(config)),
             "greeting": Out(stream.Signature(GREETING)),
             "events": Out(len(LinkEvent)),
@@ -88,8 +89,6 @@ class LinkReceiver(wiring.Component):
             shape=_STORED, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
         w_port = store.write_port()
         r_port = store.read_port()
-        m.submodules.hash = sip = SipHash()
-        m.d.comb += sip.key.eq(self.key)
 
         # Pointers have one bit more than an address, which tells full from empty.
         head = Signal(address_bits + 1)         # next beat to be written
@@ -115,7 +114,7 @@ class LinkReceiver(wiring.Component):
         settled = Signal()          # the way out is done with it
         with m.If(settled):
             m.d.sync += verdict.eq(0)
-        self._check(m, sip, r_port.data, check, cursor, written, verdict, good, end)
+        self._check(m, r_port.data, check, cursor, written, verdict, good, end)
         self._send(m, r_port.data, check, send, tail, verdict, good, end, settled)
         return m
 
@@ -145,7 +144,7 @@ class LinkReceiver(wiring.Component):
         ]
         m.d.sync += [
             w_port.addr.eq(head),
-            w_port.data.data.eq(without_rubbish(beat, 64)),
+            w_port.data.data.eq(beat.data),
             w_port.data.empty.eq(beat.empty),
             w_port.data.last.eq(beat.last),
             w_port.en.eq(self.i.valid & ~full),
@@ -166,7 +165,7 @@ class LinkReceiver(wiring.Component):
                     beats.eq(beats + (length <= longest)), head.eq(head + ~full),
                 ]
 
-    def _check(self, m: Module, sip: SipHash, stored, check, cursor, written, verdict, good, end) -> None:
+    def _check(self, m: Module, stored, check, cursor, written, verdict, good, end) -> None:
         """From the ring through the hash to a verdict."""
         word = Signal(_STORED)          # the beat that is hashed
         full, pending = Signal(), Signal()
@@ -185,18 +184,23 @@ class LinkReceiver(wiring.Component):
         with m.Elif(take):
             m.d.sync += full.eq(0)
 
-        is_tag = index == _HEADER_BEATS - 1
         ends_hello = header.kind == AuthKind.HELLO
+        words, tag = self.hash.words, self.hash.tag
+        length_word, nonce_word = Signal(), Signal()
+        m.d.comb += words.payload.data.eq(
+            word.data & spread(lanes_used(word.empty, 64) & (~length_word & ~nonce_word).replicate(8))
+            | Mux(length_word, length | Direction.TO_BOARD << 16, 0)
+            | self.nonce & (nonce_word & ~ends_hello).replicate(64))
+        is_tag = index == _HEADER_BEATS - 1
         with m.If(self.greeting.valid & self.greeting.ready):
             m.d.sync += self.greeting.valid.eq(0)
         with m.FSM():
             with m.State("BEATS"):
                 m.d.comb += [
                     # Read so early that the next beat is there just when this one was hashed.
-                    check.eq((cursor != written) & ~(full & word.last) & ((~full & ~pending) | sip.soon)),
-                    sip.i.valid.eq(full & ~is_tag),
-                    sip.i.payload.data.eq(word.data),
-                    take.eq(full & (is_tag | sip.i.ready)),
+                    check.eq((cursor != written) & ~(full & word.last) & ((~full & ~pending) | self.hash.soon)),
+                    words.valid.eq(full & ~is_tag),
+                    take.eq(full & (is_tag | words.ready)),
                 ]
                 with m.If(take):
                     with m.Switch(index):
@@ -212,24 +216,17 @@ class LinkReceiver(wiring.Component):
                     with m.If(word.last):
                         m.next = "LENGTH"
             with m.State("LENGTH"):
-                m.d.comb += [
-                    sip.i.valid.eq(1),
-                    sip.i.payload.data.eq(length | Direction.TO_BOARD << 16),
-                ]
-                with m.If(sip.i.ready):
+                m.d.comb += [words.valid.eq(1), length_word.eq(1)]
+                with m.If(words.ready):
                     m.next = "NONCE"
             with m.State("NONCE"):
-                m.d.comb += [
-                    sip.i.valid.eq(1),
-                    sip.i.payload.data.eq(Mux(ends_hello, 0, self.nonce)),
-                    sip.i.payload.last.eq(1),
-                ]
-                with m.If(sip.i.ready):
+                m.d.comb += [words.valid.eq(1), nonce_word.eq(1), words.payload.last.eq(1)]
+                with m.If(words.ready):
                     m.next = "COMPARE"
             with m.State("COMPARE"):
-                m.d.comb += sip.o.ready.eq(1)
-                m.d.sync += [match.eq(sip.o.payload == header.tag), newer.eq(header.sequence > accepted), index.eq(0)]
-                with m.If(sip.o.valid):
+                m.d.comb += tag.ready.eq(1)
+                m.d.sync += [match.eq(tag.payload == header.tag), newer.eq(header.sequence > accepted), index.eq(0)]
+                with m.If(tag.valid):
                     m.next = "JUDGE"
             with m.State("JUDGE"), m.If(~verdict):
                 m.d.sync += [verdict.eq(1), good.eq(0), end.eq(cursor)]

@@ -43,7 +43,8 @@ class SipHash(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        p, b, q, d = (Signal(64, name=name) for name in "pbqd")
+        # Each message sets them; without a reset besides, a constant key is what they are reset to, without logic.
+        p, b, q, d = (Signal(64, name=name, reset_less=True) for name in "pbqd")
         half = Signal(2)            # which of the four halves that a word takes
         rounds = Signal()           # which of the two times four halves of the end
         words = Signal(5)           # modulo 32: the length in bytes modulo 256, divided by 8

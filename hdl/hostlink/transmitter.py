@@ -7,11 +7,10 @@ from amaranth.utils import ceil_log2
 
 from ..config import CoreConfig
 from ..stream import LENGTH_BITS, FrameSignature
-from .lanes import without_rubbish
+from .lanes import lanes_used, spread
 from .layouts import (
     AUTH_HEADER_BYTES,
     AUTH_VERSION,
-    AUTH_WELCOME,
     ETHERTYPE,
     AuthKind,
     Direction,
@@ -19,7 +18,7 @@ from .layouts import (
     check_width,
 )
 from .receiver import GREETING
-from .siphash import SipHash
+from .sharedhash import HashSignature
 
 __all__ = ["LinkTransmitter"]
 
@@ -42,8 +41,6 @@ class LinkTransmitter(wiring.Component):
 
     Attributes
     ----------
-    key : Signal(128), in
-        The board's, first byte lowest.
     nonce : Signal(64), in
         Of this start of the board; constant from the first frame on.
     mac : Signal(48), in
@@ -52,6 +49,8 @@ class LinkTransmitter(wiring.Component):
         Host frames, from ``host_tx`` of the core.
     greeting : stream of GREETING
         Each is answered with a WELCOME.
+    hash : HashSignature
+        To a SipHash with the board's key.
     o : FrameSignature
         Authenticated frames, for the port. Without gaps of more than a cycle inside of a frame, if it is ready.
 
@@ -65,7 +64,7 @@ class LinkTransmitter(wiring.Component):
         check_width(config, "an authenticated host link")
         self.config = config
         super().__init__({
-            "key": In(128), "nonce": In(64), "mac": In(48),
+            "nonce": In(64), "mac": In(48), "hash": Out(HashSignature),
             "i": In(FrameSignature(config)), "greeting": In(stream.Signature(GREETING)),
             "o": Out(FrameSignature(config)),
         })
@@ -79,8 +78,6 @@ class LinkTransmitter(wiring.Component):
             shape=_STORED, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
         w_port = store.write_port()
         r_port = store.read_port()
-        m.submodules.hash = sip = SipHash()
-        m.d.comb += sip.key.eq(self.key)
 
         # Pointers have one bit more than an address, which tells full from empty.
         head = Signal(address_bits + 1)         # next beat to be written
@@ -95,33 +92,54 @@ class LinkTransmitter(wiring.Component):
         beats = Signal(range(longest_beats + 1))
         room = Signal()                         # for the longest frame
         beat = self.i.payload
-        word = Signal(64)
-        hashed = Signal()                       # the word was taken by the hash
-        stored = Signal()                       # and goes into the ring, too
+        word = Signal(64)                       # the next one
+        offered = Signal()                      # it is there,
+        taken = Signal()                        # and taken over into the write port's register, from where it is hashed
+        held = Signal()                         # there is one that is not hashed yet
+        stored = Signal()                       # the next word goes into the ring, too
         last, empty = Signal(), Signal(3)
-        kind = Mux(greet, AuthKind.WELCOME, AuthKind.DATA)
-        destination = Mux(greet, self.greeting.payload.destination, beat.data[:48])
-        welcome = Signal(AUTH_WELCOME)
+        final = Signal()                        # of what is hashed
+        # What the word is made of. Sources are masked and joined by OR, which takes less than to choose among so many.
+        of_sequence, of_challenge, of_nonce, of_accepted, of_length = (Signal() for _ in range(5))
+        body_lanes = Signal(8)                  # of a frame's beat
+        fixed = Signal(64)                      # addresses but that of a host frame, EtherType, version and kind
+        whole = Signal(LENGTH_BITS)             # bytes of the frame
+        words, tag = self.hash.words, self.hash.tag
+        greeting = self.greeting.payload
+
+        def masked(value, chosen):
+            return value & chosen.replicate(len(value))
+
         m.d.comb += [
-            welcome.challenge.eq(self.greeting.payload.challenge),
-            welcome.nonce.eq(self.nonce),
-            welcome.accepted.eq(self.greeting.payload.accepted),
-            sip.i.payload.data.eq(word),
-            hashed.eq(sip.i.valid & sip.i.ready),
+            word.eq(beat.data & spread(body_lanes)
+                    | fixed
+                    | masked(sequence, of_sequence)
+                    | masked(greeting.challenge, of_challenge)
+                    | masked(self.nonce, of_nonce)
+                    | masked(greeting.accepted, of_accepted)
+                    | masked(whole | Direction.TO_HOST << 16, of_length)
+                    | masked(tag.payload, tag.ready)),
+            words.valid.eq(held),
+            words.payload.data.eq(w_port.data.data),
+            taken.eq(offered & (~held | words.ready)),
             length.eq(beats * 8 + 8 - empty),
         ]
         m.d.sync += [
             room.eq((head - tail)[:address_bits + 1] <= depth - longest_beats),
-            w_port.addr.eq(head),
-            w_port.data.data.eq(word),
-            w_port.data.empty.eq(empty),
-            w_port.data.last.eq(last),
-            w_port.en.eq(stored & hashed),
+            w_port.en.eq(taken & stored | tag.valid & tag.ready),
         ]
-        with m.If(stored & hashed):
+        with m.If(taken | tag.ready):
+            m.d.sync += [
+                w_port.addr.eq(Mux(tag.ready, start + _TAG_BEAT, head)),
+                w_port.data.data.eq(word), w_port.data.empty.eq(empty), w_port.data.last.eq(last),
+            ]
+        with m.If(taken):
+            m.d.sync += [held.eq(1), words.payload.last.eq(final)]
+        with m.Elif(words.ready):
+            m.d.sync += held.eq(0)
+        with m.If(taken & stored):
             m.d.sync += [head.eq(head + 1), beats.eq(beats + 1)]
 
-        whole = Signal.like(length)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += beats.eq(0)
@@ -130,53 +148,58 @@ class LinkTransmitter(wiring.Component):
                     m.next = "ADDRESSES"
             with m.State("ADDRESSES"):
                 # The first beat of a host frame is not taken yet.
-                m.d.comb += [sip.i.valid.eq(1), stored.eq(1), word.eq(Cat(destination, self.mac[:16]))]
-                with m.If(hashed):
+                m.d.comb += [
+                    offered.eq(1), stored.eq(1),
+                    body_lanes.eq(Mux(greet, 0, 0x3F)),
+                    fixed.eq(Cat(Mux(greet, greeting.destination, 0), self.mac[:16])),
+                ]
+                with m.If(taken):
                     m.next = "KIND"
             with m.State("KIND"):
                 m.d.comb += [
-                    sip.i.valid.eq(1), stored.eq(1),
-                    word.eq(Cat(self.mac[16:], Const(ETHERTYPE, 16), Const(AUTH_VERSION, 8), kind)),
+                    offered.eq(1), stored.eq(1),
+                    fixed.eq(Cat(self.mac[16:], Const(ETHERTYPE, 16), Const(AUTH_VERSION, 8),
+                                 Mux(greet, AuthKind.WELCOME, AuthKind.DATA))),
                 ]
-                with m.If(hashed):
+                with m.If(taken):
                     m.next = "SEQUENCE"
             with m.State("SEQUENCE"):
-                m.d.comb += [sip.i.valid.eq(1), stored.eq(1), word.eq(sequence)]
-                with m.If(hashed):
+                m.d.comb += [offered.eq(1), stored.eq(1), of_sequence.eq(1)]
+                with m.If(taken):
                     # The tag's place is left free.
                     m.d.sync += [head.eq(head + 2), beats.eq(_HEADER_BEATS)]
                     m.next = "BODY"
             with m.State("BODY"):
+                m.d.comb += stored.eq(1)
                 with m.If(greet):
+                    # Words of AUTH_WELCOME.
                     m.d.comb += [
-                        sip.i.valid.eq(1),
-                        word.eq(welcome.as_value().word_select(beats[:2], 64)),
-                        last.eq(beats[:2] == AUTH_WELCOME.size // 64 - 1),
-                        self.greeting.ready.eq(last & sip.i.ready),
+                        offered.eq(1),
+                        of_challenge.eq(beats[:2] == 0), of_nonce.eq(beats[:2] == 1), of_accepted.eq(beats[:2] == 2),
+                        last.eq(beats[:2] == 3),
+                        self.greeting.ready.eq(last & taken),
                     ]
                 with m.Else():
                     m.d.comb += [
-                        sip.i.valid.eq(self.i.valid),
-                        word.eq(without_rubbish(beat, 64)),
+                        offered.eq(self.i.valid),
+                        body_lanes.eq(lanes_used(beat.empty, 64)),
                         last.eq(beat.last), empty.eq(beat.empty),
-                        self.i.ready.eq(sip.i.ready),
+                        self.i.ready.eq(~held | words.ready),
                     ]
-                m.d.comb += stored.eq(1)
-                with m.If(hashed & last):
+                with m.If(taken & last):
                     m.d.sync += whole.eq(length)
                     m.next = "LENGTH"
             with m.State("LENGTH"):
-                m.d.comb += [sip.i.valid.eq(1), word.eq(whole | Direction.TO_HOST << 16)]
-                with m.If(hashed):
+                m.d.comb += [offered.eq(1), of_length.eq(1)]
+                with m.If(taken):
                     m.next = "NONCE"
             with m.State("NONCE"):
-                m.d.comb += [sip.i.valid.eq(1), sip.i.payload.last.eq(1), word.eq(Mux(greet, 0, self.nonce))]
-                with m.If(hashed):
+                m.d.comb += [offered.eq(1), final.eq(1), of_nonce.eq(~greet)]
+                with m.If(taken):
                     m.next = "TAG"
             with m.State("TAG"):
-                m.d.comb += [sip.o.ready.eq(1), word.eq(sip.o.payload)]
-                m.d.sync += [w_port.addr.eq(start + _TAG_BEAT), w_port.en.eq(sip.o.valid)]
-                with m.If(sip.o.valid):
+                m.d.comb += tag.ready.eq(~held)
+                with m.If(tag.valid & tag.ready):
                     m.d.sync += [start.eq(head), sequence.eq(sequence + 1)]
                     m.next = "IDLE"
 

@@ -11,13 +11,13 @@ from polyrouter.hdl.layouts import pack, unpack
 from polyrouter.sim.auth_frames import BOARD_MAC, DATA, WELCOME, AuthFrame
 
 from ..bench import simulate, sink, source, until
-from .link_bench import CONFIG, HOST_MAC, KEY, KEY_BITS, NONCE, beats_of, frames_of
+from .link_bench import CONFIG, HOST_MAC, KEY, KEY_BITS, NONCE, WithHash, beats_of, frames_of
 
 LONGEST = auth_longest(CONFIG) - 32
 
 
 def run(frames, greetings=(), rates=(1.0, 1.0, 1.0), times=None, rubbish=0):
-    dut = LinkTransmitter(CONFIG)
+    dut = WithHash(LinkTransmitter(CONFIG))
     rng = random.Random(len(frames))
     out, ends = [], []
     given = times if times is not None else []
