@@ -31,7 +31,7 @@ class LinkTransmitter(wiring.Component):
     """Puts :data:`.layouts.AUTH_HEADER` before each frame; its destination is the frame's own.
 
     A frame goes through the hash, at four cycles a beat, into a ring in block RAM, whole with its envelope, and leaves
-    once its tag is in its place: 36 cycles after its last beat was taken, if nothing is before it, and then at two
+    once its tag is in its place: 40 cycles after its last beat was taken, if nothing is before it, and then at two
     cycles a beat. Meanwhile the next one goes in. Frames and answers to greetings take turns if there are both.
 
     Parameters
@@ -99,26 +99,31 @@ class LinkTransmitter(wiring.Component):
         stored = Signal()                       # the next word goes into the ring, too
         last, empty = Signal(), Signal(3)
         final = Signal()                        # of what is hashed
-        # What the word is made of. Sources are masked and joined by OR, which takes less than to choose among so many.
-        of_sequence, of_challenge, of_nonce, of_accepted, of_length = (Signal() for _ in range(5))
-        body_lanes = Signal(8)                  # of a frame's beat
-        fixed = Signal(64)                      # addresses but that of a host frame, EtherType, version and kind
+        # What the next word is made of. Sources are masked by a register each and joined by OR, which takes a third of
+        # the logic of choosing among so many by the state.
+        of_first, of_greeted, of_board, of_kind, of_sequence, of_body, of_challenge, of_nonce, of_accepted, of_length, \
+            of_tag = selects = [Signal() for _ in range(11)]
         whole = Signal(LENGTH_BITS)             # bytes of the frame
         words, tag = self.hash.words, self.hash.tag
         greeting = self.greeting.payload
+        body_lanes = lanes_used(beat.empty, 64) & (of_body.replicate(8) | of_first.replicate(6))
+        address_rest = Cat(self.mac[16:], Const(ETHERTYPE, 16), Const(AUTH_VERSION, 8),
+                           Mux(greet, AuthKind.WELCOME, AuthKind.DATA))
 
         def masked(value, chosen):
             return value & chosen.replicate(len(value))
 
         m.d.comb += [
             word.eq(beat.data & spread(body_lanes)
-                    | fixed
+                    | masked(greeting.destination, of_greeted)
+                    | masked(self.mac[:16], of_board) << 48
+                    | masked(address_rest, of_kind)
                     | masked(sequence, of_sequence)
                     | masked(greeting.challenge, of_challenge)
                     | masked(self.nonce, of_nonce)
                     | masked(greeting.accepted, of_accepted)
                     | masked(whole | Direction.TO_HOST << 16, of_length)
-                    | masked(tag.payload, tag.ready)),
+                    | masked(tag.payload, of_tag)),
             words.valid.eq(held),
             words.payload.data.eq(w_port.data.data),
             taken.eq(offered & (~held | words.ready)),
@@ -140,68 +145,79 @@ class LinkTransmitter(wiring.Component):
         with m.If(taken & stored):
             m.d.sync += [head.eq(head + 1), beats.eq(beats + 1)]
 
+        def follow(state, *chosen):
+            """The next state, and what its word is made of."""
+            m.next = state
+            m.d.sync += [select.eq(any(select is one for one in chosen)) for select in selects]
+
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += beats.eq(0)
                 with m.If(room & (self.i.valid | self.greeting.valid)):
-                    m.d.sync += greet.eq(self.greeting.valid & (~self.i.valid | ~greet))
-                    m.next = "ADDRESSES"
+                    answers = Signal()
+                    m.d.comb += answers.eq(self.greeting.valid & (~self.i.valid | ~greet))
+                    m.d.sync += greet.eq(answers)
+                    # The first beat of a host frame is not taken yet.
+                    follow("ADDRESSES", of_board)
+                    m.d.sync += [of_first.eq(~answers), of_greeted.eq(answers)]
             with m.State("ADDRESSES"):
-                # The first beat of a host frame is not taken yet.
-                m.d.comb += [
-                    offered.eq(1), stored.eq(1),
-                    body_lanes.eq(Mux(greet, 0, 0x3F)),
-                    fixed.eq(Cat(Mux(greet, greeting.destination, 0), self.mac[:16])),
-                ]
+                m.d.comb += [offered.eq(1), stored.eq(1)]
                 with m.If(taken):
-                    m.next = "KIND"
+                    follow("KIND", of_kind)
             with m.State("KIND"):
-                m.d.comb += [
-                    offered.eq(1), stored.eq(1),
-                    fixed.eq(Cat(self.mac[16:], Const(ETHERTYPE, 16), Const(AUTH_VERSION, 8),
-                                 Mux(greet, AuthKind.WELCOME, AuthKind.DATA))),
-                ]
+                m.d.comb += [offered.eq(1), stored.eq(1)]
                 with m.If(taken):
-                    m.next = "SEQUENCE"
+                    follow("SEQUENCE", of_sequence)
             with m.State("SEQUENCE"):
-                m.d.comb += [offered.eq(1), stored.eq(1), of_sequence.eq(1)]
+                m.d.comb += [offered.eq(1), stored.eq(1)]
                 with m.If(taken):
                     # The tag's place is left free.
                     m.d.sync += [head.eq(head + 2), beats.eq(_HEADER_BEATS)]
-                    m.next = "BODY"
+                    with m.If(greet):
+                        follow("CHALLENGE", of_challenge)
+                    with m.Else():
+                        follow("BODY", of_body)
             with m.State("BODY"):
-                m.d.comb += stored.eq(1)
-                with m.If(greet):
-                    # Words of AUTH_WELCOME.
-                    m.d.comb += [
-                        offered.eq(1),
-                        of_challenge.eq(beats[:2] == 0), of_nonce.eq(beats[:2] == 1), of_accepted.eq(beats[:2] == 2),
-                        last.eq(beats[:2] == 3),
-                        self.greeting.ready.eq(last & taken),
-                    ]
-                with m.Else():
-                    m.d.comb += [
-                        offered.eq(self.i.valid),
-                        body_lanes.eq(lanes_used(beat.empty, 64)),
-                        last.eq(beat.last), empty.eq(beat.empty),
-                        self.i.ready.eq(~held | words.ready),
-                    ]
+                m.d.comb += [
+                    offered.eq(self.i.valid), stored.eq(1),
+                    last.eq(beat.last), empty.eq(beat.empty),
+                    self.i.ready.eq(~held | words.ready),
+                ]
                 with m.If(taken & last):
                     m.d.sync += whole.eq(length)
-                    m.next = "LENGTH"
+                    follow("LENGTH", of_length)
+            # Words of AUTH_WELCOME.
+            with m.State("CHALLENGE"):
+                m.d.comb += [offered.eq(1), stored.eq(1)]
+                with m.If(taken):
+                    follow("TOLD NONCE", of_nonce)
+            with m.State("TOLD NONCE"):
+                m.d.comb += [offered.eq(1), stored.eq(1)]
+                with m.If(taken):
+                    follow("ACCEPTED", of_accepted)
+            with m.State("ACCEPTED"):
+                m.d.comb += [offered.eq(1), stored.eq(1)]
+                with m.If(taken):
+                    follow("RESERVED")
+            with m.State("RESERVED"):
+                m.d.comb += [offered.eq(1), stored.eq(1), last.eq(1), self.greeting.ready.eq(taken)]
+                with m.If(taken):
+                    m.d.sync += whole.eq(length)
+                    follow("LENGTH", of_length)
             with m.State("LENGTH"):
-                m.d.comb += [offered.eq(1), of_length.eq(1)]
+                m.d.comb += offered.eq(1)
                 with m.If(taken):
-                    m.next = "NONCE"
+                    follow("NONCE")
+                    m.d.sync += of_nonce.eq(~greet)
             with m.State("NONCE"):
-                m.d.comb += [offered.eq(1), final.eq(1), of_nonce.eq(~greet)]
+                m.d.comb += [offered.eq(1), final.eq(1)]
                 with m.If(taken):
-                    m.next = "TAG"
+                    follow("TAG", of_tag)
             with m.State("TAG"):
                 m.d.comb += tag.ready.eq(~held)
                 with m.If(tag.valid & tag.ready):
                     m.d.sync += [start.eq(head), sequence.eq(sequence + 1)]
-                    m.next = "IDLE"
+                    follow("IDLE")
 
         loaded = Signal()           # the memory puts out a beat
         moves = Signal()            # to ``o``
