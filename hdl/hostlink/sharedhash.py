@@ -36,19 +36,28 @@ class SharedHash(wiring.Component):
         first, second = self.users
         busy = Signal()             # from before a message until its tag was taken
         owner = Signal()            # of that message, or of the last one
+        word = Signal(SIPHASH_WORD)     # choosing it and the hash's adders are too much for one cycle
+        held = Signal()
+        ready = Signal()            # for a word of the owner
         m.d.comb += [
             sip.key.eq(self.key),
-            sip.i.valid.eq(busy & Mux(owner, second.words.valid, first.words.valid)),
-            sip.i.payload.last.eq(Mux(owner, second.words.payload.last, first.words.payload.last)),
-            sip.i.payload.data.eq(Mux(owner, second.words.payload.data, first.words.payload.data)),
+            ready.eq(busy & (~held | sip.i.ready)),
+            sip.i.valid.eq(held),
+            sip.i.payload.eq(word),
             sip.o.ready.eq(Mux(owner, second.tag.ready, first.tag.ready)),
         ]
         for user, owns in ((first, ~owner), (second, owner)):
             m.d.comb += [
-                user.words.ready.eq(busy & owns & sip.i.ready),
-                user.soon.eq(owns & sip.soon),
+                user.words.ready.eq(owns & ready),
+                user.soon.eq(owns & sip.soon & user.words.valid),
                 user.tag.valid.eq(owns & sip.o.valid),
                 user.tag.payload.eq(sip.o.payload),
+            ]
+        with m.If(ready):
+            m.d.sync += [
+                held.eq(Mux(owner, second.words.valid, first.words.valid)),
+                word.last.eq(Mux(owner, second.words.payload.last, first.words.payload.last)),
+                word.data.eq(Mux(owner, second.words.payload.data, first.words.payload.data)),
             ]
         with m.If(~busy):
             m.d.sync += [

@@ -62,6 +62,7 @@ class SipHash(wiring.Component):
             mixed.eq(d ^ Mux(first, word, 0)),
             sum_p.eq(p + b),
             sum_q.eq(q + mixed),
+            self.o.payload.eq(p ^ b ^ q ^ d),
         ]
         with m.If(step):
             m.d.sync += [
@@ -102,7 +103,7 @@ class SipHash(wiring.Component):
                     with m.If(rounds):
                         m.next = "TAG"
             with m.State("TAG"):
-                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(p ^ b ^ q ^ d)]
+                m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.next = "KEY"
         return m
