@@ -98,11 +98,17 @@ class NodeSpec(BaseModel):
     macs: bool
     taps: list[str]             # interfaces of the wired ports in the fabric, in port order
     host_tap: str
+    host_link: str = ""         # of a real board; empty: a simulated one, whose host port is ``host_tap``
     mac_age: float = 300.0      # seconds
     routers: dict[str, RouterSpec] = {}
     circuits: dict[str, CircuitSpec] = {}       # by number
     terminations: list[TerminationSpec] = []
     vnics: dict[str, VnicSpec] = {}
+
+    @property
+    def link(self) -> str:
+        """How the host reaches the board (see :func:`.board.opening.open_transport`)."""
+        return self.host_link or f"eth:{self.host_tap}"
 
     def kind_of(self, router: str) -> str:
         """What has a number in the data plane, for people: router, switch or vnic."""

@@ -13,7 +13,7 @@ from polyrouter.hdl.layouts import LINK_ROW, Register, Role, Table, unpack
 from ..board.driver import Driver
 from ..board.errors import BoardError, NotABoard
 from ..board.hostport import HostPort
-from ..board.transport import open_packet_socket
+from ..board.opening import open_transport
 from ..fabric import namespace_path
 from ..mirror.loop import MirrorLoop
 from ..mirror.mirror import RouteMirror
@@ -75,7 +75,7 @@ class DataPlane(LinkViews):
     """
 
     def __init__(self, spec: NodeSpec, config: CoreConfig, store: AgentStore, events: EventLog) -> None:
-        self.hostport = HostPort(open_packet_socket(spec.host_tap, spec.namespace), link_port=config.link_port)
+        self.hostport = HostPort(open_transport(spec.link, spec.namespace), link_port=config.link_port)
         super().__init__(config, Driver(self.hostport), spec.mac_age)
         self._store, self._events = store, events
         self._vmac: VmacTable | None = None

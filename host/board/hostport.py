@@ -176,4 +176,4 @@ class HostPort:
 def _local_address(transport: FrameTransport) -> bytes:
     if isinstance(transport, socket.socket) and transport.family == socket.AF_PACKET:
         return transport.getsockname()[4]
-    return _ANY_HOST
+    return getattr(transport, "address", _ANY_HOST)

@@ -12,10 +12,11 @@ import struct
 from typing import Protocol, TypeVar
 
 from ...hdl.config import HOST_HEADER_BYTES, MAX_FRAME_TAGGED
+from ...hdl.hostlink.layouts import AUTH_ETHERTYPE
 from ...hdl.layouts import HOST_ETHERTYPE
 from ..netns import in_namespace
 
-__all__ = ["FrameTransport", "TransportError", "open_packet_socket"]
+__all__ = ["LEAST_MTU", "FrameTransport", "TransportError", "open_packet_socket"]
 
 #: Room for punts and responses that arrive while the receiver is busy.
 RECEIVE_BUFFER = 16 << 20
@@ -43,7 +44,7 @@ class FrameTransport(Protocol):
         ...
 
     def recv(self, size: int, /) -> bytes:
-        """The next frame, at most ``size`` bytes of it; waits for it."""
+        """The next frame, at most ``size`` bytes of it; waits for it. Raises BlockingIOError if what came was none."""
         ...
 
     def fileno(self) -> int:
@@ -55,7 +56,8 @@ class FrameTransport(Protocol):
         ...
 
 
-def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = HOST_ETHERTYPE) -> socket.socket:
+def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = HOST_ETHERTYPE, *,
+                       least_mtu: int = LEAST_MTU) -> socket.socket:
     """A raw packet socket on an interface, for frames of one EtherType.
 
     Parameters
@@ -66,6 +68,8 @@ def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = H
         Network namespace that it is in, by name or path; None is the caller's own.
     ethertype : int
         Which frames to receive; ETH_P_ALL (3) is all of them.
+    least_mtu : int
+        What the interface must carry, if they are of HOST_ETHERTYPE or AUTH_ETHERTYPE.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = H
         If the interface does not exist, its MTU is too small for a punted frame, or rights are missing.
     """
     try:
-        return in_namespace(netns, lambda: _open(ifname, ethertype))
+        return in_namespace(netns, lambda: _open(ifname, ethertype, least_mtu))
     except PermissionError as error:
         raise TransportError(error.errno, f"cannot open a packet socket on {ifname}: run as root, or with "
                                           "CAP_NET_RAW (and CAP_SYS_ADMIN for another namespace)") from error
@@ -81,7 +85,7 @@ def open_packet_socket(ifname: str, netns: str | None = None, ethertype: int = H
         raise TransportError(error.errno, f"there is no network namespace {netns}: is the network up?") from error
 
 
-def _open(ifname: str, ethertype: int) -> socket.socket:
+def _open(ifname: str, ethertype: int, least_mtu: int) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # receives nothing before it is bound
     try:
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
@@ -93,9 +97,9 @@ def _open(ifname: str, ethertype: int) -> socket.socket:
             if error.errno not in (errno.ENODEV, errno.ENXIO):
                 raise
             raise TransportError(error.errno, f"there is no interface {ifname}: is the network up?") from error
-        if ethertype == HOST_ETHERTYPE and (mtu := _mtu(sock, ifname)) < LEAST_MTU:
-            raise TransportError(errno.EMSGSIZE, f"{ifname} has an MTU of {mtu}, a host port needs {LEAST_MTU}: "
-                                                 f"ip link set {ifname} mtu {LEAST_MTU}")
+        if ethertype in (HOST_ETHERTYPE, AUTH_ETHERTYPE) and (mtu := _mtu(sock, ifname)) < least_mtu:
+            raise TransportError(errno.EMSGSIZE, f"{ifname} has an MTU of {mtu}, a host port needs {least_mtu}: "
+                                                 f"ip link set {ifname} mtu {least_mtu}")
     except BaseException:
         sock.close()
         raise

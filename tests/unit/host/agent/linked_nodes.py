@@ -132,7 +132,7 @@ class Site:
     def __init__(self, directory: Path, monkeypatch, text: str) -> None:
         self.directory = directory
         self.link: Link
-        monkeypatch.setattr(dataplane, "open_packet_socket", lambda *_: self.link)
+        monkeypatch.setattr(dataplane, "open_transport", lambda *_: self.link)
         self.allocation: Allocation | None = None
         self.spec: NetworkSpec
         self.use(text)

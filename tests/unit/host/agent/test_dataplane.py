@@ -126,7 +126,7 @@ def board(tmp_path, monkeypatch) -> Iterator[Board]:
     model = GoldenModel(CORE, policer_cycles=policer_cycles(CORE), shaper_cycles=shaper_cycles(CORE))
     store = AgentStore(tmp_path / "agent.db")
     made = Board(model, Link(model), store, EventLog(tmp_path / "events.jsonl"))
-    monkeypatch.setattr(dataplane, "open_packet_socket", lambda *_: made.link)
+    monkeypatch.setattr(dataplane, "open_transport", lambda *_: made.link)
     made.begin()
     yield made
     made.plane.close()
