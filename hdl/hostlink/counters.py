@@ -10,7 +10,8 @@ __all__ = ["LinkCounters"]
 class LinkCounters(wiring.Component):
     """Counts pulses, modulo 2**32, in one small memory with one adder.
 
-    An event that comes again before it was counted would be lost. The lower ones go first, one a cycle.
+    They are zero when the FPGA is configured; a reset leaves them. The lower ones go first, one a cycle; an event that
+    comes again before it was counted would be lost.
 
     Parameters
     ----------

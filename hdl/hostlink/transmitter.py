@@ -77,7 +77,8 @@ class LinkTransmitter(wiring.Component):
         m.submodules.store = store = memory.Memory(
             shape=_STORED, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
         w_port = store.write_port()
-        r_port = store.read_port()
+        # They never meet at a beat, but yosys must be told that it does not matter, or it adds registers and a bypass.
+        r_port = store.read_port(transparent_for=(w_port,))
 
         # Pointers have one bit more than an address, which tells full from empty.
         head = Signal(address_bits + 1)         # next beat to be written

@@ -25,6 +25,8 @@ from .link_bench import CONFIG, HOST_MAC, KEY, KEY_BITS, LAYOUT, beats_of, frame
 TYPE = bytes.fromhex("88b6")
 #: Seconds of the transport's clock in a cycle: its pauses are some hundreds of cycles.
 TICK = 1e-4
+#: Seconds; so long that the driver repeats nothing, however slow the simulation is.
+_TIMEOUT = 60.0
 LEAST, LONGEST = 64, CONFIG.max_frame - 4 + 64
 
 
@@ -98,11 +100,9 @@ class Bench:
         Frames that somebody sends after each frame of the host: takes it, and the bench.
     core : list of bytes
         Frames that the core sends meanwhile.
-    timeout : float
-        Of the driver; by default so long that it repeats nothing, however slow the simulation is.
     """
 
-    def __init__(self, script, *, nonce, attack=lambda frame, bench: (), core=(), timeout=60.0, seed=1):
+    def __init__(self, script, *, nonce, attack=lambda frame, bench: (), core=(), seed=1):
         self.board, self.judge, self.rng = LinkBoard(), Judge(nonce), random.Random(seed)
         self.counts = Counter()             # what the board must have counted
         self.cycles = 0
@@ -113,7 +113,7 @@ class Bench:
         near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.transport = AuthenticatedTransport(near, KEY, HOST_MAC, monotonic=lambda: self.cycles * TICK)
         self.hostport = HostPort(self.transport)
-        self.driver = Driver(self.hostport, timeout=timeout)
+        self.driver = Driver(self.hostport, timeout=_TIMEOUT)
         with ThreadPoolExecutor(1) as self._threads:
             try:
                 simulate(self.board, [self._main], [

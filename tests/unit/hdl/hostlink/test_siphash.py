@@ -19,8 +19,13 @@ VECTORS = {0: "310e0edd47db6f72", 1: "fd67dc93c539f874", 2: "5a4fa9d909806c0d", 
 
 
 @pytest.mark.parametrize("length", VECTORS)
-def test_the_model_against_the_vectors(length):
-    assert siphash24(KEY, bytes(range(length))) == int.from_bytes(bytes.fromhex(VECTORS[length]), "little")
+def test_model_and_library_against_the_vectors(length):
+    message, tag = bytes(range(length)), int.from_bytes(bytes.fromhex(VECTORS[length]), "little")
+    assert siphash24(KEY, message) == tag == siphashc.siphash(KEY, message)
+
+
+def test_appendix_a_of_the_paper():
+    assert siphash24(KEY, bytes(range(15))) == 0xA129CA6149BE45E5
 
 
 def test_the_model_against_the_library():
