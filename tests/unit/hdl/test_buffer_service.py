@@ -38,9 +38,9 @@ def test_control_goes_before_normal_and_each_keeps_its_order():
 
 
 @pytest.mark.parametrize(("quanta", "sizes"), [
-    ((1518, 1518, 1518), (60, 700, 1514)),
+    pytest.param((1518, 1518, 1518), (60, 700, 1514), marks=pytest.mark.slow),
     ((2000, 4000, 8000), (1514, 1514, 1514)),
-    ((0, 3036, 1518), (64, 1000, 200)),
+    pytest.param((0, 3036, 1518), (64, 1000, 200), marks=pytest.mark.slow),
 ])
 def test_deficit_round_robin_shares_bytes_by_quantum(quanta, sizes):
     bench = Bench(data_width=256, cell_bytes=512, queue_frames=256, buffer_bytes=1 << 18, routers=3)
@@ -83,7 +83,8 @@ def test_deficit_round_robin_shares_bytes_by_quantum(quanta, sizes):
 
 
 @pytest.mark.parametrize(("rate", "burst", "size"), [
-    (20 << 16, 1518, 60), (300 << 16, 1518, 1514), (300 << 16, 3000, 300), (50 << 16, 50, 60)])
+    (20 << 16, 1518, 60), pytest.param(300 << 16, 1518, 1514, marks=pytest.mark.slow), (300 << 16, 3000, 300),
+    (50 << 16, 50, 60)])
 def test_shaper_keeps_its_rate(rate, burst, size):
     bench = Bench(data_width=64, queue_frames=64, buffer_bytes=1 << 16, routers=2)
     rng = random.Random(9)

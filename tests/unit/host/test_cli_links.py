@@ -209,3 +209,15 @@ def test_show_has_circuits_and_tunnels_of_the_hardware(run, monkeypatch, verb, p
         assert found == {key: [{"node": "left"} | row for row in rows] for key, rows in answer.items()}
     else:
         assert found == [{"node": "left"} | row for row in answer["circuits"]]
+
+
+@pytest.mark.parametrize("arguments,code,said", [
+    (["red-left"], 2, "say which interface, or --hardware for all frames of the router"),
+    (["web1", "eth0"], 2, "web1 is a VNIC, which has one interface only: leave eth0 out"),
+    (["red-left.v0"], 1, "red-left.v0 is interface v0 of red-left: use 'capture red-left v0 --hardware'"),
+    (["red-left", "eth9"], 1, "red-left has no interface eth9; it has "),
+])
+def test_what_can_not_be_captured_is_said(run, saved, tmp_path, arguments, code, said):
+    result = run("capture", *arguments, "--write", str(tmp_path / "out"))
+    assert result.exit_code == code and result.stderr.strip().startswith(said)
+    assert not (tmp_path / "out").exists()

@@ -153,7 +153,7 @@ def test_no_room():
     assert got == frames[:counts[SlipEvent.ACCEPTED]]
 
 
-@pytest.mark.parametrize("clock_hz", [50e6, 62.5e6])
+@pytest.mark.parametrize("clock_hz", [pytest.param(50e6, marks=pytest.mark.slow), 62.5e6])
 def test_two_links_end_to_end(clock_hz):
     """txd of one is rxd of the other; host_tx of it comes out at host_rx."""
     config = CoreConfig(ports=2, clock_hz=clock_hz)
