@@ -9,7 +9,7 @@ SPEEDS = [Speed.TEN, Speed.HUNDRED, Speed.GIGABIT]
 #: How many lengths are left out, for a run of some seconds.
 QUICK_STEP = {Speed.TEN: 487, Speed.HUNDRED: 211, Speed.GIGABIT: 53}
 #: All lengths at 10 Mb/s would be a second of simulated time, a quarter of an hour.
-LONG_STEP = {Speed.TEN: 31, Speed.HUNDRED: 1, Speed.GIGABIT: 1}
+LONG_STEP = {Speed.TEN: 31, Speed.HUNDRED: 7, Speed.GIGABIT: 1}
 
 
 def name(speed: Speed) -> str:
