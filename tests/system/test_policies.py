@@ -55,7 +55,7 @@ class Site:
         self.board = LiveBoard(executable, [far.fileno() for far in self.far[:-1]], self.far[-1].fileno(),
                                top / "board.log", top / "board.pid")
         self.board.start()
-        monkeypatch.setattr(dataplane, "open_packet_socket", lambda *_: pairs[-1][0])
+        monkeypatch.setattr(dataplane, "open_transport", lambda *_: pairs[-1][0])
         self.store = AgentStore(top / "agent.db")
         self.node = self.spec_of(TEXT)
         self.plane = DataPlane(self.node, CONFIG, self.store, EventLog(top / "events.jsonl"))
