@@ -1,5 +1,6 @@
 """A node of a network on this machine, as a whole: its agent is started, all of it is removed."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def start_agent(store: NetworkStore, network: str, name: str) -> None:
             if process.poll() is not None or time.monotonic() > deadline:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
                 raise NetworkError(f"the agent of {name} did not start; the end of {log}:\n{tail}")
-            time.sleep(_POLL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL)         # one that ends is noticed at once
 
 
 def remove_node(network: str, name: str) -> None:

@@ -1,8 +1,7 @@
 """A plan is carried out: parts of a network are made, changed and removed, its agents are told their nodes' specs."""
 
 import contextlib
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from .agent.client import AgentClient, AgentError, socket_path
 from .errors import NetworkError
@@ -16,6 +15,7 @@ from .store import NetworkStore
 
 __all__ = ["Settling"]
 
+#: Seconds between two questions to agents that are at work.
 _POLL = 0.2
 
 
@@ -156,7 +156,7 @@ class Settling:
                             doing = client.get("/health")["doing"]
                             if doing:
                                 self.progress(f"{name}: {doing}")
-                time.sleep(_POLL)
+                wait(futures.values(), timeout=_POLL)
         finally:
             for client in clients.values():
                 client.close()

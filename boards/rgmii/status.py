@@ -16,5 +16,5 @@ class Speed(IntEnum):
     RESERVED = 3
 
 
-#: RXD[3:0] between frames (section 3.4.1). The PHY may leave it out; 88E1512 and KSZ9031, for example, have it.
+#: RXD[3:0] between frames (section 3.4.1). The PHY may leave it out.
 InBandStatus = data.StructLayout({"link": 1, "speed": Speed, "full_duplex": 1})

@@ -10,11 +10,13 @@ from enum import IntEnum
 
 from amaranth.lib import data
 
-from ..config import ConfigError, CoreConfig
+from ..config import HOST_HEADER_BYTES, ConfigError, CoreConfig
 from ..layouts import BOARD_MAC
+from ..mac.gmii import FCS_BYTES
 
 __all__ = [
-    "AUTH_ETHERTYPE", "AUTH_HEADER", "AUTH_HEADER_BYTES", "AUTH_LEAST_BYTES", "AUTH_TRAILER", "AUTH_VERSION",
+    "STORED_BEAT", "AUTH_ETHERTYPE", "AUTH_HEADER", "AUTH_HEADER_BEATS", "AUTH_HEADER_BYTES", "AUTH_LEAST_BYTES",
+    "AUTH_TRAILER", "AUTH_VERSION",
     "AUTH_WELCOME", "CRC_BYTES", "DEFAULT_BAUD", "DEFAULT_MAC", "END", "ESC", "ESC_END", "ESC_ESC", "ETHERTYPE",
     "KEY_BYTES", "AuthKind", "Direction", "LinkEvent", "SlipEvent", "auth_longest", "check_width",
 ]
@@ -82,6 +84,11 @@ AUTH_HEADER = data.StructLayout({
     "tag": 64,
 })
 AUTH_HEADER_BYTES = AUTH_HEADER.size // 8
+#: Beats of it; the links work on beats of 64 bits only.
+AUTH_HEADER_BEATS = AUTH_HEADER.size // 64
+
+#: A beat in the memory in which a frame waits for its verdict, or for its tag.
+STORED_BEAT = data.StructLayout({"data": 64, "empty": 3, "last": 1})
 
 #: What is hashed after the frame, and not sent.
 AUTH_TRAILER = data.StructLayout({
@@ -105,7 +112,7 @@ AUTH_LEAST_BYTES = AUTH_HEADER_BYTES + AUTH_WELCOME.size // 8
 
 def auth_longest(config: CoreConfig) -> int:
     """Bytes of the longest authenticated frame, without FCS."""
-    return config.max_frame - 4 + 2 * AUTH_HEADER_BYTES
+    return config.max_frame - FCS_BYTES + HOST_HEADER_BYTES + AUTH_HEADER_BYTES
 
 
 def check_width(config: CoreConfig, what: str) -> None:

@@ -10,9 +10,10 @@ from ..layouts import RxError
 from ..stream import LENGTH_BITS, FrameSignature
 from .lanes import lanes_used, spread
 from .layouts import (
-    AUTH_HEADER_BYTES,
+    AUTH_HEADER_BEATS,
     AUTH_LEAST_BYTES,
     AUTH_VERSION,
+    STORED_BEAT,
     AuthKind,
     Direction,
     LinkEvent,
@@ -26,9 +27,6 @@ __all__ = ["GREETING", "LinkReceiver"]
 #: What the transmitter needs to answer a HELLO.
 GREETING = data.StructLayout({"destination": 48, "challenge": 64, "accepted": 64})
 
-_HEADER_BEATS = AUTH_HEADER_BYTES // 8
-#: A beat in the store.
-_STORED = data.StructLayout({"data": 64, "empty": 3, "last": 1})
 
 
 class LinkReceiver(wiring.Component):
@@ -86,7 +84,7 @@ class LinkReceiver(wiring.Component):
         depth = self.config.ingress_bytes // self.config.beat_bytes
         address_bits = ceil_log2(depth)
         m.submodules.store = store = memory.Memory(
-            shape=_STORED, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
+            shape=STORED_BEAT, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
         w_port = store.write_port()
         # They never meet at a beat, but yosys must be told that it does not matter, or it adds registers and a bypass.
         r_port = store.read_port(transparent_for=(w_port,))
@@ -168,7 +166,7 @@ class LinkReceiver(wiring.Component):
 
     def _check(self, m: Module, stored, check, cursor, written, verdict, good, end) -> None:
         """From the ring through the hash to a verdict."""
-        word = Signal(_STORED)          # the beat that is hashed
+        word = Signal(STORED_BEAT)          # the beat that is hashed
         full, pending = Signal(), Signal()
         index = Signal(range(auth_longest(self.config) // 8 + 2))   # of that beat in its frame
         take = Signal()
@@ -192,7 +190,7 @@ class LinkReceiver(wiring.Component):
             word.data & spread(lanes_used(word.empty, 64) & (~length_word & ~nonce_word).replicate(8))
             | Mux(length_word, length | Direction.TO_BOARD << 16, 0)
             | self.nonce & (nonce_word & ~ends_hello).replicate(64))
-        is_tag = index == _HEADER_BEATS - 1
+        is_tag = index == AUTH_HEADER_BEATS - 1
         with m.If(self.greeting.valid & self.greeting.ready):
             m.d.sync += self.greeting.valid.eq(0)
         with m.FSM():
@@ -270,7 +268,7 @@ class LinkReceiver(wiring.Component):
         with m.FSM():
             with m.State("WAIT"), m.If(verdict):
                 with m.If(good):
-                    m.d.sync += tail.eq(tail + _HEADER_BEATS)
+                    m.d.sync += tail.eq(tail + AUTH_HEADER_BEATS)
                     m.next = "SEND"
                 with m.Else():
                     m.d.sync += tail.eq(end)

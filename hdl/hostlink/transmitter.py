@@ -1,7 +1,7 @@
 """Host frames on their way to the host: puts each in an authenticated envelope, and answers greetings."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -9,9 +9,10 @@ from ..config import CoreConfig
 from ..stream import LENGTH_BITS, FrameSignature
 from .lanes import lanes_used, spread
 from .layouts import (
-    AUTH_HEADER_BYTES,
+    AUTH_HEADER_BEATS,
     AUTH_VERSION,
     ETHERTYPE,
+    STORED_BEAT,
     AuthKind,
     Direction,
     auth_longest,
@@ -22,9 +23,7 @@ from .sharedhash import HashSignature
 
 __all__ = ["LinkTransmitter"]
 
-_HEADER_BEATS = AUTH_HEADER_BYTES // 8
-_TAG_BEAT = _HEADER_BEATS - 1
-_STORED = data.StructLayout({"data": 64, "empty": 3, "last": 1})
+_TAG_BEAT = AUTH_HEADER_BEATS - 1
 
 
 class LinkTransmitter(wiring.Component):
@@ -75,7 +74,7 @@ class LinkTransmitter(wiring.Component):
         longest_beats = -(-auth_longest(self.config) // 8)
         address_bits = ceil_log2(depth)
         m.submodules.store = store = memory.Memory(
-            shape=_STORED, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
+            shape=STORED_BEAT, depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
         w_port = store.write_port()
         # They never meet at a beat, but yosys must be told that it does not matter, or it adds registers and a bypass.
         r_port = store.read_port(transparent_for=(w_port,))
@@ -173,7 +172,7 @@ class LinkTransmitter(wiring.Component):
                 m.d.comb += [offered.eq(1), stored.eq(1)]
                 with m.If(taken):
                     # The tag's place is left free.
-                    m.d.sync += [head.eq(head + 2), beats.eq(_HEADER_BEATS)]
+                    m.d.sync += [head.eq(head + 2), beats.eq(AUTH_HEADER_BEATS)]
                     with m.If(greet):
                         follow("CHALLENGE", of_challenge)
                     with m.Else():
