@@ -33,6 +33,7 @@ from .layouts import (
     row_words,
 )
 from .membership import MemberWrite, PortWrite
+from .memories import NEVER_MEET, delivered
 from .policers import policer_cycles
 from .records import TableSignature
 from .shapers import shaper_cycles
@@ -149,8 +150,10 @@ class ControlEngine(wiring.Component):
         # Request in, response out.
         m.submodules.splitter = splitter = WordSplitter(config.data_width)
         m.submodules.joiner = joiner = WordJoiner(config.data_width)
-        m.submodules.ops = ops = memory.Memory(shape=unsigned(WORD_BITS), depth=MAX_OPS * _OP_WORDS, init=[])
+        m.submodules.ops = ops = memory.Memory(
+            shape=unsigned(WORD_BITS), depth=MAX_OPS * _OP_WORDS, init=[], attrs=NEVER_MEET)
         read, write = ops.read_port(), ops.write_port()
+        word_read = delivered(m, platform, read, write)
         header = Signal(REQUEST)
         expected = Signal(32)
         reason = Signal(HostStatus)
@@ -172,7 +175,7 @@ class ControlEngine(wiring.Component):
             self.o.payload.expected.eq(expected),
             self.o.payload.reason.eq(reason),
             final_word.eq(word == (header.length >> count_bits) - 1),
-            joiner.i.payload.data.eq(read.data),
+            joiner.i.payload.data.eq(word_read),
             joiner.i.payload.last.eq(final_word),
             self.busy.eq(1),
             read.en.eq(0),
@@ -218,10 +221,10 @@ class ControlEngine(wiring.Component):
                     if table in ports:
                         m.d.comb += acked.eq(ports[table].ack)
         # All words of all rows: which one it is, is known long before, so that each bit takes but half a look-up table.
-        delivered = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
-                     **{table: port.r_data for table, port in ports.items()}}
+        sources = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
+                   **{table: port.r_data for table, port in ports.items()}}
         found = []
-        for table, row in delivered.items():
+        for table, row in sources.items():
             for index in range(row_words(table)):
                 chosen = Signal(name=f"chosen_{table.name.lower()}_{index}")
                 m.d.sync += chosen.eq((op.table == table) & (op.word == index))
@@ -284,10 +287,10 @@ class ControlEngine(wiring.Component):
                 m.next = "FETCH_DATA"
             with m.State("FETCH_DATA"):
                 m.d.comb += [read.addr.eq(word | 1), read.en.eq(1)]
-                m.d.sync += op.as_value()[:WORD_BITS].eq(read.data)
+                m.d.sync += op.as_value()[:WORD_BITS].eq(word_read)
                 m.next = "FETCHED"
             with m.State("FETCHED"):
-                m.d.sync += op.data.eq(read.data)
+                m.d.sync += op.data.eq(word_read)
                 m.next = "CHECK"
 
             with m.State("CHECK"):

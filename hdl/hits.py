@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In
 
 from .config import CoreConfig
 from .layouts import ROWS, HitStat, Table
+from .memories import NEVER_MEET, delivered
 from .records import HIT, TableSignature
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
@@ -91,18 +92,15 @@ class HitCounters(wiring.Component):
 
         for stat in HitStat:
             m.submodules[stat.name.lower()] = mem = memory.Memory(
-                shape=unsigned(ROWS[Table.HIT]), depth=max(2, self._rules), init=[],
-                attrs={"rw_addr_collision": "yes"})
-            write = mem.write_port()
-            # They never meet, but yosys needs to be told that it does not matter.
-            read = mem.read_port(transparent_for=(write,))
+                shape=unsigned(ROWS[Table.HIT]), depth=max(2, self._rules), init=[], attrs=NEVER_MEET)
+            write, read = mem.write_port(), mem.read_port()
             value = Signal(ROWS[Table.HIT], name=f"value_{stat.name.lower()}")
             total = Signal.like(value, name=f"total_{stat.name.lower()}")
             more = length if stat == HitStat.BYTES else 1
             mine = accessed == stat
             # Block RAM is slow to deliver, so its output goes straight to a register.
             m.d.sync += [
-                value.eq(read.data),
+                value.eq(delivered(m, platform, read, write)),
                 total.eq(Mux(access, Mux(table.write, table.w_data, value), value + more)),
             ]
             m.d.comb += [

