@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import ACTION_ROW, FILTER_KEY, FILTER_ROW
+from .memories import NEVER_MEET, delivered
 from .records import META, TableSignature
 from .table import TableMemory, table_addr_bits
 
@@ -148,7 +149,7 @@ class FilterLookup(wiring.Component):
             outcomes.r_en.eq(self.o.ready),
         ]
         if self.rules:
-            self._elaborate_scan(m)
+            self._elaborate_scan(m, platform)
             self._elaborate_actions(m)
         else:
             m.d.comb += [self.i.ready.eq(outcomes.w_rdy), self.done.eq(self.i.valid & outcomes.w_rdy)]
@@ -156,7 +157,7 @@ class FilterLookup(wiring.Component):
                 m.d.sync += table.ack.eq(table.stb & ~table.ack)
         return m
 
-    def _elaborate_scan(self, m):
+    def _elaborate_scan(self, m, platform):
         """Requests, reads and comparisons, up to the row that matched."""
         # Whatever is accepted finds room in the FIFO when its outcome comes.
         under_way = Signal(range(_UNDER_WAY + 1))
@@ -215,11 +216,8 @@ class FilterLookup(wiring.Component):
         m.d.sync += [fetched.eq(self.taken), table.ack.eq(fetched)]
         for bank in range(self.banks):
             m.submodules[f"bank{bank}"] = mem = memory.Memory(
-                shape=unsigned(FILTER_ROW.size), depth=max(2, self._depth), init=[],
-                attrs={"rw_addr_collision": "yes"})
-            write = mem.write_port()
-            # They never meet, but yosys needs to be told that it does not matter.
-            read = mem.read_port(transparent_for=(write,))
+                shape=unsigned(FILTER_ROW.size), depth=max(2, self._depth), init=[], attrs=NEVER_MEET)
+            write, read = mem.write_port(), mem.read_port()
             place = Signal.like(self.place, name=f"place{bank}")
             m.d.comb += [
                 place.eq(Mux(self.taken, table.addr >> self._bank_bits, self.place)),
@@ -228,7 +226,7 @@ class FilterLookup(wiring.Component):
                 write.addr.eq(place),
                 write.data.eq(table.w_data),
                 write.en.eq(self.taken & table.write & (bank_of == bank)),
-                self.rows[bank].eq(read.data),
+                self.rows[bank].eq(delivered(m, platform, read, write)),
             ]
         # Block RAM is slow to deliver, so its output goes straight to a register.
         m.d.sync += [word.eq(row) for word, row in zip(words, self.rows, strict=True)]
