@@ -81,8 +81,8 @@ class SerialTable(wiring.Component):
             last.eq(step == words),
             free.eq((step == 0) | (last & (access | self.o.ready))),
             asks.eq(table.stb & ~table.ack),
-            # After an access a look-up has its turn.
-            self.i.ready.eq(free & (~asks | access)),
+            # In the cycle of an acknowledgement nothing is asked for, so that a look-up has its turn then.
+            self.i.ready.eq(free & ~asks),
             looks_up.eq(self.i.valid & self.i.ready),
             accesses.eq(free & asks & ~looks_up),
             self.o.valid.eq(last & ~access),
@@ -109,12 +109,13 @@ class SerialTable(wiring.Component):
                 self.en.eq(self.reading),
                 write.en.eq(access & table.write),
             ]
+        padding = words * self._word_bits - len(table.w_data)
         addr = Cat(number[:exact_log2(words)], row)
         m.d.comb += [
             read.addr.eq(addr),
             read.en.eq(self.en),
             write.addr.eq(addr),
-            write.data.eq(Cat(table.w_data, Const(0, words * self._word_bits - len(table.w_data))).word_select(number, self._word_bits)),
+            write.data.eq(Cat(table.w_data, Const(0, padding)).word_select(number, self._word_bits)),
             self.word.eq(read.data),
             self.o.payload.eq(Cat(*self.kept, self.word)),
             table.r_data.eq(self.o.payload),

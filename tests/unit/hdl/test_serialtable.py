@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -82,12 +83,12 @@ def test_turns(words):
 
     simulate(dut, [source(dut.i, [ask(0)] * 60, times=starts), control, until(lambda: len(out) == 60)],
              [sink(dut.o, out)])
-    gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
     assert max(gaps) == 2 * words
     assert set(gaps) <= {words, 2 * words}
     assert gaps.count(2 * words) >= 18
     # No more than one look-up between an access's request and it, and one that follows at once.
-    assert max(after - before for before, after in zip(accesses, accesses[1:], strict=False)) <= 3
+    assert max(after - before for before, after in itertools.pairwise(accesses)) <= 3
 
 
 @pytest.mark.parametrize("words", [1, 2, 4])
@@ -96,7 +97,7 @@ def test_pace_and_latency(words):
     starts, ends, out = [], [], []
     simulate(dut, [source(dut.i, [ask(3)] * 20, times=starts), until(lambda: len(out) == 20)],
              [sink(dut.o, out, times=ends)])
-    assert [after - before for before, after in zip(starts, starts[1:], strict=False)] == [words] * 19
+    assert [after - before for before, after in itertools.pairwise(starts)] == [words] * 19
     assert [end - start for start, end in zip(starts, ends, strict=True)] == [words] * 20
 
 
