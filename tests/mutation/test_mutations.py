@@ -69,6 +69,8 @@ FAULTS = [
     Fault("a bridge looks up its own address", "hdl/lookup.py",
           '"mac": goes_on & bridged & ~record.group & ~record.own,', '"mac": goes_on & bridged & ~record.group,',
           unit("lookup"), "all_engines and 40"),
+    Fault("quick engines' outcomes have no room while they wait for the FIB's", "hdl/lookup.py",
+          "_OUTCOMES = 16", "_OUTCOMES = 8", unit("lookup"), "holds_few"),
     Fault("rules ahead of the window are compared", "hdl/filter.py",
           "& (~self.first | (bank >= self.base[:self._bank_bits])))", "& (~self.first | (bank >= 0)))",
           unit("filter"), "random_rules"),
