@@ -13,10 +13,10 @@ from .records import META
 
 __all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
 
-#: Records that wait: 16 in memory, as many as a look-up table has rows, and one in a register. With the one that is being
-#: dealt out they are as many as the FIB holds, so that they are never full before it is.
+#: Records that wait: 16 in memory, as many as a look-up table has rows, and one in a register. With the one that is
+#: being dealt out they are as many as the FIB holds, so that they are never full before it is.
 _RECORDS = 17
-assert _RECORDS + 1 >= FibLookup.capacity
+assert FibLookup.capacity <= _RECORDS + 1
 #: Outcomes of a quick engine that wait. Those of the two records more are in the engine itself.
 _OUTCOMES = 16
 

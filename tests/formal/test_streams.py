@@ -248,8 +248,7 @@ def constant_sides(m: Module, stream) -> None:
 def test_rewriter(tmp_path):
     m = Module()
     m.submodules.dut = dut = Rewriter(CoreConfig(data_width=256))
-    drive(m, dut.changes)
-    rules(m, [(dut.i,)], [(dut.o,)])
+    rules(m, [(dut.i,), (dut.changes,)], [(dut.o,), (dut.ask,)])
     constant_sides(m, dut.i)
     prove(m, tmp_path, depth=6, induction=False)
 
