@@ -5,7 +5,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from . import fib_ring, filter
-from .fib import FibLookup
+from .fib import MOST_REQUESTS
 from .flowhash import FLOW
 from .layouts import CONTEXT_ROW, ECMP_HASH_BITS, RouterMode
 from .mactable_search import MAC_FOUND, MAC_SEARCH
@@ -16,7 +16,7 @@ __all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
 #: Records that wait: 16 in memory, as many as a look-up table has rows, and one in a register. With the one that is
 #: being dealt out they are as many as the FIB holds, so that they are never full before it is.
 _RECORDS = 17
-assert FibLookup.capacity <= _RECORDS + 1
+assert MOST_REQUESTS <= _RECORDS + 1
 #: Outcomes of a quick engine that wait. Those of the two records more are in the engine itself.
 _OUTCOMES = 16
 

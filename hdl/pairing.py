@@ -77,9 +77,13 @@ class Pairing(wiring.Component):
         count = self.config.all_ports
         slot_bits = ceil_log2(VERDICTS)
         m.submodules.store = store = memory.Memory(
-            shape=unsigned(VERDICT.size), depth=count << slot_bits, init=[], attrs={"rw_addr_collision": "yes"})
+            shape=unsigned(VERDICT.size), depth=count << slot_bits, init=[],
+            # No verdict is read in the cycle in which it is written. Yosys need not make sure of anything then, but
+            # heeds it only if the port's register is one of ours.
+            attrs={"rw_addr_collision": "yes", "no_rw_check": 1})
         w_port = store.write_port()
-        r_port = store.read_port()
+        r_port = store.read_port(domain="comb")
+        read = Signal(VERDICT, reset_less=True)
         m.submodules.turn = turn = RoundRobin(count)
 
         # The frame that is next: its verdict in registers.
@@ -129,7 +133,6 @@ class Pairing(wiring.Component):
             w_port.data.eq(incoming),
             w_port.en.eq(stored),
             r_port.addr.eq(Cat(Array(tails)[chosen], chosen)),
-            r_port.en.eq(fetch),
         ]
 
         # First cycle: choose. Second: the store is read. Third: it delivers. A verdict that finds nothing going on
@@ -147,7 +150,7 @@ class Pairing(wiring.Component):
         with m.If(~chosen_valid):
             m.d.sync += [chosen_valid.eq(turn.valid), chosen.eq(turn.grant)]
         with m.If(fetch):
-            m.d.sync += [chosen_valid.eq(0), fetched.eq(1), fetched_fate.eq(fates[chosen])]
+            m.d.sync += [read.eq(r_port.data), chosen_valid.eq(0), fetched.eq(1), fetched_fate.eq(fates[chosen])]
         # Taken in every cycle as long as there is none: the many bits don't wait for the decision.
         with m.If(leaves):
             m.d.sync += loaded.eq(0)
@@ -155,7 +158,7 @@ class Pairing(wiring.Component):
             m.d.sync += [
                 loaded.eq(fetched | passes),
                 fetched.eq(fetch),
-                verdict.eq(Mux(fetched, r_port.data, incoming)),
+                verdict.eq(Mux(fetched, read, incoming)),
                 fate.eq(Mux(fetched, fetched_fate, fates[incoming.port])),
             ]
 

@@ -33,8 +33,9 @@ class Rewriter(wiring.Component):
     what the filter rule changes. The rule's checksums depend on bytes that come behind them, so such a frame waits
     until its headers have passed; the changes themselves are made on the way in, the checksums on the way out.
 
-    One beat a cycle; a frame with ``rule_changes`` waits for its row, as long as the filter takes to read it. Latency 2
-    cycles; if an IPv4 packet is changed by a rule, 9 to 11 (32 bits: 16) cycles and one less than the filter takes. Within a frame ``o`` has no gaps if ``i`` has none.
+    One beat a cycle; a frame with ``rule_changes`` waits for its row, as many cycles as it takes to be read. Latency 2
+    cycles; if an IPv4 packet is changed by a rule, 8 to 10 (32 bits: 15) cycles and those. Within a frame ``o`` has no
+    gaps if ``i`` has none.
 
     Parameters
     ----------

@@ -128,19 +128,22 @@ class VmacLookup(wiring.Component):
                 # Tells Vivado that both ports may address the same row at once (amaranth#1589).
                 attrs={"rw_addr_collision": "yes"})
             write = mem.write_port()
-            # Without transparency, yosys keeps a second copy of the memory on ECP5, though no look-up meets a write.
-            first = mem.read_port(transparent_for=(write,))
+            # No look-up meets a write. Yosys sees that only if the port's register is one of ours; else it keeps a
+            # second copy of the memory on ECP5, or puts logic around it.
+            first = mem.read_port(domain="comb")
+            first_row = Signal(VMAC_ROW.size, name=f"first_row_{k}", reset_less=True)
             second = mem.read_port()
+            with m.If(reading):
+                m.d.sync += first_row.eq(first.data)
             m.d.comb += [
                 first.addr.eq(Cat(hashes[0], Const(0, 1))),
-                first.en.eq(reading),
                 second.addr.eq(second_addr),
                 second.en.eq(reading | (start & ~self.table.write)),
                 write.addr.eq(second_addr),
                 write.data.eq(self.table.w_data),
                 write.en.eq(start & self.table.write & (way == k)),
             ]
-            m.d.comb += [next(slots).eq(port.data) for port in (first, second)]
+            m.d.comb += [next(slots).eq(row) for row in (first_row, second.data)]
             with m.If(way == k):
                 m.d.comb += self.table.r_data.eq(second.data)
 
