@@ -173,7 +173,8 @@ class CoreConfig:
         if self.fib_rings * self.clock_hz * _SHORTEST_BITS < _RING_CYCLES * self.wired_ports * 1e9:
             rate = self.fib_rings * self.clock_hz / _RING_CYCLES / 1e6
             raise ConfigError(f"fib_rings {self.fib_rings} at {self.clock_hz / 1e6:g} MHz look up {rate:.2f} million "
-                              f"IPv4 packets a second, less than {self.wired_ports} ports of 1 Gb/s: use fib_rings 2 or a faster clock")
+                              f"IPv4 packets a second, less than {self.wired_ports} ports of 1 Gb/s: use fib_rings 2 "
+                              "or a faster clock")
 
     @property
     def wired_ports(self) -> int:

@@ -120,7 +120,7 @@ class FilterLookup(wiring.Component):
         self.next_place = Signal(range(self._depth + 2))
         self.first = Signal()
         #: What the banks and the decisions deliver, the cycle after they are read.
-        self.rows = [Signal(FILTER_ROW, name=f"row{bank}") for bank in range(self.banks)]
+        self.rows = [Signal(FILTER_ROW, name=f"row{bank}", reset_less=True) for bank in range(self.banks)]
         self.decision = Signal(_DECISION)
         #: Beside a read, 0 to 4 cycles after it: flags, the key (0 to 2), the rows (2) and how they compare (3, 4).
         place_bits = len(self.place)
@@ -221,18 +221,18 @@ class FilterLookup(wiring.Component):
                 shape=unsigned(FILTER_ROW.size), depth=max(2, self._depth), init=[],
                 attrs={"rw_addr_collision": "yes"})
             write = mem.write_port()
-            # They never meet, but yosys needs to be told that it does not matter.
-            read = mem.read_port(transparent_for=(write,))
+            # They never meet. Yosys sees that only if the port's register is one of ours.
+            read = mem.read_port(domain="comb")
             place = Signal.like(self.place, name=f"place{bank}")
             m.d.comb += [
                 place.eq(Mux(self.taken, table.addr >> self._bank_bits, self.place)),
                 read.addr.eq(place),
-                read.en.eq(self.read[bank] | self.taken),
                 write.addr.eq(place),
                 write.data.eq(table.w_data),
                 write.en.eq(self.taken & table.write & (bank_of == bank)),
-                self.rows[bank].eq(read.data),
             ]
+            with m.If(self.read[bank] | (self.taken & ~table.write)):
+                m.d.sync += self.rows[bank].eq(read.data)
         # Block RAM is slow to deliver, so its output goes straight to a register.
         m.d.sync += [word.eq(row) for word, row in zip(words, self.rows, strict=True)]
         m.d.comb += table.r_data.eq(Array(word.as_value() for word in words)[bank_of])

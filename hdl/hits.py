@@ -94,20 +94,22 @@ class HitCounters(wiring.Component):
                 shape=unsigned(ROWS[Table.HIT]), depth=max(2, self._rules), init=[],
                 attrs={"rw_addr_collision": "yes"})
             write = mem.write_port()
-            # They never meet, but yosys needs to be told that it does not matter.
-            read = mem.read_port(transparent_for=(write,))
+            # They never meet. Yosys sees that only if the port's register is one of ours.
+            read = mem.read_port(domain="comb")
+            row = Signal(ROWS[Table.HIT], name=f"row_{stat.name.lower()}", reset_less=True)
+            with m.If(read_en):
+                m.d.sync += row.eq(read.data)
             value = Signal(ROWS[Table.HIT], name=f"value_{stat.name.lower()}")
             total = Signal.like(value, name=f"total_{stat.name.lower()}")
             more = length if stat == HitStat.BYTES else 1
             mine = accessed == stat
             # Block RAM is slow to deliver, so its output goes straight to a register.
             m.d.sync += [
-                value.eq(read.data),
+                value.eq(row),
                 total.eq(Mux(access, Mux(table.write, table.w_data, value), value + more)),
             ]
             m.d.comb += [
                 read.addr.eq(read_rule),
-                read.en.eq(read_en),
                 write.addr.eq(rule),
                 write.data.eq(total),
                 write.en.eq(write_en & (~access | mine)),

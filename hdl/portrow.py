@@ -8,7 +8,8 @@ from .config import CoreConfig
 from .layouts import PORT_ROW
 from .records import ROUTER_BITS, VERDICT, TableSignature, egress_layout
 from .stream import LENGTH_BITS
-from .table import TableMemory, table_addr_bits
+from .serialtable import SerialTable
+from .table import table_addr_bits
 
 __all__ = ["PortRow", "addressed_layout"]
 
@@ -32,7 +33,8 @@ class PortRow(wiring.Component):
     With ``keep_tag`` the frame gets the tag ``tci`` if it is ``tagged``; else it gets the VLAN of the row, if that is
     not zero, with the priority of ``tci`` if it is ``tagged``, and with priority 0 if not.
 
-    Latency 2 cycles for a frame's first beat; a beat a cycle, and one cycle more for each frame.
+    Latency 2 cycles for a frame's first beat; a beat a cycle, and one cycle more for each frame. An access of the
+    control port takes a cycle in which no frame begins.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ class PortRow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.rows = rows = TableMemory(self.config.routers, PORT_ROW.size)
+        m.submodules.rows = rows = SerialTable(self.config.routers, PORT_ROW.size, words=1)
         connect(m, flipped(self.table), rows.table)
         i, o = self.i, self.o
 
@@ -64,20 +66,24 @@ class PortRow(wiring.Component):
         valid = Signal()
         begins = Signal(init=1)         # the next beat to come is a frame's first one
         reading = Signal()              # this frame's row comes out of the memory
+        free = Signal()
         m.d.comb += [
-            rows.en.eq(i.valid & begins),
+            rows.i.valid.eq(i.valid & begins & free),
+            rows.i.payload.read.eq(1),
             # A router that is not there would have no row.
-            rows.addr.eq(Mux(i.payload.router < self.config.routers, i.payload.router, 0)),
+            rows.i.payload.row.eq(Mux(i.payload.router < self.config.routers, i.payload.router, 0)),
+            rows.o.ready.eq(1),
             o.valid.eq(valid & ~reading),
-            i.ready.eq(~valid | (o.valid & o.ready)),
+            free.eq(~valid | (o.valid & o.ready)),
+            i.ready.eq(free & (~begins | rows.i.ready)),
         ]
         m.d.sync += reading.eq(i.valid & i.ready & begins)
-        with m.If(i.ready):
-            m.d.sync += valid.eq(i.valid)
-            with m.If(i.valid):
+        with m.If(free):
+            m.d.sync += valid.eq(i.valid & i.ready)
+            with m.If(i.valid & i.ready):
                 m.d.sync += [beat.eq(i.payload), begins.eq(i.payload.last)]
 
-        row = data.View(PORT_ROW, rows.data)
+        row = data.View(PORT_ROW, rows.o.payload)
         mac, push, tci = Signal(PORT_ROW["mac"].shape), Signal(), Signal(16)
         with m.If(reading):
             m.d.sync += [

@@ -56,8 +56,8 @@ class SerialTable(wiring.Component):
         self.step = Signal(range(words + 1))
         self.access = Signal()
         self.reading = Signal()
-        self.word = Signal(self._word_bits)
-        self.kept = [Signal(self._word_bits, name=f"kept{k}") for k in range(words - 1)]
+        self.word = Signal(self._word_bits, reset_less=True)
+        self.kept = [Signal(self._word_bits, name=f"kept{k}", reset_less=True) for k in range(words - 1)]
         #: Memory is read, in this row of the table.
         self.en = Signal()
         self.row = Signal(addr_bits)
@@ -70,8 +70,10 @@ class SerialTable(wiring.Component):
             shape=unsigned(self._word_bits), depth=max(2, self._rows * words), init=[],
             attrs={"rw_addr_collision": "yes"})
         write = mem.write_port()
-        # They never meet, but yosys needs to be told that it does not matter.
-        read = mem.read_port(transparent_for=(write,))
+        # They never meet. Yosys sees that only if the port's register is one of ours.
+        read = mem.read_port(domain="comb")
+        with m.If(self.en):
+            m.d.sync += self.word.eq(read.data)
 
         last = Signal()         # the last word is delivered, or written
         free = Signal()
@@ -113,10 +115,8 @@ class SerialTable(wiring.Component):
         addr = Cat(number[:exact_log2(words)], row)
         m.d.comb += [
             read.addr.eq(addr),
-            read.en.eq(self.en),
             write.addr.eq(addr),
             write.data.eq(Cat(table.w_data, Const(0, padding)).word_select(number, self._word_bits)),
-            self.word.eq(read.data),
             self.o.payload.eq(Cat(*self.kept, self.word)),
             table.r_data.eq(self.o.payload),
         ]
