@@ -10,7 +10,8 @@ from .config import CoreConfig
 from .layouts import ACTION_ROW, FILTER_KEY, FILTER_ROW
 from .memories import NEVER_MEET, delivered
 from .records import META, TableSignature
-from .table import TableMemory, table_addr_bits
+from .serialtable import SerialTable
+from .table import table_addr_bits
 
 __all__ = ["CHANGES", "OUTCOME", "REQUEST", "FilterLookup"]
 
@@ -48,6 +49,8 @@ OUTCOME = data.StructLayout({
 
 #: Look-ups that are under way, or whose outcomes wait: enough for one a cycle, if each takes one read.
 _UNDER_WAY = 8
+#: Words that an action is read in. It is wide, and needed whole for few frames only.
+_ACTION_WORDS = 2
 #: Bits that are compared in the first step.
 _CHUNK = 16
 
@@ -85,8 +88,9 @@ class FilterLookup(wiring.Component):
     o : stream of OUTCOME
     filter_table, action_table : TableSignature
         Rules, and what they do; by row.
-    changes_addr, changes_en, changes
-        Another port of the action table: ``changes`` is the whole row, from the cycle after ``changes_en`` on.
+    changes_i, changes_o
+        Streams of row numbers of the action table, and of the whole rows, two cycles later. An access of the control
+        engine to an action takes two cycles from it.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -100,9 +104,8 @@ class FilterLookup(wiring.Component):
             "o": Out(stream.Signature(OUTCOME)),
             "filter_table": In(TableSignature(addr_bits, FILTER_ROW.size)),
             "action_table": In(TableSignature(addr_bits, ACTION_ROW.size)),
-            "changes_addr": In(addr_bits),
-            "changes_en": In(1),
-            "changes": Out(ACTION_ROW),
+            "changes_i": In(stream.Signature(addr_bits)),
+            "changes_o": Out(stream.Signature(ACTION_ROW)),
         })
         #: What the scan reads in this cycle: one bit for each bank, and the place in them.
         self.read = Signal(self.banks)
@@ -222,7 +225,7 @@ class FilterLookup(wiring.Component):
             m.d.comb += [
                 place.eq(Mux(self.taken, table.addr >> self._bank_bits, self.place)),
                 read.addr.eq(place),
-                read.en.eq(self.read[bank] | self.taken),
+                read.en.eq(self.read[bank] | (self.taken & ~table.write)),
                 write.addr.eq(place),
                 write.data.eq(table.w_data),
                 write.en.eq(self.taken & table.write & (bank_of == bank)),
@@ -282,14 +285,18 @@ class FilterLookup(wiring.Component):
 
     def _elaborate_actions(self, m):
         """What the rules do: whole for the rewriter, and once more what is needed to decide."""
-        m.submodules.actions = actions = TableMemory(self.rules, ACTION_ROW.size)
-        wiring.connect(m, wiring.flipped(self.action_table), actions.table)
-        m.d.comb += [
-            actions.addr.eq(self.changes_addr),
-            actions.en.eq(self.changes_en),
-            self.changes.eq(actions.data),
-        ]
+        m.submodules.actions = actions = SerialTable(self.rules, ACTION_ROW.size, _ACTION_WORDS)
         table = self.action_table
+        wiring.connect(m, wiring.flipped(table), actions.table)
+        m.d.comb += [
+            actions.i.valid.eq(self.changes_i.valid),
+            actions.i.payload.read.eq(1),
+            actions.i.payload.row.eq(self.changes_i.payload),
+            self.changes_i.ready.eq(actions.i.ready),
+            self.changes_o.valid.eq(actions.o.valid),
+            self.changes_o.payload.eq(actions.o.payload),
+            actions.o.ready.eq(self.changes_o.ready),
+        ]
         m.submodules.decisions = mem = memory.Memory(
             shape=unsigned(_DECISION.size), depth=max(2, self.rules), init=[], attrs={"rw_addr_collision": "yes"})
         write = mem.write_port()
