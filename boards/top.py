@@ -1,38 +1,120 @@
-"""What a board's top level is told of its ports and of the way to its host."""
+# amaranth: UnusedElaboratable=no
+# Whether a board fits is asked without building it.
+"""The top level of a board, without what differs between vendors: pins, PLL, clock buffers."""
 
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Sequence
 
-from .phy import Phy
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, connect, flipped
+from polyrouter.hdl.config import CoreConfig
 
-__all__ = ["HostLinkChoice", "HostLinkKind", "TopPort"]
+from .hostlink import HostLinkChoice, HostLinkKind
+from .nonce import NonceCollector
+from .toplogic import BoardLogic
+from .topport import TopPort
 
-
-@dataclass(frozen=True, kw_only=True)
-class TopPort:
-    """An RGMII port."""
-
-    phy: Phy
-    phy_address: int
-    mdio: int = 0
-    phy_rx_delay: bool | None = None
-    phy_tx_delay: bool | None = None
+__all__ = ["BoardTop", "HostLinkChoice", "HostLinkKind", "TopPort"]
 
 
-class HostLinkKind(Enum):
-    """How the host gets to the board."""
+class BoardTop(wiring.Component):
+    """Core, MACs, PHYs, host link, board registers and LEDs of a board.
 
-    PORT = "port"
-    AUTHENTICATED = "authenticated"
-    UART = "uart"
+    The core runs in ``sync``, whose clock is ``config.clock_hz`` and whose reset comes from outside. Around it are the
+    cells of RGMII pins, MDIO pads, and whatever makes the clocks (``docs/boards.md``, "Board top").
 
+    With an authenticated host link all of it stays in reset until there is a nonce, some 8 ms. If there never is one,
+    since ``entropy`` does not change, the board does nothing, and all LEDs blink together.
 
-@dataclass(frozen=True, kw_only=True)
-class HostLinkChoice:
-    """How the host gets to the board, with what that needs."""
+    Parameters
+    ----------
+    name : str
+        What board this is: 1 to 16 characters of ASCII.
+    config : CoreConfig
+        Parameters of the core.
+    ports : Sequence[TopPort]
+        RGMII ports: the data ports that have a wire, then a dedicated host port, if that is the host link.
+    host_link : HostLinkChoice
+        How the host gets to the board.
+    watchdog_disables : bool
+        No router is enabled while the watchdog is expired; else forwarding goes on.
+    watchdog_seconds : float
+        Timeout of the watchdog after reset, rounded up to the next that it can have; 0: off.
+    slow_speeds : bool
+        There are 10 and 100 Mb/s, too.
+    time_scale : float
+        Times in ms, those of PHYs, LEDs and of the nonce, are multiplied by it: for simulation.
 
-    kind: HostLinkKind
-    port: int = 0
-    baud: int = 3_000_000
-    key: bytes | None = None
-    mac: str | None = None
+    Attributes
+    ----------
+    rgmii0, rgmii1, ... : RgmiiDdrSignature, out
+        To the cells at each port's pins.
+    rgmii0_rx_clk, ... : Signal, in
+        RXC of each port.
+    eth_clk : Signal, in
+        125 MHz, of a local source: clock of all transmitters.
+    mdio0, ... : MdioSignature, out
+        To the pads of each MDIO bus.
+    phy_reset0, ... : Signal, out
+        Reset of the PHYs at each bus, active high.
+    leds : Signal, out
+        Link LED of each port, high for lit.
+    uart_rxd, uart_txd : Signal, in and out
+        Only with a UART.
+    entropy : Signal, in
+        Only with an authenticated link: a bit that nobody can predict, asynchronous, as of ring oscillators.
+
+    Raises
+    ------
+    ConfigError
+        If the parts don't fit together; the message says which.
+    """
+
+    def __init__(self, name: str, config: CoreConfig, ports: Sequence[TopPort], host_link: HostLinkChoice, *,
+                 watchdog_disables: bool = False, watchdog_seconds: float = 0, slow_speeds: bool = True,
+                 time_scale: float = 1):
+        self.name = name
+        self.config = config
+        self._logic = BoardLogic(name, config, ports, host_link, watchdog_disables=watchdog_disables,
+                                 watchdog_seconds=watchdog_seconds, slow_speeds=slow_speeds, time_scale=time_scale)
+        self._collector = (NonceCollector(config.clock_hz, time_scale=time_scale)
+                           if host_link.kind == HostLinkKind.AUTHENTICATED else None)
+        members = dict(self._logic.signature.members)
+        if self._collector is not None:
+            members["entropy"] = In(1)
+            del members["nonce"]
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        logic = self._logic
+        for name, member in logic.signature.members.items():
+            if name == "nonce":
+                continue
+            inner, outer = getattr(logic, name), getattr(self, name)
+            if member.is_signature:
+                connect(m, inner, flipped(outer))
+            elif member.flow == In:
+                m.d.comb += inner.eq(outer)
+            else:
+                m.d.comb += outer.eq(inner)
+        if self._collector is None:
+            m.submodules.logic = logic
+        else:
+            self._behind_nonce(m, logic)
+        return m
+
+    def _behind_nonce(self, m: Module, logic: BoardLogic) -> None:
+        """Let the logic begin when there is a nonce, all at once: then no frame is cut, and none is lost by a half."""
+        m.submodules.nonce = collector = self._collector
+        waits = Signal(init=1)
+        m.domains.core = ClockDomain("core")
+        m.d.sync += waits.eq(~collector.ready)
+        m.d.comb += [
+            collector.entropy.eq(self.entropy),
+            logic.nonce.eq(collector.nonce),
+            ClockSignal("core").eq(ClockSignal("sync")),
+            ResetSignal("core").eq(ResetSignal("sync", allow_reset_less=True) | waits),
+            self.leds.eq(Mux(waits, collector.alarm.replicate(len(self.leds)), logic.leds)),
+        ]
+        m.submodules.logic = DomainRenamer("core")(logic)
