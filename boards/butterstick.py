@@ -6,8 +6,8 @@ It has no UART and one port, so the host comes in by authenticated frames. Its L
 from amaranth_boards.butterstick import ButterStickPlatform
 
 from .description import Board, BoardPort
+from .hostlink import HostLinkKind
 from .rgmii.ecp5 import SCLK_CENTERED_NS
-from .top import HostLinkKind
 
 __all__ = ["BOARD"]
 

@@ -9,8 +9,8 @@ from amaranth.build import Attrs, Pins, Resource, Subsignal
 from amaranth_boards.colorlight_5a75b_r7_0 import Colorlight_5A75B_R70Platform
 
 from .description import Board, BoardPort
+from .hostlink import HostLinkKind
 from .rgmii.ecp5 import SCLK_CENTERED_NS
-from .top import HostLinkKind
 
 __all__ = ["BOARD", "ColorlightPlatform"]
 

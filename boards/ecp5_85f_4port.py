@@ -8,7 +8,7 @@ from amaranth.vendor import LatticeECP5Platform
 
 from .description import Board, BoardPort
 from .freepins import FREE_PINS
-from .top import HostLinkKind
+from .hostlink import HostLinkKind
 
 __all__ = ["BOARD", "FreePlatform"]
 

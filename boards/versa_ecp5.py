@@ -3,8 +3,8 @@
 from amaranth_boards.versa_ecp5 import VersaECP5Platform
 
 from .description import Board, BoardPort, Led
+from .hostlink import HostLinkKind
 from .rgmii.ecp5 import SCLK_CENTERED_NS
-from .top import HostLinkKind
 
 __all__ = ["BOARD"]
 

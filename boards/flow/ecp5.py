@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from amaranth.build.res import ResourceError
 from polyrouter.hdl.config import ConfigError
 
+from ..clocking.request import PllError
 from ..description import Board
 from ..ecp5_top import Ecp5Top
 from ..entropy import RING_CELL
+from ..rgmii.delay import DelayError
+from ..rgmii.ports import PinError
 from .kept import digest, kept_result, put_in_place, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
@@ -69,8 +73,8 @@ class Ecp5Flow:
         self._tell("generating RTLIL")
         try:
             plan = self._platform.build(self._top, name="top", do_build=False, emit_src=False, debug_verilog=False)
-        except ConfigError as error:
-            raise FlowError(str(error)) from error
+        except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
+            raise FlowError(f"board {self._board.name}: {error}") from error
         self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}
         return self._files["top.il"]
 

