@@ -58,6 +58,8 @@ class BoardPort:
     fpga_rx_delay_ns, fpga_tx_delay_ns, fpga_txc_delay_ns : float
         Delays in the FPGA of RXD and RX_CTL, of TXD and TX_CTL, and of TXC. A 7-series FPGA has no
         ``fpga_tx_delay_ns``, and 0 or 2 ns of ``fpga_txc_delay_ns``.
+    rxc_buffer : str
+        7-series: clock buffer of RXC, ``BUFG`` or ``BUFR``.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class BoardPort:
     fpga_rx_delay_ns: float = 0
     fpga_tx_delay_ns: float = 0
     fpga_txc_delay_ns: float = 0
+    rxc_buffer: str = "BUFG"
 
     def __post_init__(self) -> None:
         phy_named(self.phy).setup(self.phy_rx_delay, self.phy_tx_delay)

@@ -1,9 +1,8 @@
 """All of a board with an ECP5: clocks, resets, pins, and the top level."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Elaboratable, Module
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
-from amaranth.lib.wiring import connect
 
 from .clocking.ecp5_chain import Ecp5PllChain
 from .clocking.request import Output
@@ -13,12 +12,9 @@ from .freepins import FreeRgmiiPins
 from .pads import Pads, request_ports
 from .rgmii.ecp5 import Ecp5RgmiiPins
 from .rgmii.ports import RgmiiPorts
+from .toplevel import ETH_HZ, connect_pads, connect_rgmii
 
-__all__ = ["ETH_HZ", "Ecp5Top"]
-
-#: RGMII 2.0, 3.3: clock of all transmitters, and the fastest RXC.
-ETH_HZ = 125e6
-
+__all__ = ["Ecp5Top"]
 
 class Ecp5Top(Elaboratable):
     """Puts a board's top level on the pins of an ECP5.
@@ -59,8 +55,7 @@ class Ecp5Top(Elaboratable):
         m.submodules.reset = ResetSynchronizer(~pll.locked, domain="sync")
         ports = request_ports(board, platform)
         m.submodules.pads = pads = Pads(board, ports, platform, uart="uart_rxd" in inner.signature.members)
-        for member in pads.signature.members:
-            _wire(m, inner, pads, member)
+        connect_pads(m, inner, pads)
         for number, (pins, entry) in enumerate(zip(ports, board.ports, strict=True)):
             self._rgmii(m, platform, number, pins, entry)
         if "entropy" in inner.signature.members:
@@ -78,21 +73,4 @@ class Ecp5Top(Elaboratable):
                                   txc_delay_ns=entry.fpga_txc_delay_ns)
             clock = ports.rxc
         platform.add_clock_constraint(clock.io, ETH_HZ)
-        # Nothing in the cells is reset; the top level has domains of its own from the same clocks, for its MACs.
-        domains = {"rx": f"pins{number}_rx", "tx": "eth"}
-        m.domains += ClockDomain(domains["rx"], reset_less=True)
-        m.submodules[f"rgmii{number}"] = DomainRenamer(domains)(cells)
-        connect(m, getattr(self.inner, f"rgmii{number}"), cells.ddr)
-        m.d.comb += [ClockSignal(domains["rx"]).eq(cells.rx_clk),
-                     getattr(self.inner, f"rgmii{number}_rx_clk").eq(cells.rx_clk)]
-
-
-def _wire(m: Module, inner: wiring.Component, pads: wiring.Component, member: str) -> None:
-    """Connect what has the same name in both."""
-    one, other = getattr(inner, member), getattr(pads, member)
-    if inner.signature.members[member].is_signature:
-        connect(m, one, other)
-    elif inner.signature.members[member].flow is wiring.Out:
-        m.d.comb += other.eq(one)
-    else:
-        m.d.comb += one.eq(other)
+        connect_rgmii(m, self.inner, number, cells, tx="eth")

@@ -10,13 +10,21 @@ from typing import Any
 from amaranth.lib import wiring
 from polyrouter.hdl.config import CoreConfig
 
-from ..description import Board
+from ..description import Board, link_name
+from ..devices import ECP5
 from ..ecp5_top import Ecp5Top
+from ..hostlink import HostLinkChoice
+from ..xilinx7_top import Xilinx7Top
+from .design import board_top
 from .ecp5 import Ecp5Flow
 from .placement import Placement
 from .tools import FlowError, Tools, stopped_by_signals
+from .vivado import VivadoFlow
 
-__all__ = ["BuildResult", "build_ecp5"]
+__all__ = ["BuildResult", "build_board", "build_top"]
+
+#: What nextpnr calls what is used of an ECP5.
+_ECP5_CELLS = {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "block_rams": "DP16KD", "dsps": "MULT18X18D"}
 
 
 @dataclass(frozen=True)
@@ -25,41 +33,73 @@ class BuildResult:
 
     Attributes
     ----------
-    board, device : str
-    host_link : str
+    board, device, host_link : str
     parameters : dict
         Of the core.
+    used : dict
+        ``luts``, ``registers``, ``block_rams`` (of 18 kbit) and ``dsps``; of a 7-series FPGA, before packing and
+        without ``dsps``.
     placements : tuple of Placement
-        One for each seed that was tried.
+        One for each seed that was tried; none for a 7-series FPGA.
     synthesis_seconds : float
-    bitstream : str or None
-        Path, of the best seed; None out of context.
+    output : str
+        Path of the bitstream of the best seed, or of the Vivado project; empty out of context.
     """
 
     board: str
     device: str
     host_link: str
     parameters: dict[str, Any]
+    used: dict[str, int]
     placements: tuple[Placement, ...]
     synthesis_seconds: float
-    bitstream: str | None
+    output: str
 
     def as_dict(self) -> dict[str, Any]:
         """By attribute, for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> "BuildResult":
+        """What :meth:`as_dict` was made of."""
+        return cls(**{**found, "placements": tuple(map(Placement.from_dict, found["placements"]))})
 
-def build_ecp5(board: Board, inner: wiring.Component, config: CoreConfig, host_link: str, folder: Path, *,
-               seeds: int = 8, all_seeds: bool = False, jobs: int = 1,
-               check: Callable[[str], None] = lambda _: None,
-               tell: Callable[[str], None] = lambda _: None) -> BuildResult:
-    """Build a board with an ECP5.
+
+def build_board(board: Board, config: CoreConfig, choice: HostLinkChoice, folder: Path, *, seeds: int = 8,
+                all_seeds: bool = False, jobs: int = 1, tell: Callable[[str], None] = lambda _: None) -> BuildResult:
+    """Build a board: the bitstream of an ECP5, the Vivado project of a 7-series FPGA.
+
+    Parameters
+    ----------
+    board : Board
+    config : CoreConfig
+        Of :meth:`.Board.config`.
+    choice : HostLinkChoice
+        Of the same kind.
+    folder, seeds, all_seeds, jobs, tell
+        As for :func:`build_top`.
+
+    Raises
+    ------
+    ConfigError
+        If the parts of the description don't fit together.
+    FlowError
+        If a step fails, or no seed keeps its timing.
+    """
+    return build_top(board, board_top(board, config, choice), config, link_name(choice.kind), folder, seeds=seeds,
+                     all_seeds=all_seeds, jobs=jobs, tell=tell)
+
+
+def build_top(board: Board, inner: wiring.Component, config: CoreConfig, host_link: str, folder: Path, *,
+              seeds: int = 8, all_seeds: bool = False, jobs: int = 1,
+              tell: Callable[[str], None] = lambda _: None) -> BuildResult:
+    """Build a board around a top level.
 
     Parameters
     ----------
     board : Board
     inner : BoardTop
-        Its top level.
+        What has its members does.
     config : CoreConfig
         That the top level was made with.
     host_link : str
@@ -72,8 +112,6 @@ def build_ecp5(board: Board, inner: wiring.Component, config: CoreConfig, host_l
         Try them all, rather than until one keeps its timing.
     jobs : int
         Placements at once.
-    check : callable
-        Is given the RTLIL before it is synthesized, and raises if it can't fit.
     tell : callable
         Is told what is being done.
 
@@ -83,21 +121,42 @@ def build_ecp5(board: Board, inner: wiring.Component, config: CoreConfig, host_l
         If a step fails, or no seed keeps its timing.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").unlink(missing_ok=True)
     with stopped_by_signals():
-        flow = Ecp5Flow(board, Ecp5Top(board, inner), folder, tell)
-        flow.forget_bitstream()
-        check(flow.elaborate())
-        flow.synthesize()
-        placements = _place(flow, range(1, seeds + 1), all_seeds, jobs)
-        best = max(placements, key=lambda placement: placement.margin)
-        bitstream = None if best.problem or board.out_of_context else str(flow.pack(best.seed))
-    result = BuildResult(board.name, board.device.name, host_link, config.as_dict(), tuple(placements),
-                         flow.synthesis_seconds(), bitstream)
+        if board.device.family == ECP5:
+            used, placements, seconds, output = _ecp5(board, inner, folder, seeds, all_seeds, jobs, tell)
+        else:
+            used, placements, seconds, output = _xilinx7(board, inner, folder, tell)
+    result = BuildResult(board.name, board.device.name, host_link, config.as_dict(), used, placements, seconds, output)
     (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=1))
-    if best.problem:
+    if placements and all(each.problem for each in placements):
         raise FlowError("\n".join([f"{board.name}: none of {len(placements)} seeds keeps its timing",
                                    *(f"seed {each.seed}: {each.problem}" for each in placements)]))
     return result
+
+
+_Outcome = tuple[dict[str, int], tuple[Placement, ...], float, str]
+
+
+def _ecp5(board: Board, inner: wiring.Component, folder: Path, seeds: int, all_seeds: bool, jobs: int,
+          tell: Callable[[str], None]) -> _Outcome:
+    flow = Ecp5Flow(board, Ecp5Top(board, inner), folder, tell)
+    flow.forget_bitstream()
+    flow.elaborate()
+    flow.synthesize()
+    placements = _place(flow, range(1, seeds + 1), all_seeds, jobs)
+    best = max(placements, key=lambda placement: placement.margin)
+    output = "" if best.problem or board.out_of_context else str(flow.pack(best.seed))
+    used = {name: best.used.get(kind, (0, 0))[0] for name, kind in _ECP5_CELLS.items()}
+    return used, tuple(placements), flow.synthesis_seconds(), output
+
+
+def _xilinx7(board: Board, inner: wiring.Component, folder: Path, tell: Callable[[str], None]) -> _Outcome:
+    flow = VivadoFlow(board, Xilinx7Top(board, inner), folder, tell)
+    project = flow.export()
+    resources, seconds = flow.synthesize()
+    used = {"luts": resources.luts, "registers": resources.registers, "block_rams": resources.block_rams}
+    return used, (), seconds, str(project)
 
 
 def _place(flow: Ecp5Flow, seeds: range, all_seeds: bool, jobs: int) -> list[Placement]:

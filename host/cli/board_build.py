@@ -57,8 +57,12 @@ def build(
     if as_json:
         print_json(result.as_dict())
         return
-    show_rows(f"{board.title}, {link_name(kind)}", _rows(result), as_json=False)
-    console.print(result.summary(), highlight=False)
+    if result.placements:
+        show_rows(f"{board.title}, host link {link_name(kind)}", _rows(result), as_json=False)
+    for what, there in (("luts", board.device.luts), ("block_rams", board.device.block_rams)):
+        console.print(f"{result.used[what]:,} of {there:,} {what.replace('_', ' ')}", highlight=False)
+    if result.output:
+        console.print(result.output, highlight=False)
 
 
 def _kind(name: str) -> "HostLinkKind":
@@ -83,6 +87,7 @@ def _parameters(routers: int | None, settings: list[str] | None) -> dict[str, in
 def _key(path: Path | None, folder: Path) -> bytes:
     """The board's key; a new one if none is given, and none was made before."""
     from ..board.keyfile import read_key
+    from ..board.transport import TransportError
 
     if path is None:
         path = folder / "key"
@@ -91,7 +96,10 @@ def _key(path: Path | None, folder: Path) -> bytes:
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_hex(16) + "\n")
             errors_console.print(f"made a key for the board: {path}; its host needs it", highlight=False)
-    return read_key(path)
+    try:
+        return read_key(path)
+    except TransportError as error:
+        raise fail(error.strerror or str(error), USAGE) from None
 
 
 def _rows(result: "BuildResult") -> list[dict[str, Any]]:

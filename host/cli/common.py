@@ -30,8 +30,7 @@ errors_console = Console(stderr=True, soft_wrap=True)
 FAILED, USAGE = 1, 2
 #: Errors that are the user's or the machine's, not this program's; by name, so that nothing need be loaded for it.
 _EXPECTED = frozenset({"AllocationError", "AgentError", "NetworkError", "BoardError", "BuildError", "RuntimeFailure",
-                       "LookupError", "CaptureError", "BenchError", "LinkObjectError", "FlowError",
-                       "TransportError"})
+                       "LookupError", "CaptureError", "BenchError", "LinkObjectError", "FlowError"})
 #: Those that are a wrong file's or a wrong command line's.
 _WRONG = frozenset({"TopologyError", "ConfigError"})
 #: A step that takes longer than this says so.
