@@ -51,7 +51,7 @@ foreach clock [get_clocks *rx_clk*] {{
 }}
 {rings}
 """
-_RINGS = """set_property ALLOW_COMBINATORIAL_LOOPS TRUE [get_nets -hier -filter {NAME =~ *ring*}]
+_RINGS = """set_property ALLOW_COMBINATORIAL_LOOPS TRUE [get_nets -hier -filter {NAME =~ *entropy*ring*}]
 set_property SEVERITY {Warning} [get_drc_checks LUTLP-1]"""
 _AFTER_BITSTREAM = """
 set polyrouter_slack [get_property SLACK [get_timing_paths -delay_type min_max]]
@@ -69,7 +69,8 @@ _MAKEFILE = """# make: runs Vivado; the result is top.bit
 VIVADO ?= vivado
 
 top.bit: top.v top.xdc top.tcl
-\t@command -v $(VIVADO) >/dev/null || { echo "$(VIVADO) is not installed, or its settings64.sh was not read" >&2; exit 1; }
+\t@command -v $(VIVADO) >/dev/null || { \\
+\t\techo "$(VIVADO) is not installed, or its settings64.sh was not read" >&2; exit 1; }
 \t$(VIVADO) -mode batch -nojournal -log top.log -source top.tcl
 \t@test -f top.bit
 
