@@ -17,7 +17,9 @@ from ..hostlink import HostLinkChoice
 from ..xilinx7_top import Xilinx7Top
 from .design import board_top
 from .ecp5 import Ecp5Flow
+from .estimate import check_fit, estimate
 from .placement import Placement
+from .rtlil import read_design
 from .tools import FlowError, Tools, stopped_by_signals
 from .vivado import VivadoFlow
 
@@ -84,7 +86,7 @@ def build_board(board: Board, config: CoreConfig, choice: HostLinkChoice, folder
     ConfigError
         If the parts of the description don't fit together.
     FlowError
-        If a step fails, or no seed keeps its timing.
+        If a step fails, the design can't fit, or no seed keeps its timing.
     """
     return build_top(board, board_top(board, config, choice), config, link_name(choice.kind), folder, seeds=seeds,
                      all_seeds=all_seeds, jobs=jobs, tell=tell)
@@ -130,7 +132,7 @@ def build_top(board: Board, inner: wiring.Component, config: CoreConfig, host_li
     result = BuildResult(board.name, board.device.name, host_link, config.as_dict(), used, placements, seconds, output)
     (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=1))
     if placements and all(each.problem for each in placements):
-        raise FlowError("\n".join([f"{board.name}: none of {len(placements)} seeds keeps its timing",
+        raise FlowError("\n".join([f"{board.name}: there is no placement that keeps its timing",
                                    *(f"seed {each.seed}: {each.problem}" for each in placements)]))
     return result
 
@@ -142,7 +144,7 @@ def _ecp5(board: Board, inner: wiring.Component, folder: Path, seeds: int, all_s
           tell: Callable[[str], None]) -> _Outcome:
     flow = Ecp5Flow(board, Ecp5Top(board, inner), folder, tell)
     flow.forget_bitstream()
-    flow.elaborate()
+    _check_fit(board, flow.elaborate(), tell)
     flow.synthesize()
     placements = _place(flow, range(1, seeds + 1), all_seeds, jobs)
     best = max(placements, key=lambda placement: placement.margin)
@@ -153,10 +155,16 @@ def _ecp5(board: Board, inner: wiring.Component, folder: Path, seeds: int, all_s
 
 def _xilinx7(board: Board, inner: wiring.Component, folder: Path, tell: Callable[[str], None]) -> _Outcome:
     flow = VivadoFlow(board, Xilinx7Top(board, inner), folder, tell)
-    project = flow.export()
+    project, rtlil = flow.export()
+    _check_fit(board, rtlil, tell)
     resources, seconds = flow.synthesize()
     used = {"luts": resources.luts, "registers": resources.registers, "block_rams": resources.block_rams}
     return used, (), seconds, str(project)
+
+
+def _check_fit(board: Board, rtlil: str, tell: Callable[[str], None]) -> None:
+    tell("estimating the size")
+    check_fit(board.name, board.device, estimate(read_design(rtlil), board.device.family))
 
 
 def _place(flow: Ecp5Flow, seeds: range, all_seeds: bool, jobs: int) -> list[Placement]:

@@ -69,7 +69,8 @@ class Tools:
         Raises
         ------
         FlowError
-            If it fails, or was stopped; the message begins with ``title`` and ends with the last lines of the output.
+            If it fails, or was stopped; the message begins with ``title`` and ends with the last lines of the output,
+            or those of them that say ERROR.
         """
         last: list[str] = []
         with self._start(title, command, directory, environment) as process:
@@ -87,7 +88,8 @@ class Tools:
                     self._running.discard(process)
         if process.returncode:
             why = "was stopped" if self._stopped else "failed"
-            raise FlowError(f"{title} {why}:\n{''.join(last).rstrip()}")
+            errors = [text for text in last if text.startswith("ERROR")]
+            raise FlowError(f"{title} {why}:\n{''.join(errors or last).rstrip()}")
 
     def stop(self) -> None:
         """End all programs, and start no others."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from amaranth.build.plat import Platform
 from amaranth.build.res import ResourceError
 from polyrouter.hdl.config import ConfigError
 
@@ -80,6 +81,19 @@ clean:
 """
 
 
+def _with_rtlil(platform: Platform) -> Platform:
+    """The platform, whose plans have the design in RTLIL too."""
+    kind = type(platform)
+
+    class WithRtlil(kind):
+        @property
+        def file_templates(self):
+            return {**super().file_templates, "{{name}}.il": "{{emit_rtlil()}}"}
+
+    platform.__class__ = WithRtlil
+    return platform
+
+
 class VivadoFlow:
     """Exports one board into a folder.
 
@@ -96,8 +110,8 @@ class VivadoFlow:
     def __init__(self, board: Board, top: Xilinx7Top, folder: Path, tell: Callable[[str], None]) -> None:
         self._board, self._top, self._folder, self._tell = board, top, folder, tell
 
-    def export(self) -> Path:
-        """Write the project: Verilog, constraints, script and Makefile; returns its folder.
+    def export(self) -> tuple[Path, str]:
+        """Write the project: Verilog, constraints, script and Makefile; returns its folder, and the design in RTLIL.
 
         Raises
         ------
@@ -109,7 +123,7 @@ class VivadoFlow:
         after = _AFTER_SYNTHESIS.format(period=2 * _HALF_NS, latest=_HALF_NS - _SETUP_NS, earliest=_HOLD_NS,
                                         rings=_RINGS if has_rings else "")
         try:
-            plan = self._board.platform().build(
+            plan = _with_rtlil(self._board.platform()).build(
                 self._top, name="top", do_build=False, emit_src=False, debug_verilog=False, script_after_synth=after,
                 script_after_bitstream=_AFTER_BITSTREAM)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
@@ -120,7 +134,7 @@ class VivadoFlow:
         (made / "Makefile").write_text(_MAKEFILE)
         project = self._folder / "vivado"
         put_in_place(made, project)
-        return project
+        return project, plan.files["top.il"]
 
     def synthesize(self) -> tuple[Resources, float]:
         """What the exported Verilog takes, by yosys, before packing; and how many seconds it took.
