@@ -20,7 +20,7 @@ __all__ = ["Estimate", "MemoryEstimate", "check_fit", "estimate"]
 _SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 #: Look-up tables of a memory of 16 rows and 4 bits, and its cost for yosys, to which a block RAM is 64. It prefers
 #: look-up tables up to a bit more.
-_LUT_RAM, _LUT_RAM_COST, _BLOCK_COST, _PREFERENCE = 6, 4, 64, 1.25
+_LUT_RAM, _LUT_RAM_COST, _BLOCK_COST, _PREFERENCE = 6, 4, 64, 1.4
 #: Look-up tables of a bit that is chosen or computed. Those of the 7-series have six inputs.
 _LUTS_A_BIT = {ECP5: 0.25, "xc7": 0.16}
 #: A guess may be off by so much before a design is refused for it.
