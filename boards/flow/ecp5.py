@@ -78,6 +78,11 @@ class Ecp5Flow:
         self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}
         return self._files["top.il"]
 
+    @property
+    def constraints(self) -> str:
+        """Places and clocks as nextpnr takes them, after :meth:`elaborate`."""
+        return self._files["top.lpf"]
+
     def synthesize(self) -> Path:
         """The netlist; made anew if RTLIL, script or yosys have changed.
 
