@@ -124,7 +124,7 @@ class LiveBoard:
         if self._host_fd is not None:
             arguments += ["--host", f"fd:{self._host_fd}"]
         # Until the board reads its signals, they wait: one that asks for its figures would end it else.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGTERM))
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM))
         try:
             with self._log.open("ab") as log:
                 self._child = subprocess.Popen(
@@ -174,6 +174,12 @@ class LiveBoard:
                 return
             if select.select([descriptor], [], [], seconds)[0]:
                 return
+
+    def reset(self) -> None:
+        """Reset the model, without clearing its memories; nothing if the process has ended."""
+        if self.alive():
+            assert self._process is not None
+            os.kill(self._process.pid, signal.SIGUSR2)
 
     def stats(self, timeout: float = 5.0) -> dict | None:
         """Figures of a running board: cycles, cycles a second while busy, frames by port; None if there are none."""

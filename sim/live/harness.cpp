@@ -5,7 +5,8 @@
 // A board's top level has no --host where the host comes by another way, and more options (surroundings.h).
 //
 // Runs flat out while something moves, and sleeps in epoll_wait while nothing does. SIGUSR1 writes the figures to FILE
-// (standard error if there is none), so does the end, by SIGTERM, SIGINT or the loss of every interface.
+// (standard error if there is none), so does the end, by SIGTERM, SIGINT or the loss of every interface. SIGUSR2 resets
+// the model.
 #include <algorithm>
 #include <cerrno>
 #include <cinttypes>
@@ -150,6 +151,7 @@ private:
                                      + ": it must be a TAP, a packet socket or a datagram socket");
     }
 
+    // All memories stay as they are.
     void reset() {
         top_.rst = 1;
         for (int i = 0; i < RESET_CYCLES; ++i)
@@ -240,6 +242,8 @@ private:
         while (read(signals_, &info, sizeof info) == sizeof info) {
             if (info.ssi_signo == SIGUSR1)
                 report();
+            else if (info.ssi_signo == SIGUSR2)
+                reset();
             else
                 stop_ = true;
         }
@@ -286,7 +290,7 @@ private:
 int block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
-    for (int number : {SIGTERM, SIGINT, SIGUSR1})
+    for (int number : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2})
         sigaddset(&signals, number);
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     std::signal(SIGPIPE, SIG_IGN);

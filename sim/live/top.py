@@ -15,7 +15,9 @@ from .toppins import top_headers
 __all__ = ["LiveTop", "two_port_top"]
 
 _LIVE = Path(__file__).parent
-_BOARDS = Path(boards.__path__[0])
+#: Of a live top, besides those of the core.
+_SOURCES = ((Path(boards.__path__[0]), "**/*.py"), (HERE, "*.py"), (HERE, "*.h"), (_LIVE, "top.py"),
+            (_LIVE, "toppins.py"), (_LIVE, "*.h"), (_LIVE, "*.cpp"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +57,14 @@ class LiveTop:
             self.time_scale, trace, [link.kind, link.port, link.baud, link.key_bits, link.mac_bits],
             [(port.phy.name, port.phy_address, port.mdio, port.phy_rx_delay, port.phy_tx_delay) for port in self.ports],
         ]
-        sources = sorted(path for folder, pattern in (
-            (HERE, "*.py"), (HERE, "*.h"), (_LIVE, "top*s.py"), (_LIVE, "top.py"), (_LIVE, "*.h"), (_LIVE, "*.cpp")) for path in
-            folder.glob(pattern))
+        sources = [path for folder, pattern in _SOURCES for path in sorted(folder.glob(pattern))]
 
         def make(directory: Path) -> None:
             top = self.make()
             verilate(top, directory, top_headers(top, self.ports, link), sorted(_LIVE.glob("*.cpp")),
                      includes=[_LIVE, HERE], trace=trace, progress=progress)
 
-        return cached("tops", source_key(parameters, [*sorted(_BOARDS.rglob("*.py")), *sources]), make, progress)
+        return cached("tops", source_key(parameters, sources), make, progress)
 
 
 def two_port_top(host_link: HostLinkChoice, config: CoreConfig | None = None, *, phys: Sequence[str] = ("88E1512",),
