@@ -18,9 +18,7 @@ _QUIET_CYCLES = 1 << 16
 def top_headers(top: BoardTop, ports: Sequence[TopPort], choice: HostLinkChoice) -> dict[str, str]:
     """Headers by name."""
     pins = flat_ports(top)
-    more = ""
-    if choice.kind == HostLinkKind.UART:
-        more = f"constexpr double BITS_PER_CYCLE = {choice.baud / top.config.clock_hz!r};\n"
+    more = f"constexpr double BITS_PER_CYCLE = {choice.baud / top.config.clock_hz!r};\n"     # of a UART
     return {
         "board_config.h": config_header(top.config, quiet_cycles=_QUIET_CYCLES,
                                         has_host=choice.kind == HostLinkKind.PORT, more=more),
