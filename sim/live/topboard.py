@@ -39,13 +39,14 @@ class SharedPort:
     ----------
     others : collections.deque[bytes]
         All other frames that came.
-    sent : list[bytes]
-        Authenticated frames that were sent.
+    sent, received : list[bytes]
+        Authenticated frames of both directions.
     """
 
     def __init__(self, port: socket.socket):
         self.others: deque[bytes] = deque()
         self.sent: list[bytes] = []
+        self.received: list[bytes] = []
         self._port = port
 
     def send(self, frame: bytes) -> int:
@@ -54,7 +55,10 @@ class SharedPort:
 
     def recv(self, size: int) -> bytes:
         frame = self._port.recv(size)
-        if not frame or frame[_ETHERTYPE_AT] == _AUTHENTICATED:
+        if not frame:
+            return frame
+        if frame[_ETHERTYPE_AT] == _AUTHENTICATED:
+            self.received.append(frame)
             return frame
         self.others.append(frame)
         raise BlockingIOError

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..driver import Driver
 from ..registers import BoardRegisters, MdioError, PhyStatus
 from .result import CheckResult, failed, passed
-from .waiting import wait_for
+from .waiting import afterwards, wait_for
 
 __all__ = ["LoopedPhy", "check_mdio", "phy_loopback"]
 
@@ -67,7 +68,7 @@ class LoopedPhy:
 
 
 @contextmanager
-def phy_loopback(registers: BoardRegisters, port: int) -> Iterator[LoopedPhy]:
+def phy_loopback(driver: Driver, registers: BoardRegisters, port: int) -> Iterator[LoopedPhy]:
     """A port's PHY gives back what it is sent, at 1000 Mb/s, and is deaf to the line. Afterwards it is as before, and
     negotiates anew."""
     phy = registers.phys()[port]
@@ -76,11 +77,13 @@ def phy_loopback(registers: BoardRegisters, port: int) -> Iterator[LoopedPhy]:
     except MdioError as error:
         yield LoopedPhy(str(error))
         return
-    try:
+
+    def restore() -> None:
+        registers.mdio_write(phy.bus, phy.address, _CONTROL, before | (_RESTART if before & _NEGOTIATE else 0))
+
+    with afterwards(driver, restore):
         registers.mdio_write(phy.bus, phy.address, _CONTROL, _LOOPBACK)
         yield LoopedPhy(_why_not(registers, port, phy))
-    finally:
-        registers.mdio_write(phy.bus, phy.address, _CONTROL, before | (_RESTART if before & _NEGOTIATE else 0))
 
 
 def _why_not(registers: BoardRegisters, port: int, phy: PhyStatus) -> str | None:

@@ -18,6 +18,7 @@ from ....hdl.layouts import (
 )
 from ...tables.vmac import VmacTable, choose_seeds
 from ..driver import Driver
+from .waiting import afterwards
 
 __all__ = ["ROUTER", "mac_of", "route_to", "self_test_router"]
 
@@ -50,11 +51,8 @@ def self_test_router(driver: Driver, ports: Sequence[int]) -> Iterator[None]:
         *((Table.PORT, ROUTER, port, pack(PORT_ROW, {"mac": mac_of(port)})) for port in ports),
         *((Table.VMAC, 0, row, bits) for row, bits in vmac),
     ]
-    try:
-        driver.write_rows([(Table.CONTEXT, ROUTER, 0, _context(config, ports, enable=False)), *rows,
-                           (Table.CONTEXT, ROUTER, 0, _context(config, ports, enable=True))])
-        yield
-    finally:
+
+    def restore() -> None:
         driver.write_rows([(Table.CONTEXT, ROUTER, 0, _context(config, ports, enable=False))])
         driver.fence()
         driver.write_rows([
@@ -63,6 +61,11 @@ def self_test_router(driver: Driver, ports: Sequence[int]) -> Iterator[None]:
             *((Table.REGISTER, 0, row, seed) for row, seed in zip(_SEEDS, seeds, strict=True)),
             (Table.CONTEXT, ROUTER, 0, 0)])
         driver.clear_counters(ROUTER)
+
+    with afterwards(driver, restore):
+        driver.write_rows([(Table.CONTEXT, ROUTER, 0, _context(config, ports, enable=False)), *rows,
+                           (Table.CONTEXT, ROUTER, 0, _context(config, ports, enable=True))])
+        yield
 
 
 def route_to(driver: Driver, port: int, mac: int) -> None:

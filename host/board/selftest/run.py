@@ -11,6 +11,7 @@ from .phys import check_mdio
 from .result import CheckResult, SelfTestError, failed, passed, skipped
 from .router import self_test_router
 from .traffic import Traffic
+from .waiting import afterwards
 
 __all__ = ["run_self_test"]
 
@@ -52,7 +53,7 @@ def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple
                             "first, or use --force")
     yield _check_identity(driver, identity)
     yield from check_mdio(registers)
-    try:
+    with afterwards(driver, lambda: _forget(driver)):
         yield from check_memory(driver, tell)
         _empty_rest(driver)
         ports = []
@@ -63,8 +64,11 @@ def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple
                 ports.append(port)
         if ports:
             yield from _check_traffic(driver, registers, ports, cables, frames, tell)
-    finally:
-        driver.epoch = 0
+
+
+def _forget(driver: Driver) -> None:
+    """As after a start of the board: whoever comes next writes the tables anew."""
+    driver.epoch = 0
 
 
 def _is_host_link(identity: BoardIdentity, port: int) -> bool:

@@ -11,6 +11,7 @@ from .frames import echo_frames, forwarded, ipv4_frames
 from .phys import phy_loopback
 from .result import CheckResult, failed, passed, skipped
 from .router import mac_of, route_to
+from .waiting import afterwards
 
 __all__ = ["Traffic"]
 
@@ -43,7 +44,7 @@ class Traffic:
     def check_loopbacks(self, ports: Sequence[int]) -> Iterator[CheckResult]:
         """PHY and MAC loop-back of each port. While the MAC's is checked, the PHY's keeps the frames from the line."""
         for port in ports:
-            with phy_loopback(self._registers, port) as phy:
+            with phy_loopback(self._driver, self._registers, port) as phy:
                 if phy.why_not is not None:
                     yield failed(_PHY, f"port {port}", phy.why_not)
                 else:
@@ -54,11 +55,9 @@ class Traffic:
     @contextmanager
     def _mac_loopback(self, ports: set[int]) -> Iterator[None]:
         before = self._registers.loopback()
-        self._registers.set_loopback(before | ports)
-        try:
+        with afterwards(self._driver, lambda: self._registers.set_loopback(before)):
+            self._registers.set_loopback(before | ports)
             yield
-        finally:
-            self._registers.set_loopback(before)
 
     def _echo(self, check: str, port: int) -> CheckResult:
         """Frames for the router itself, sent out of a port, come in again."""
@@ -88,7 +87,7 @@ class Traffic:
             with ExitStack() as stack:
                 for number in sorted({port, following}):
                     if self._loops[number] == _PHY:
-                        stack.enter_context(phy_loopback(self._registers, number))
+                        stack.enter_context(phy_loopback(self._driver, self._registers, number))
                     else:
                         stack.enter_context(self._mac_loopback({number}))
                 yield self._forward(subject, {port: port, following: following}, port, following)
