@@ -20,10 +20,21 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 @contextmanager
 def afterwards(driver: Driver, restore: Callable[[], None]) -> Iterator[None]:
-    """Restore what a check has changed, however it ends: also if Ctrl-C broke off an exchange with the board."""
+    """Restore what a check has changed, however it ends: also if Ctrl-C broke off an exchange with the board.
+
+    One more Ctrl-C while it is being restored is put off until it is.
+    """
     try:
         yield
     finally:
-        if not driver.in_step():
-            driver.sync()
-        restore()
+        try:
+            _restore(driver, restore)
+        except KeyboardInterrupt:
+            _restore(driver, restore)
+            raise
+
+
+def _restore(driver: Driver, restore: Callable[[], None]) -> None:
+    if not driver.in_step():
+        driver.sync()
+    restore()
