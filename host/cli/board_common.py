@@ -11,16 +11,18 @@ from .common import fail, reporting
 if TYPE_CHECKING:
     from ..board.driver import Driver
 
-__all__ = ["HostLink", "Netns", "open_board"]
+__all__ = ["HostLink", "Netns", "Timeout", "open_board"]
 
 HostLink = Annotated[str, typer.Option(
     "--host-link", "-l", envvar="POLYROUTER_HOST_LINK", metavar="LINK",
     help="eth:INTERFACE, auth:INTERFACE?key=FILE[&mac=ADDRESS] or uart:DEVICE[?baud=RATE].")]
 Netns = Annotated[str | None, typer.Option("--netns", help="Network namespace of the interface, by name or path.")]
+Timeout = Annotated[float, typer.Option(
+    "--timeout", min=0.01, help="Seconds to wait for an answer before the board is asked again; more for slow lines.")]
 
 
 @contextmanager
-def open_board(link: str, netns: str | None) -> Iterator["Driver"]:
+def open_board(link: str, netns: str | None, timeout: float) -> Iterator["Driver"]:
     """A driver of the board at a host link; closed at the end. Errors become messages and exit codes."""
     from ..board.driver import Driver
     from ..board.hostport import HostPort
@@ -29,7 +31,7 @@ def open_board(link: str, netns: str | None) -> Iterator["Driver"]:
 
     with reporting():
         try:
-            driver = Driver(HostPort(open_transport(link, netns)))
+            driver = Driver(HostPort(open_transport(link, netns)), timeout=timeout)
         except TransportError as error:
             raise fail(error.strerror or str(error)) from None
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .board_common import HostLink, Netns, open_board
+from .board_common import HostLink, Netns, Timeout, open_board
 from .common import Json, console, print_json, show_rows
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def connect(
     *,
     host_link: HostLink,
     netns: Netns = None,
+    timeout: Timeout = 0.25,
     watch: Annotated[float | None, typer.Option(
         "--watch", "-w", min=0.1, metavar="SECONDS",
         help="Show PHYs and counters again so often, until Ctrl-C.")] = None,
@@ -32,7 +33,7 @@ def connect(
     """Say what is at a host link: which board, how large its core is, its PHYs, and what its link has counted."""
     from ..board.registers import BoardRegisters
 
-    with open_board(host_link, netns) as driver:
+    with open_board(host_link, netns, timeout) as driver:
         registers = BoardRegisters(driver)
         _show(_found(driver, registers), as_json)
         while watch is not None:

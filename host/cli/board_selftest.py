@@ -4,16 +4,20 @@ from typing import Annotated
 
 import typer
 
-from .board_common import HostLink, Netns, open_board
+from .board_common import HostLink, Netns, Timeout, open_board
 from .common import FAILED, USAGE, Json, fail, progress, show_rows
 
 __all__ = ["selftest"]
+
+#: A frame that was sent has come back, or is lost, after so many times as an answer takes at most.
+_ANSWERS = 4
 
 
 def selftest(
     *,
     host_link: HostLink,
     netns: Netns = None,
+    timeout: Timeout = 0.25,
     loop: Annotated[list[str] | None, typer.Option(
         "--loop", metavar="A:B",
         help="A cable connects ports A and B: check forwarding over it. May be repeated.")] = None,
@@ -24,12 +28,13 @@ def selftest(
 ) -> None:
     """Check a board: MDIO and PHYs, the tables' memory, loop-backs, forwarding. It empties the tables."""
     from ..board.selftest.result import CheckResult, Outcome
-    from ..board.selftest.run import run_self_test
+    from ..board.selftest.run import PATIENCE, run_self_test
 
     cables = [_cable(text) for text in loop or ()]
     results: list[CheckResult] = []
-    with open_board(host_link, netns) as driver, progress("self-test") as step:
-        checks = run_self_test(driver, force=force, cables=cables, frames=frames, tell=step)
+    with open_board(host_link, netns, timeout) as driver, progress("self-test") as step:
+        checks = run_self_test(driver, force=force, cables=cables, frames=frames,
+                               patience=max(PATIENCE, _ANSWERS * timeout), tell=step)
         try:
             results.extend(checks)
         finally:

@@ -176,10 +176,13 @@ class LiveBoard:
                 return
 
     def reset(self) -> None:
-        """Reset the model, without clearing its memories; nothing if the process has ended."""
+        """Reset the model, without clearing its memories; nothing if the process has ended. Waits until it is done."""
         if self.alive():
             assert self._process is not None
             os.kill(self._process.pid, signal.SIGUSR2)
+            # The figures are asked for by a signal that comes first if both wait.
+            for _ in range(2):
+                self.stats()
 
     def stats(self, timeout: float = 5.0) -> dict | None:
         """Figures of a running board: cycles, cycles a second while busy, frames by port; None if there are none."""

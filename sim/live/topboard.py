@@ -142,7 +142,8 @@ class TopBoard:
     @contextlib.contextmanager
     def driver(self, **more):
         """A driver over the host link; closed at the end."""
-        driver = Driver(HostPort(self.transport()), **{"timeout": 1.0, **more})
+        # A byte on the serial line takes 80 cycles: a request with its answer seconds of real time.
+        driver = Driver(HostPort(self.transport()), **{"timeout": 1.0 if self.tty is None else 10.0, **more})
         try:
             yield driver
         finally:

@@ -10,19 +10,16 @@ __all__ = ["KEY", "LINK_PORT", "executable_of", "top_of"]
 
 KEY = bytes(range(1, 17))
 #: Data port of the authenticated link.
-LINK_PORT = 1
+LINK_PORT = 0
+#: Bits of 8 cycles: the fastest that the board's clock can.
+_BAUD = 4_000_000
 
 
 @cache
 def top_of(kind: HostLinkKind) -> LiveTop:
     """A small board."""
-    match kind:
-        case HostLinkKind.AUTHENTICATED:
-            return two_port_top(HostLinkChoice(kind=kind, key=KEY, port=LINK_PORT))
-        case HostLinkKind.UART:
-            return two_port_top(HostLinkChoice(kind=kind, baud=4_000_000))
-        case _:
-            return two_port_top(HostLinkChoice(kind=kind))
+    key = KEY if kind == HostLinkKind.AUTHENTICATED else None
+    return two_port_top(HostLinkChoice(kind=kind, key=key, port=LINK_PORT, baud=_BAUD))
 
 
 @cache

@@ -20,6 +20,8 @@ from .board_tops import LINK_PORT, executable_of, top_of
 #: Of the fastest host link that leaves both ports to the self-test.
 FAST = HostLinkKind.PORT
 OTHER_PORT = 1 - LINK_PORT
+#: For frames over the simulated UART.
+PATIENCE = 30.0
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -48,7 +50,7 @@ def failures(results):
 def test_passes_and_leaves_all_empty(start, kind):
     with start(kind) as board, board.driver() as driver:
         driver.epoch = 5
-        results = list(run_self_test(driver, frames=8))
+        results = list(run_self_test(driver, frames=8, patience=PATIENCE))
         found = outcomes(results)
         assert not found.get(Outcome.FAILED), failures(results)
         checked = {check for check, _ in found[Outcome.PASSED]}
@@ -175,21 +177,22 @@ def test_cleans_up_when_it_is_interrupted(start, stage):
 def test_commands_over_a_uart(start):
     with start(HostLinkKind.UART) as board:
         link = f"uart:{board.tty}"
-        found = CliRunner().invoke(app, ["board", "connect", "--host-link", link, "--json"])
+        found = CliRunner().invoke(app, ["board", "connect", "--host-link", link, "--timeout", "10", "--json"])
         assert found.exit_code == 0, found.output
         shown = json.loads(found.stdout)
         assert shown["board"]["name"] == "two_ports" and shown["board"]["host_link"] == "uart"
         assert shown["core"]["routers"] == board.top.config.routers
         assert [phy["id"] for phy in shown["phys"]] == ["01410dd0"] * 2
         assert shown["link_counters"]["accepted"] > 0
-        table = CliRunner().invoke(app, ["board", "connect", "--host-link", link])
+        table = CliRunner().invoke(app, ["board", "connect", "--host-link", link, "--timeout", "10"])
         assert "two_ports" in table.stdout and "01410dd0" in table.stdout
 
 
 def test_selftest_command(start):
     with start(HostLinkKind.UART, "--phy", "0=no-loopback") as board:
         result = CliRunner().invoke(
-            app, ["board", "selftest", "--host-link", f"uart:{board.tty}", "--frames", "2", "--json"])
+            app, ["board", "selftest", "--host-link", f"uart:{board.tty}", "--frames", "2", "--timeout", "10",
+                  "--json"])
         rows = json.loads(result.stdout)
         assert result.exit_code == 1
         assert [(row["check"], row["subject"]) for row in rows if row["outcome"] == "failed"] == [

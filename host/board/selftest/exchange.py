@@ -13,11 +13,8 @@ __all__ = ["Exchange", "Expected"]
 
 #: Frames under way at once: few enough for the smallest frame buffer.
 _AT_ONCE = 4
-#: Seconds without a frame after which those that are missing are taken to be lost.
-_SILENCE = 2.0
-#: Seconds for a port to give back its first frame: a PHY takes its time to loop back.
-_SETTLE = 5.0
-_PAUSE = 0.2
+#: Parts of the patience: pause between frames until the first one comes back.
+_PAUSES = 8
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,14 @@ class Exchange:
     Parameters
     ----------
     driver : Driver
+    patience : float
+        Seconds without a frame after which those that are missing are taken to be lost; also for a port to give back
+        its first frame, as a PHY takes its time to loop back.
     """
 
-    def __init__(self, driver: Driver):
+    def __init__(self, driver: Driver, patience: float):
         self._driver = driver
+        self._patience = patience
         self._received: list[tuple[int, int, Reason, bytes]] = []
         self._came = threading.Condition()
 
@@ -70,12 +71,13 @@ class Exchange:
     def settle(self, port: int, frame: bytes) -> bool:
         """Send a frame out of a port again and again until one comes back to the host; tells whether one did."""
         self._received.clear()
-        deadline = time.monotonic() + _SETTLE
+        pause = self._patience / _PAUSES
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             self._driver.hostport.inject(ROUTER, port, frame)
-            if self._wait(1, _PAUSE):
+            if self._wait(1, pause):
                 # What else was sent meanwhile must not be taken for a frame of what follows.
-                while self._wait(len(self._received) + 1, _PAUSE):
+                while self._wait(len(self._received) + 1, pause):
                     pass
                 return True
         return False
@@ -98,10 +100,10 @@ class Exchange:
         before = driver.read_counters(nobody)
         self._received.clear()
         for sent, frame in enumerate(frames):
-            if not self._wait(sent - _AT_ONCE + 1, _SILENCE):
+            if not self._wait(sent - _AT_ONCE + 1, self._patience):
                 break
             driver.hostport.inject(ROUTER, port, frame)
-        self._wait(len(expected.frames), _SILENCE)
+        self._wait(len(expected.frames), self._patience)
         return (self._compare(expected) or _compare_counters(driver.read_counters(ROUTER), expected)
                 or _unexpected_drops(before, driver.read_counters(nobody), ports))
 

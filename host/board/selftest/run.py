@@ -13,14 +13,16 @@ from .router import self_test_router
 from .traffic import Traffic
 from .waiting import afterwards
 
-__all__ = ["run_self_test"]
+__all__ = ["FRAMES", "PATIENCE", "run_self_test"]
 
 #: What each check with frames sends, if nothing else is asked for.
 FRAMES = 64
+#: Longer than a PHY takes to loop back, in seconds.
+PATIENCE = 4.0
 
 
 def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple[int, int]] = (), frames: int = FRAMES,
-                  tell: Callable[[str], None] = lambda _: None) -> Iterator[CheckResult]:
+                  patience: float = PATIENCE, tell: Callable[[str], None] = lambda _: None) -> Iterator[CheckResult]:
     """Check a board; results come one by one. When it ends, however it does, the board's tables are empty.
 
     Parameters
@@ -33,6 +35,8 @@ def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple
         Ports that a cable connects with each other; their forwarding is checked over it.
     frames : int
         How many each check with frames sends.
+    patience : float
+        Seconds after which a frame that did not come is taken to be lost.
     tell : callable
         Is told what is being done.
 
@@ -63,7 +67,7 @@ def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple
             else:
                 ports.append(port)
         if ports:
-            yield from _check_traffic(driver, registers, ports, cables, frames, tell)
+            yield from _check_traffic(driver, registers, ports, cables, frames, patience, tell)
 
 
 def _forget(driver: Driver) -> None:
@@ -111,8 +115,8 @@ def _empty_rest(driver: Driver) -> None:
 
 
 def _check_traffic(driver: Driver, registers: BoardRegisters, ports: Sequence[int], cables: Sequence[tuple[int, int]],
-                   frames: int, tell: Callable[[str], None]) -> Iterator[CheckResult]:
-    with self_test_router(driver, ports), Exchange(driver) as exchange:
+                   frames: int, patience: float, tell: Callable[[str], None]) -> Iterator[CheckResult]:
+    with self_test_router(driver, ports), Exchange(driver, patience) as exchange:
         traffic = Traffic(driver, registers, exchange, frames, tell)
         yield from traffic.check_loopbacks(ports)
         connected = {port for cable in cables for port in cable}

@@ -17,7 +17,7 @@ from polyrouter.hdl.layouts import (
     pack,
     unpack,
 )
-from polyrouter.host.board.selftest import exchange, phys
+from polyrouter.host.board.selftest import phys
 from polyrouter.host.board.selftest.result import Outcome, SelfTestError
 from polyrouter.host.board.selftest.run import run_self_test
 
@@ -30,12 +30,11 @@ OP_BYTES = CONTROL_OP.size // 8
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch):
     """Here an answer is there at once, or never."""
-    for module, name in ((exchange, "_SILENCE"), (exchange, "_SETTLE"), (exchange, "_PAUSE"), (phys, "_PATIENCE")):
-        monkeypatch.setattr(module, name, 0.02)
+    monkeypatch.setattr(phys, "_PATIENCE", 0.02)
 
 
 def run(board, **more):
-    return list(run_self_test(board.driver, **{"frames": FRAMES, **more}))
+    return list(run_self_test(board.driver, **{"frames": FRAMES, "patience": 0.02, **more}))
 
 
 def with_outcome(results, outcome):
