@@ -4,17 +4,21 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, connect, flipped
 from polyrouter.hdl.config import CoreConfig
 
 from .hostlink import HostLinkChoice, HostLinkKind
 from .nonce import NonceCollector
+from .resetguard import ResetGuard
 from .toplogic import BoardLogic
 from .topport import TopPort
 
 __all__ = ["BoardTop", "HostLinkChoice", "HostLinkKind", "TopPort"]
+
+#: Ports of the logic that lead to what is beside it.
+_INTERNAL = ("host_alive", "nonce")
 
 
 class BoardTop(wiring.Component):
@@ -23,8 +27,12 @@ class BoardTop(wiring.Component):
     The core runs in ``sync``, whose clock is ``config.clock_hz`` and whose reset comes from outside. Around it are the
     cells of RGMII pins, MDIO pads, and whatever makes the clocks (``docs/boards.md``, "Board top").
 
-    With an authenticated host link all of it stays in reset until there is a nonce, some 8 ms. If there never is one,
-    since ``entropy`` does not change, the board does nothing, and all LEDs blink together.
+    When the FPGA is configured all tables are zero: no router is enabled before the host does so. A reset after the
+    first frame from the host is for good, with all PHYs in reset, as it would not clear the tables
+    (:class:`.resetguard.ResetGuard`).
+
+    With an authenticated host link all begins when there is a nonce, after some 8 ms. If there never is one, since
+    ``entropy`` does not change, the board does nothing, and all LEDs blink together.
 
     Parameters
     ----------
@@ -82,14 +90,13 @@ class BoardTop(wiring.Component):
         members = dict(self._logic.signature.members)
         if self._collector is not None:
             members["entropy"] = In(1)
-            del members["nonce"]
-        super().__init__(members)
+        super().__init__({name: member for name, member in members.items() if name not in _INTERNAL})
 
     def elaborate(self, platform):
         m = Module()
         logic = self._logic
         for name, member in logic.signature.members.items():
-            if name == "nonce":
+            if name in _INTERNAL:
                 continue
             inner, outer = getattr(logic, name), getattr(self, name)
             if member.is_signature:
@@ -98,23 +105,20 @@ class BoardTop(wiring.Component):
                 m.d.comb += inner.eq(outer)
             else:
                 m.d.comb += outer.eq(inner)
-        if self._collector is None:
-            m.submodules.logic = logic
-        else:
-            self._behind_nonce(m, logic)
-        return m
-
-    def _behind_nonce(self, m: Module, logic: BoardLogic) -> None:
-        """Let the logic begin when there is a nonce, all at once: then no frame is cut, and none is lost by a half."""
-        m.submodules.nonce = collector = self._collector
-        waits = Signal(init=1)
+        m.submodules.guard = guard = ResetGuard()
         m.domains.core = ClockDomain("core")
-        m.d.sync += waits.eq(~collector.ready)
         m.d.comb += [
-            collector.entropy.eq(self.entropy),
-            logic.nonce.eq(collector.nonce),
+            guard.used.eq(logic.host_alive),
             ClockSignal("core").eq(ClockSignal("sync")),
-            ResetSignal("core").eq(ResetSignal("sync", allow_reset_less=True) | waits),
-            self.leds.eq(Mux(waits, collector.alarm.replicate(len(self.leds)), logic.leds)),
+            ResetSignal("core").eq(guard.reset),
         ]
         m.submodules.logic = DomainRenamer("core")(logic)
+        if self._collector is not None:
+            m.submodules.nonce = collector = self._collector
+            m.d.comb += [
+                collector.entropy.eq(self.entropy),
+                logic.nonce.eq(collector.nonce),
+                guard.wait.eq(~collector.ready),
+                self.leds.eq(Mux(collector.ready, logic.leds, collector.alarm.replicate(len(self.leds)))),
+            ]
+        return m

@@ -34,10 +34,12 @@ _SLIP_ROWS = {BoardRow.ACCEPTED: SlipEvent.ACCEPTED, BoardRow.FOREIGN: SlipEvent
 
 
 class BoardLogic(wiring.Component):
-    """:class:`.top.BoardTop` but for the nonce; parameters, ports and errors are the same.
+    """:class:`.top.BoardTop` but for reset and nonce; parameters, ports and errors are the same.
 
     Attributes
     ----------
+    host_alive : Signal, out
+        High for a cycle for each valid frame from the host.
     nonce : Signal(64), in
         Only with an authenticated link: another one after each reset; constant.
     """
@@ -66,6 +68,7 @@ class BoardLogic(wiring.Component):
             **{f"mdio{bus}": Out(MdioSignature) for bus in range(len(self._buses))},
             **{f"phy_reset{bus}": Out(1) for bus in range(len(self._buses))},
             "leds": Out(len(ports)),
+            "host_alive": Out(1),
             **({"uart_rxd": In(1, init=1), "uart_txd": Out(1, init=1)} if host_link.kind == HostLinkKind.UART else {}),
             **({"nonce": In(64)} if host_link.kind == HostLinkKind.AUTHENTICATED else {}),
         })
@@ -104,7 +107,8 @@ class BoardLogic(wiring.Component):
         m.submodules.core = core = Core(self.config, has_macs=True, has_board=True)
         m.submodules.registers = registers = self._registers
         connect(m, core.board, registers.table)
-        m.d.comb += [registers.host_alive.eq(core.host_alive), core.disable.eq(registers.disable)]
+        m.d.comb += [registers.host_alive.eq(core.host_alive), core.disable.eq(registers.disable),
+                     self.host_alive.eq(core.host_alive)]
         lines = self._add_ports(m, core, registers)
         self._add_link(m, core, registers, lines)
         self._add_phys(m, registers, lines)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .board_common import BoardName, Output, folder_of
+from .board_folder import BoardName, Output, folder_of
 from .common import USAGE, Json, console, errors_console, fail, print_json, progress, reporting, show_rows
 
 if TYPE_CHECKING:

@@ -1,26 +1,42 @@
-"""What the verbs of a board share."""
+"""What the verbs of boards share: the host link, and a driver over it."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .common import fail, reporting
+
 if TYPE_CHECKING:
-    from polyrouter.boards.description import Board
+    from ..board.driver import Driver
 
-__all__ = ["BoardName", "Output", "folder_of"]
+__all__ = ["HostLink", "Netns", "Timeout", "open_board"]
 
-
-def _names() -> list[str]:
-    from polyrouter.boards.registry import BOARD_NAMES
-
-    return list(BOARD_NAMES)
-
-
-BoardName = Annotated[str, typer.Argument(help="Board, or a board file that ends in .py.", autocompletion=_names)]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: build/boards/NAME.")]
+HostLink = Annotated[str, typer.Option(
+    "--host-link", "-l", envvar="POLYROUTER_HOST_LINK", metavar="LINK",
+    help="eth:INTERFACE, auth:INTERFACE?key=FILE[&mac=ADDRESS] or uart:DEVICE[?baud=RATE].")]
+Netns = Annotated[str | None, typer.Option("--netns", help="Network namespace of the interface, by name or path.")]
+Timeout = Annotated[float, typer.Option(
+    "--timeout", min=0.01, help="Seconds to wait for an answer before the board is asked again; more for slow lines.")]
 
 
-def folder_of(board: "Board", output: Path | None) -> Path:
-    """Where what is built of a board is."""
-    return output or Path("build/boards") / board.name
+@contextmanager
+def open_board(link: str, netns: str | None, timeout: float) -> Iterator["Driver"]:
+    """A driver of the board at a host link; closed at the end. Errors become messages and exit codes."""
+    from ..board.driver import Driver
+    from ..board.hostport import HostPort
+    from ..board.opening import open_transport
+    from ..board.transport import TransportError
+
+    with reporting():
+        try:
+            driver = Driver(HostPort(open_transport(link, netns)), timeout=timeout)
+        except TransportError as error:
+            raise fail(error.strerror or str(error)) from None
+        try:
+            yield driver
+        except TransportError as error:
+            raise fail(error.strerror or str(error)) from None
+        finally:
+            driver.close()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .board_common import BoardName, Output, folder_of
+from .board_folder import BoardName, Output, folder_of
 from .common import Json, console, print_json, progress, reporting
 
 __all__ = ["flash"]
