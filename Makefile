@@ -4,13 +4,16 @@
 # make formal    all proofs, the deep ones too
 # make lint      ruff and mypy
 # make docs      the register map, build/docs/registers.md
+# make bitstream BOARD=NAME [KEY=FILE]   a board's bitstream, or its Vivado project, in build/boards/NAME
+# make boards-report   builds all boards with all seeds, and writes the table of docs/boards.md; takes hours
 # make benchmarks  measures the data plane and its size, and writes the tables of docs/benchmarks.md; takes an hour
 
 BIN := .venv/bin
 # -rs: what was skipped, and why.
 PYTEST := $(BIN)/pytest -q -rs -p no:cacheprovider --no-header
 
-.PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks venv clean
+.PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks bitstream boards-report \
+	venv clean
 
 demo: venv
 	$(BIN)/polyrouter demo
@@ -65,6 +68,20 @@ benchmarks: venv
 		$(BIN)/polyrouter bench $$bench --json > build/benchmarks/$$bench.json || status=$$?; done; \
 	$(BIN)/polyrouter bench resources --part links --json > build/benchmarks/linkengine.json || status=$$?; \
 	$(BIN)/python -m polyrouter.host.benchmarks.document docs/benchmarks.md build/benchmarks && exit $$status
+
+bitstream: venv
+	@test -n "$(BOARD)" || { echo "which board? make bitstream BOARD=NAME; there are:" >&2; \
+		$(BIN)/polyrouter board list >&2; exit 2; }
+	$(BIN)/polyrouter board build $(BOARD) $(if $(KEY),--key $(KEY))
+
+# What can't be built is left out of the table, which says so; the last line fails then.
+boards-report: venv
+	@mkdir -p build/boards
+	status=0; for board in $(or $(BOARD),$$($(BIN)/polyrouter board list --json | $(BIN)/python -c \
+		'import json, sys; print(*(row["name"] for row in json.load(sys.stdin)))')); do \
+		$(BIN)/polyrouter board build $$board --all-seeds || status=$$?; done; \
+	$(BIN)/polyrouter bench boards --json > build/boards/line_rate.json || status=$$?; \
+	$(BIN)/python -m polyrouter.host.benchmarks.boards_report docs/boards.md build/boards && exit $$status
 
 venv:
 	@tools/bootstrap

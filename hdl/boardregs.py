@@ -21,6 +21,7 @@ from .layouts import (
     BOARD_WATCHDOG,
     WATCHDOG_UNIT,
     BoardRow,
+    HostLinkKind,
     pack,
 )
 from .mdio import INBAND_STATUS, MDIO_COMMAND, MDIO_RESPONSE, PHY_STATUS
@@ -52,6 +53,10 @@ class BoardRegisters(wiring.Component):
         Policy of the watchdog: no router is enabled while it is expired.
     timeout : int
         Timeout of the watchdog after reset, in units of WATCHDOG_UNIT cycles; 0: off.
+    link : HostLinkKind
+        How the host gets here.
+    link_port : int
+        Port that its frames come by.
 
     Attributes
     ----------
@@ -83,7 +88,8 @@ class BoardRegisters(wiring.Component):
     """
 
     def __init__(self, name: str, phys: Sequence[tuple[int, int]], *, disables: bool = False, timeout: int = 0,
-                 watchdog_unit: int = WATCHDOG_UNIT) -> None:
+                 watchdog_unit: int = WATCHDOG_UNIT, link: HostLinkKind = HostLinkKind.PORT,
+                 link_port: int = 0) -> None:
         if not (name.isascii() and name.isprintable() and 1 <= len(name) <= BOARD_NAME_BYTES):
             raise ConfigError(f"the board's name must be 1 to {BOARD_NAME_BYTES} characters of ASCII, not {name!r}")
         if not 1 <= len(phys) <= BOARD_PORTS:
@@ -99,7 +105,10 @@ class BoardRegisters(wiring.Component):
         if not 0 <= timeout < 1 << BOARD_WATCHDOG["timeout"].width:
             raise ConfigError(f"the watchdog's timeout must be 0 to {(1 << BOARD_WATCHDOG['timeout'].width) - 1} units "
                               f"of {WATCHDOG_UNIT} cycles, not {timeout}")
+        if not 0 <= link_port < len(phys):
+            raise ConfigError(f"the port of the host link must be 0 to {len(phys) - 1}, not {link_port}")
         self.name = name
+        self._link, self._link_port = link, link_port
         self.phys = tuple(phys)
         self.buses = 1 + max(bus for bus, _ in phys)
         self._disables = disables
@@ -166,7 +175,8 @@ class BoardRegisters(wiring.Component):
         name = int.from_bytes(self.name.encode("ascii"), "little")
         rows = {
             BoardRow.IDENTITY: pack(BOARD_IDENTITY, {
-                "version": BOARD_VERSION, "ports": len(self.phys), "buses": self.buses}),
+                "version": BOARD_VERSION, "ports": len(self.phys), "buses": self.buses,
+                "link": self._link, "link_port": self._link_port}),
             BoardRow.NAME_LOW: name & (1 << _ROW_BITS) - 1,
             BoardRow.NAME_HIGH: name >> _ROW_BITS,
             BoardRow.MDIO: mdio.as_value(),

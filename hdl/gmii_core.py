@@ -1,12 +1,12 @@
 """The data plane with a gigabit MAC at every port."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal
+from amaranth.hdl import DomainRenamer, Module
 from amaranth.lib import wiring
-from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import HOST_HEADER_BYTES, CoreConfig
 from .core import Core, board_members
+from .mac.domains import add_line_domain
 from .mac.gmii import GmiiSignature
 from .mac.mac import GmiiMac
 
@@ -72,10 +72,7 @@ class GmiiCore(wiring.Component):
             max_frame = config.max_frame + (HOST_HEADER_BYTES if is_host else 0)
             domains = {side: f"gmii{port}_{side}" for side in ("rx", "tx")}
             for domain in domains.values():
-                m.domains += ClockDomain(domain)
-                m.d.comb += ClockSignal(domain).eq(getattr(self, f"{domain}_clk"))
-                m.submodules[f"{domain}_reset"] = ResetSynchronizer(
-                    ResetSignal("sync", allow_reset_less=True), domain=domain)
+                add_line_domain(m, domain, getattr(self, f"{domain}_clk"))
             mac = GmiiMac(config, max_frame, clock_enables=self._clock_enables)
             m.submodules[f"mac{port}"] = DomainRenamer(domains)(mac)
             connect(m, mac.gmii, flipped(getattr(self, f"gmii{port}")))

@@ -11,8 +11,8 @@ from amaranth.lib import data
 
 __all__ = [
     "Reason", "RxError", "RouterMode", "AdjacencyKind", "FilterAction", "Table", "Opcode", "OpStatus", "HostFrameType",
-    "HostStatus", "LinkKind", "Role", "Info", "Register", "BoardRow", "QueueStat", "HitStat", "TrafficClass",
-    "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
+    "HostStatus", "HostLinkKind", "LinkKind", "Role", "Info", "Register", "BoardRow", "QueueStat", "HitStat",
+    "TrafficClass", "HOST_ETHERTYPE", "HOST_VERSION", "BOARD_MAC", "MAX_OPS", "QUEUE_STATS", "REASONS",
     "ADDRESS_BITS", "RESULTS_PER_WORD", "FIB_LEVELS", "FIB_LEVELS_IPV6", "INFO_MAGIC",
     "HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF", "FIB_RESULTS",
     "FIB_WORD_BITS", "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
@@ -203,6 +203,14 @@ class Register(IntEnum):
     EPOCH = 2               # free for the host: tells whether the board was reset since it was written
     MAC_AGE_CYCLES = 3      # core cycles after which learned MAC addresses are one step older; 0: they don't age
     SHARED_CELLS = 4        # cells beyond what quotas reserve; all cells after reset
+
+
+class HostLinkKind(IntEnum):
+    """How the host gets to a board."""
+
+    PORT = 0                # a port of its own
+    AUTHENTICATED = 1       # authenticated frames on a data port
+    UART = 2
 
 
 class BoardRow(IntEnum):
@@ -539,7 +547,7 @@ TERMINATION_ROW = data.StructLayout({
 })
 
 #: Version of the board table's layout.
-BOARD_VERSION = 1
+BOARD_VERSION = 2
 #: Characters of a board's name.
 BOARD_NAME_BYTES = 16
 #: Ports with a PHY that a board can have, the host port's included.
@@ -554,6 +562,8 @@ BOARD_IDENTITY = data.StructLayout({
     "version": 8,           # BOARD_VERSION
     "ports": 8,             # ports that have a PHY row
     "buses": 8,             # MDIO buses
+    "link": 2,              # HostLinkKind
+    "link_port": 4,         # port that the host's frames come by; of a UART zero
 })
 #: An access to a PHY's register (IEEE 802.3 clause 22) by the host. A write of the row with ``start`` begins it, and is
 #: ignored but for ``hold`` while ``busy``; the answer is in the row when ``done``.

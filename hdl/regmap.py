@@ -21,7 +21,7 @@ __all__ = ["register_map"]
 _ENUMS = (layouts.Table, layouts.Info, layouts.Register, layouts.BoardRow, layouts.QueueStat, layouts.HitStat,
           layouts.Reason, layouts.Role, layouts.RouterMode, layouts.TrafficClass, layouts.AdjacencyKind,
           layouts.FilterAction, layouts.LinkKind, layouts.TunnelKind, layouts.RxError, layouts.Opcode,
-          layouts.OpStatus, layouts.HostFrameType, layouts.HostStatus)
+          layouts.OpStatus, layouts.HostFrameType, layouts.HostStatus, layouts.HostLinkKind)
 _LAYOUTS = ("HOST_HEADER", "CONTROL_OP", "VMAC_ROW", "CONTEXT_ROW", "PORT_ROW", "FIB_BRANCH", "FIB_LEAF",
             "ADJACENCY_ROW", "ADJACENCY_ECMP", "ADJACENCY_MULTICAST", "FILTER_KEY", "FILTER_ROW", "ACTION_ROW",
             "POLICER_ROW", "MAC_ROW", "SHAPER_ROW", "QUOTA_ROW", "TUNNEL", "LINK_ROW", "TERMINATION_KEY",

@@ -13,6 +13,7 @@ from polyrouter.hdl.layouts import (
     BOARD_VERSION,
     BOARD_WATCHDOG,
     BoardRow,
+    HostLinkKind,
     pack,
     unpack,
 )
@@ -50,6 +51,8 @@ class GoldenBoard:
         Of the watchdog, after reset.
     mdio_reads : int
         Reads of the MDIO row for which an access lasts.
+    link, link_port
+        How the host gets to the board, and the port that its frames come by.
 
     Attributes
     ----------
@@ -68,8 +71,10 @@ class GoldenBoard:
     """
 
     def __init__(self, name: str, phys: Sequence[tuple[int, int]], access: Callable[[MdioAccess], tuple[int, bool]], *,
-                 disables: bool = False, timeout: int = 0, mdio_reads: int = 1):
+                 disables: bool = False, timeout: int = 0, mdio_reads: int = 1,
+                 link: HostLinkKind = HostLinkKind.PORT, link_port: int = 0):
         self.name = name
+        self.link, self.link_port = link, link_port
         self.phys = tuple(phys)
         self.buses = 1 + max(bus for bus, _ in phys)
         self.status: list[dict[str, int]] = [{} for _ in phys]
@@ -109,7 +114,8 @@ class GoldenBoard:
         name = self.name.encode("ascii").ljust(BOARD_NAME_BYTES, b"\0")
         match row:
             case BoardRow.IDENTITY:
-                return pack(BOARD_IDENTITY, {"version": BOARD_VERSION, "ports": len(self.phys), "buses": self.buses})
+                return pack(BOARD_IDENTITY, {"version": BOARD_VERSION, "ports": len(self.phys), "buses": self.buses,
+                                             "link": self.link, "link_port": self.link_port})
             case BoardRow.NAME_LOW:
                 return int.from_bytes(name[:8], "little")
             case BoardRow.NAME_HIGH:

@@ -1,6 +1,8 @@
 """What yosys is told before it synthesizes a core for an ECP5."""
 
-__all__ = ["LONGEST_LOGIC_PS", "PREPARE", "RELAX"]
+import re
+
+__all__ = ["LONGEST_LOGIC_PS", "PREPARE", "RELAX", "without_brackets"]
 
 #: Read ports that a memory has at most.
 _READ_PORTS = 4
@@ -18,3 +20,19 @@ PREPARE = "\n".join([
     ""])
 #: The same design in fewer look-up tables.
 RELAX = f"scratchpad -set abc9.D {LONGEST_LOGIC_PS}\n"
+#: A name in RTLIL with an index in it. Bits of a wire are different: there is a space ahead of their bracket.
+_INDEXED = re.compile(r"(?<=\s)\\\S*\[\S*")
+
+
+def without_brackets(rtlil: str) -> str:
+    """RTLIL without ``[`` and ``]`` in names.
+
+    Amaranth calls the fields of an array ``name[0]``, ``name[1]``. What goes through abc9 gets its names back by such an
+    index, so yosys takes bit 1 of ``name`` for the first one of ``name[1]``, and two drivers meet in one net.
+
+    Parameters
+    ----------
+    rtlil : str
+        What Amaranth has written.
+    """
+    return _INDEXED.sub(lambda found: found[0].replace("[", "<").replace("]", ">"), rtlil)

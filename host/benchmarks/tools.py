@@ -1,38 +1,26 @@
-"""Runs the programs of an FPGA tool flow, and tells how far they are."""
+"""Runs the programs of an FPGA tool flow for a bench."""
 
-import shutil
-import subprocess
-import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from polyrouter.boards.flow import tools
 from polyrouter.sim.dataplane.script import BenchError
 
 __all__ = ["find_tool", "run_tool"]
 
-#: Lines of a program's output that the message has if it fails.
-_LAST_LINES = 20
 
-
-def find_tool(program: str, extra: str) -> str:
-    """Path of a program that a Python package installs.
-
-    Parameters
-    ----------
-    program : str
-        Its name.
-    extra : str
-        Optional dependency of this project that it comes with.
+def find_tool(program: str) -> str:
+    """Path of a program; see :func:`.boards.flow.tools.find_tool`.
 
     Raises
     ------
     BenchError
         If it is not installed; the message says how to.
     """
-    path = shutil.which(program, path=sysconfig.get_path("scripts")) or shutil.which(program)
-    if path is None:
-        raise BenchError(f"{program} is not installed: pip install 'polyrouter[{extra}]'")
-    return path
+    try:
+        return tools.find_tool(program)
+    except tools.FlowError as error:
+        raise BenchError(str(error)) from error
 
 
 def run_tool(title: str, command: Sequence[str], directory: Path, line: Callable[[str], None]) -> None:
@@ -43,12 +31,8 @@ def run_tool(title: str, command: Sequence[str], directory: Path, line: Callable
     BenchError
         If it fails; the message begins with ``title`` and ends with the last lines of the output.
     """
-    last: list[str] = []
-    with subprocess.Popen(command, cwd=directory, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        for text in process.stdout:
-            last = [*last[1 - _LAST_LINES:], text]
-            line(text)
-    if process.returncode:
-        raise BenchError(f"{title} failed:\n{''.join(last).rstrip()}")
+    try:
+        with tools.Tools() as running:
+            running.run(title, command, directory, line)
+    except tools.FlowError as error:
+        raise BenchError(str(error)) from error

@@ -17,6 +17,7 @@ from ...hdl.layouts import (
     BOARD_WATCHDOG,
     WATCHDOG_UNIT,
     BoardRow,
+    HostLinkKind,
     OpStatus,
     Table,
     pack,
@@ -54,11 +55,17 @@ class BoardIdentity:
         Ports that have a PHY.
     buses : int
         MDIO buses.
+    link : HostLinkKind
+        How the host gets there.
+    link_port : int or None
+        Port that its frames come by; None: a UART.
     """
 
     name: str
     ports: int
     buses: int
+    link: HostLinkKind = HostLinkKind.PORT
+    link_port: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,14 @@ class BoardRegisters:
                 raise NotABoard(f"the board registers are of version {fields['version']}, not {BOARD_VERSION}: build "
                                 "the bitstream and install the host's software from one version")
             octets = b"".join(part.to_bytes(BOARD_NAME_BYTES // 2, "little") for part in name).rstrip(b"\0")
-            self._identity = BoardIdentity(octets.decode("ascii", "replace"), fields["ports"], fields["buses"])
+            try:
+                link = HostLinkKind(fields["link"])
+            except ValueError:
+                raise NotABoard(f"the board says that its host link is of kind {fields['link']}, which there is not: "
+                                "build the bitstream and install the host's software from one version") from None
+            self._identity = BoardIdentity(
+                octets.decode("ascii", "replace"), fields["ports"], fields["buses"], link,
+                None if link == HostLinkKind.UART else fields["link_port"])
         return self._identity
 
     def phys(self) -> list[PhyStatus]:

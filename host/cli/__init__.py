@@ -2,7 +2,7 @@
 
 import typer
 
-from . import build, image, portgroup, show, tunnel, vnic, wire
+from . import board, build, image, portgroup, show, tunnel, vnic, wire
 from .bench import bench
 from .capture import capture
 from .demo import demo
@@ -27,6 +27,7 @@ app.command(name="exec", context_settings={"allow_interspersed_args": False})(ex
 app.add_typer(show.app, name="show")
 app.add_typer(image.app, name="image")
 app.add_typer(build.app, name="build")
+app.add_typer(board.app, name="board")
 app.add_typer(vnic.app, name="vnic")
 app.add_typer(portgroup.app, name="portgroup")
 app.add_typer(switch, name="switch")

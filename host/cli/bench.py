@@ -18,6 +18,8 @@ BENCHES = {
     "fib": ("polyrouter.host.benchmarks.fib", "run_fib_bench", "routes a second and bits a route of the FIB compiler"),
     "dataplane": ("polyrouter.host.benchmarks.dataplane", "run_dataplane_bench",
                   "throughput, latency, isolation and changes under load of the data plane, cycle by cycle"),
+    "boards": ("polyrouter.host.benchmarks.boards", "run_boards_bench",
+               "whether the core of each board carries its ports at line rate, at the board's clock"),
     "links": ("polyrouter.host.benchmarks.links", "run_links_bench",
               "tunnels at line rate, limits of VNICs and how many VNICs pass traffic at once, cycle by cycle"),
     "resources": ("polyrouter.host.benchmarks.resources", "run_resources_bench",
@@ -33,6 +35,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
     vrs: Annotated[list[int] | None, typer.Option("--vrs", help="Virtual routers of the core; repeatable.")] = None,
     part: Annotated[list[str] | None, typer.Option("--part", help="Part of the core; repeatable.")] = None,
+    board: Annotated[list[str] | None, typer.Option("--board", help="Board; repeatable.")] = None,
     speed: Annotated[int | None, typer.Option("--speed", help="Speed grade of the FPGA.", min=6, max=8)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the placement.")] = None,
     as_json: Json = False,
@@ -48,7 +51,7 @@ def bench(
     with reporting(), progress(f"measuring {what}") as step:
         run = getattr(importlib.import_module(module), function)
         takes = inspect.signature(run).parameters
-        options: dict[str, Any] = {"quick": quick, "vrs": vrs or [], "part": part or []}
+        options: dict[str, Any] = {"quick": quick, "vrs": vrs or [], "part": part or [], "board": board or []}
         options.update({key: value for key, value in (("speed", speed), ("seed", seed)) if value is not None})
         for option, value in options.items():
             if value and option not in takes:

@@ -30,7 +30,9 @@ errors_console = Console(stderr=True, soft_wrap=True)
 FAILED, USAGE = 1, 2
 #: Errors that are the user's or the machine's, not this program's; by name, so that nothing need be loaded for it.
 _EXPECTED = frozenset({"AllocationError", "AgentError", "NetworkError", "BoardError", "BuildError", "RuntimeFailure",
-                       "LookupError", "CaptureError", "BenchError", "LinkObjectError"})
+                       "LookupError", "CaptureError", "BenchError", "LinkObjectError", "FlowError"})
+#: Those that are a wrong file's or a wrong command line's.
+_WRONG = frozenset({"TopologyError", "ConfigError"})
 #: A step that takes longer than this says so.
 _QUIET_SECONDS = 1.5
 
@@ -66,7 +68,7 @@ def reporting() -> Iterator[None]:
         raise fail(f"not permitted: {error}; run it as root") from None
     except Exception as error:
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        if "TopologyError" in kinds:
+        if kinds & _WRONG:
             raise fail(str(error), USAGE) from None
         if kinds & _EXPECTED:
             raise fail(str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)) from None

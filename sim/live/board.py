@@ -55,23 +55,31 @@ class LiveBoard:
     port_fds : Sequence[int]
         Descriptors of the data ports in order: TAPs without a virtual network header, packet sockets or datagram
         sockets. The board gets duplicates, made non-blocking together with these.
-    host_fd : int
-        Descriptor of the host port.
+    host_fd : int or None
+        Descriptor of the host port; None: it is none of the board's ports.
     log : Path
         File that gets what the board prints, appended.
     pid_file : Path
         Tells who comes later which process it is.
     stats : Path
         File that the board writes its figures to; by default beside ``pid_file``.
+    options : Sequence[str]
+        Further words of its command line (``surroundings.h``).
+    more_fds : Sequence[int]
+        Descriptors that these name.
     """
 
-    def __init__(self, executable: Path | str, port_fds: Sequence[int], host_fd: int, log: Path | str,
-                 pid_file: Path | str, *, stats: Path | str | None = None):
+    def __init__(self, executable: Path | str, port_fds: Sequence[int], host_fd: int | None, log: Path | str,
+                 pid_file: Path | str, *, stats: Path | str | None = None, options: Sequence[str] = (),
+                 more_fds: Sequence[int] = ()):
         self.executable = Path(executable)
         self.pid_file = Path(pid_file)
         self.stats_file = Path(stats) if stats is not None else self.pid_file.with_suffix(".stats.json")
         self._port_fds = list(port_fds)
         self._host_fd = host_fd
+        self._options = list(options)
+        self._more_fds = list(more_fds)
+        self._adopted = False
         self._log = Path(log)
         self._process: _Process | None = None
         self._child: subprocess.Popen | None = None
@@ -88,8 +96,9 @@ class LiveBoard:
             return None
         if not process.alive() or not process.runs(executable):
             return None
-        board = cls(executable, (), -1, os.devnull, pid_file, stats=stats)
+        board = cls(executable, (), None, os.devnull, pid_file, stats=stats)
         board._process = process
+        board._adopted = True
         return board
 
     @property
@@ -109,18 +118,19 @@ class LiveBoard:
         """
         if self.alive():
             raise RuntimeError(f"the board runs already, as process {self.pid}")
-        if self._host_fd < 0:
+        if self._adopted:
             raise RuntimeError("an adopted board has no descriptors to be started with again")
         arguments = [word for port, fd in enumerate(self._port_fds) for word in ("--port", f"{port}=fd:{fd}")]
+        if self._host_fd is not None:
+            arguments += ["--host", f"fd:{self._host_fd}"]
         # Until the board reads its signals, they wait: one that asks for its figures would end it else.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGTERM))
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM))
         try:
             with self._log.open("ab") as log:
                 self._child = subprocess.Popen(
-                    [str(self.executable), *arguments, "--host", f"fd:{self._host_fd}", "--stats",
-                     str(self.stats_file)],
+                    [str(self.executable), *arguments, *self._options, "--stats", str(self.stats_file)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
-                    pass_fds=(*self._port_fds, self._host_fd))
+                    pass_fds=(*self._port_fds, *self._more_fds, *([] if self._host_fd is None else [self._host_fd])))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._process = _Process.find(self._child.pid)
@@ -164,6 +174,15 @@ class LiveBoard:
                 return
             if select.select([descriptor], [], [], seconds)[0]:
                 return
+
+    def reset(self) -> None:
+        """Reset the model, without clearing its memories; nothing if the process has ended. Waits until it is done."""
+        if self.alive():
+            assert self._process is not None
+            os.kill(self._process.pid, signal.SIGUSR2)
+            # The figures are asked for by a signal that comes first if both wait.
+            for _ in range(2):
+                self.stats()
 
     def stats(self, timeout: float = 5.0) -> dict | None:
         """Figures of a running board: cycles, cycles a second while busy, frames by port; None if there are none."""

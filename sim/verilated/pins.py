@@ -7,7 +7,11 @@ from ...hdl.config import CoreConfig
 from ...hdl.mac import gmii
 from ...hdl.stream import frame_layout
 
-__all__ = ["config_header", "flat_ports", "pins_header"]
+__all__ = ["HAS_IDLE_CYCLES", "NO_IDLE_CYCLES", "config_header", "flat_ports", "pin", "pins_header", "wires_header"]
+
+#: Cycles without anything moving after which nothing will: what ``Core.idle`` promises, or, where only the ports can be
+#: watched, far more than a frame needs from one to another.
+HAS_IDLE_CYCLES, NO_IDLE_CYCLES = 256, 4096
 
 
 def flat_ports(top: wiring.Component) -> dict[str, Value]:
@@ -25,8 +29,19 @@ def flat_ports(top: wiring.Component) -> dict[str, Value]:
     return ports
 
 
-def config_header(config: CoreConfig, *, has_idle: bool) -> str:
-    """``board_config.h``: constants."""
+def config_header(config: CoreConfig, *, quiet_cycles: int, has_host: bool = True, more: str = "") -> str:
+    """``board_config.h``: constants.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    quiet_cycles : int
+        Cycles without anything moving after which nothing will.
+    has_host : bool
+        The host port is one of the ports.
+    more : str
+        Further lines.
+    """
     layout = frame_layout(config.data_width)
     shifts = {name: layout[name].offset - config.data_width for name in ("empty", "last")}
     return f"""#pragma once
@@ -34,35 +49,58 @@ def config_header(config: CoreConfig, *, has_idle: bool) -> str:
 #include <cstdint>
 namespace board {{
 constexpr std::size_t PORTS = {config.wired_ports};
-constexpr std::size_t ALL_PORTS = {config.wired_ports + 1};
+constexpr std::size_t ALL_PORTS = {config.wired_ports + has_host};
+constexpr bool HAS_HOST = {str(has_host).lower()};
 constexpr std::size_t BEAT_BYTES = {config.beat_bytes};
 constexpr unsigned EMPTY_SHIFT = {shifts["empty"]};
 constexpr unsigned LAST_SHIFT = {shifts["last"]};
 constexpr double LINE_BYTES_PER_CYCLE = {gmii.LINE_RATE / 8 / config.clock_hz!r};
-constexpr bool HAS_IDLE = {str(has_idle).lower()};
+constexpr std::uint64_t QUIET_CYCLES = {quiet_cycles};
 constexpr std::uint8_t PREAMBLE = {gmii.PREAMBLE}, SFD = {gmii.SFD};
 constexpr std::size_t PREAMBLE_BYTES = {gmii.PREAMBLE_BYTES};
 constexpr std::size_t FCS_BYTES = {gmii.FCS_BYTES};
 constexpr std::size_t GAP_BYTES = {gmii.GAP_BYTES};
-}}
+{more}}}
 """
 
 
 def pins_header(ports: dict[str, Value], config: CoreConfig, *, macs: bool) -> str:
-    """``board_pins.h``: what is at the other end of the model's ports, and functions that reach its pins and clocks."""
+    """``board_pins.h`` of a core: its ports, and nothing around them."""
+    pins = [", ".join(map(pin, names)) for names in _pin_names(config, macs=macs)]
+    return wires_header(ports, "GmiiWire" if macs else "StreamWire", "gmii_wire.h" if macs else "stream_wire.h", pins)
+
+
+def wires_header(ports: dict[str, Value], wire: str, wire_header: str, pins: list[str], *,
+                 surroundings: str = "no_surroundings.h", before: str = "", after: str = "") -> str:
+    """``board_pins.h``: what is at the other end of the model's ports, and functions that reach its pins and clocks.
+
+    Parameters
+    ----------
+    ports : dict[str, Value]
+        Of :func:`flat_ports`.
+    wire, wire_header : str
+        Class of what is at each port, and where it is declared.
+    pins : list[str]
+        Initializers of each port's ``Wire::Pins``, the host port last.
+    surroundings : str
+        Header that declares what else is around the model.
+    before, after : str
+        Declarations before and after that header.
+    """
     line_clocks = [name for name in ports if name.endswith("_clk")]
-    pins = ",\n        ".join(f"Wire::Pins{{{', '.join(map(_pin, names))}}}" for names in _pin_names(config, macs=macs))
+    all_pins = ",\n        ".join(f"Wire::Pins{{{of_port}}}" for of_port in pins)
     return f"""#pragma once
 #include <cstdint>
 #include <vector>
 #include "Vboard.h"
-#include "{"gmii_wire.h" if macs else "stream_wire.h"}"
+#include "{wire_header}"
+{before}#include "{surroundings}"
 namespace board {{
-using Wire = {"GmiiWire" if macs else "StreamWire"};
+{after}using Wire = {wire};
 // Of each port, the host port last.
 inline std::vector<Wire::Pins> pins(Vboard &top) {{
     return {{
-        {pins},
+        {all_pins},
     }};
 }}
 inline void core_clock(Vboard &top, std::uint8_t level) {{ top.clk = level; }}
@@ -85,6 +123,7 @@ def _pin_names(config: CoreConfig, *, macs: bool) -> list[list[str]]:
     return [[f"{rx}_payload", f"{rx}_valid", f"{rx}_ready", f"{tx}_payload", f"{tx}_valid"] for rx, tx in streams]
 
 
-def _pin(name: str) -> str:
+def pin(name: str) -> str:
+    """C++ expression: where the model keeps a port."""
     # The model's integers and arrays of words are little-endian in memory, so their bytes can be reached one by one.
     return f"reinterpret_cast<std::uint8_t *>(&top.{name})"

@@ -31,7 +31,7 @@ ENUMS = [value for value in vars(layouts).values() if isinstance(value, type) an
     ("FIB_BRANCH", 72), ("FIB_LEAF", 72), ("FIB_RESULTS", 72), ("ADJACENCY_ROW", 81), ("ADJACENCY_ECMP", 81),
     ("ADJACENCY_MULTICAST", 81), ("FILTER_KEY", 244), ("FILTER_ROW", 489), ("ACTION_ROW", 251), ("POLICER_ROW", 51),
     ("SHAPER_ROW", 69), ("QUOTA_ROW", 33), ("MAC_ROW", 68), ("LINK_ROW", 159),
-    ("BOARD_IDENTITY", 24), ("BOARD_MDIO", 35), ("BOARD_WATCHDOG", 19), ("BOARD_PORT_BITS", 16), ("BOARD_LEDS", 32),
+    ("BOARD_IDENTITY", 30), ("BOARD_MDIO", 35), ("BOARD_WATCHDOG", 19), ("BOARD_PORT_BITS", 16), ("BOARD_LEDS", 32),
     ("BOARD_PHY", 64), ("TERMINATION_KEY", 75), ("TERMINATION_ROW", 88), ("TUNNEL", 113),
 ])
 def test_sizes(name, bits):

@@ -7,7 +7,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
-from polyrouter.boards.flow.yosys import PREPARE
+from polyrouter.boards.flow.yosys import PREPARE, without_brackets
 from polyrouter.hdl.memories import NEVER_MEET, Synthesis, delivered
 from polyrouter.host.benchmarks.tools import find_tool, run_tool
 
@@ -56,3 +56,11 @@ def test_a_comparator_and_a_bypass_if_they_may(tmp_path):
     cells = cells_of(Rows(1, {"rw_addr_collision": "yes"}), tmp_path)
     assert cells.count("TRELLIS_FF") >= WIDTH
     assert cells.count("LUT4") >= WIDTH
+
+
+def test_names_without_brackets():
+    text = ('  wire width 8 \\i__rxd\n  wire width 4 \\i__rxd[1]\n  connect \\i__rxd[1] \\i__rxd [7:4]\n'
+            '  connect \\a [1] \\b[0].c[2] [3]\n  attribute \\src "a[1]"\n')
+    assert without_brackets(text) == (
+        '  wire width 8 \\i__rxd\n  wire width 4 \\i__rxd<1>\n  connect \\i__rxd<1> \\i__rxd [7:4]\n'
+        '  connect \\a [1] \\b<0>.c<2> [3]\n  attribute \\src "a[1]"\n')

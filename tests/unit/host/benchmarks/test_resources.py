@@ -68,6 +68,6 @@ def test_unknown_part():
 
 
 def test_without_yosys(monkeypatch):
-    monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(tools.tools.shutil, "which", lambda *_, **__: None)
     with pytest.raises(BenchError, match="not installed"):
         run_resources_bench(vrs=[8])

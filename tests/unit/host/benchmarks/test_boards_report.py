@@ -1,0 +1,64 @@
+"""The tables of boards in a page, from results of builds."""
+
+import json
+
+import pytest
+from polyrouter.boards.flow.build import BuildResult
+from polyrouter.boards.flow.placement import Placement
+from polyrouter.boards.flow.timing import ClockTiming
+from polyrouter.boards.registry import board_named
+from polyrouter.host.benchmarks.boards import line_mpps, verdict
+from polyrouter.host.benchmarks.boards_report import boards_table, fill_page, main
+from polyrouter.sim.dataplane.measure import Throughput
+
+VERSA = board_named("versa_ecp5")
+KC705 = board_named("kc705_ethfmc")
+
+
+def built(board, *core_mhz: float, problem: str = "") -> BuildResult:
+    config = board.config(board.host_link)
+    placements = tuple(Placement(seed, (ClockTiming("core", mhz, board.core_hz / 1e6), ClockTiming("rx", 130.0, 125.0)),
+                                 problem, {}, 120.0) for seed, mhz in enumerate(core_mhz, 1))
+    used = {"luts": 21_924, "registers": 20_000, "block_rams": 54, "dsps": 3} if placements else {
+        "luts": 20_380, "registers": 7, "block_rams": 89}
+    return BuildResult(board.name, board.device.name, "authenticated", config.as_dict(), used, placements, 60.0, "")
+
+
+def test_rows():
+    line = {"ok": True, "value": 2.976, "bar": 2.974}
+    table = boards_table([(VERSA, built(VERSA, 71.06, 65.0), line), (KC705, built(KC705), None),
+                          (board_named("ecpix5"), None, None)]).splitlines()
+    assert "| `versa_ecp5` | 2 | authenticated | 32 | 4,096 | 256 | 64 | 1,024 | 32 |" in table
+    assert ("| `versa_ecp5` | 21,924 (50 %) | 20,000 | 54 (50 %) | 3 | 65.0 of 62.5 MHz | 130.0 of 125 MHz | "
+            "2 of 2 keep them | yes: 2.98 of 2.97 Mpps | 3 |") in table
+    assert ("| `kc705_ethfmc` | 20,380 (10 %) | 7 | 89 (10 %) |  | Vivado only | Vivado only |  | not measured | 1 |"
+            ) in table
+    assert table[-1] == "Not built for this table: `ecpix5`."
+
+
+def test_a_seed_that_misses():
+    table = boards_table([(VERSA, built(VERSA, 60.0, problem="too slow"), {"ok": False, "value": 1.0, "bar": 2.974})])
+    assert "60.0 of 62.5 MHz" in table and "0 of 1 keep them" in table and "**no**: 1.00 of 2.97 Mpps" in table
+
+
+def test_a_page_is_filled_from_a_folder(tmp_path):
+    page, folder = tmp_path / "boards.md", tmp_path / "boards"
+    page.write_text("before\n<!-- boards -->\nold\n<!-- end -->\nafter\n")
+    (folder / "versa_ecp5").mkdir(parents=True)
+    (folder / "versa_ecp5" / "result.json").write_text(json.dumps(built(VERSA, 71.0).as_dict()))
+    (folder / "line_rate.json").write_text(json.dumps({"results": [
+        {"name": "versa_ecp5", "ok": True, "value": 2.976, "bar": 2.974}]}))
+    main(page, folder)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- boards -->\n| board |") and text.endswith("<!-- end -->\nafter\n")
+    assert "71.0 of 62.5 MHz" in text and "yes: 2.98" in text and "old" not in text
+    with pytest.raises(ValueError, match="there must be one place"):
+        fill_page("nothing", "")
+
+
+@pytest.mark.parametrize("mpps,lost,wrong,ok", [(2.9761, 0, 0, True), (2.97, 0, 0, False), (2.9761, 1, 0, False),
+                                                (2.9761, 0, 1, False)])
+def test_line_rate_is_every_frame_as_it_should_be(mpps, lost, wrong, ok):
+    row = verdict("versa_ecp5", 2, Throughput(32, 100, 1.0, 1000, mpps, lost, wrong))
+    assert (row["ok"], row["bar"]) == (ok, 2.975)
+    assert line_mpps(2) == pytest.approx(2 * 125 / 84)
