@@ -21,7 +21,7 @@ from .test_streams import drive
 
 CONFIG = CoreConfig(routers=3, adjacencies=12)
 #: So many routers that their context is read a word at a time.
-MANY = CoreConfig(routers=17)
+MANY = CoreConfig(routers=17, context_words=4)
 #: Upper bits of MAC addresses that are not zero in the proof of the VMAC-VE look-up.
 _MAC_BITS = 8
 
