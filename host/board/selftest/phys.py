@@ -18,12 +18,13 @@ _LOOPBACK = 1 << 14 | 1 << 6 | 1 << 8
 _NEGOTIATE, _RESTART = 1 << 12, 1 << 9
 #: 22.2.4.2: what a PHY can do at 10 and 100 Mb/s, or that there is a register 15, which says so for 1000 Mb/s.
 _ABILITIES = 0x7F00
-#: Seconds until the board's own polls see a change.
+#: Seconds until the board's own polls see a change; a reset of a PHY may be part of it.
 _PATIENCE = 5.0
 
 
 def check_mdio(registers: BoardRegisters) -> Iterator[CheckResult]:
-    """The PHY of each port, one after the other."""
+    """The PHY of each port, one after the other. A board that has just started is given time to set them up."""
+    wait_for(lambda: all(phy.present for phy in registers.phys()), _PATIENCE)
     for port, phy in enumerate(registers.phys()):
         yield _check_phy(registers, f"port {port}", phy)
 
