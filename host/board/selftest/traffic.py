@@ -11,10 +11,12 @@ from .frames import echo_frames, forwarded, ipv4_frames
 from .phys import phy_loopback
 from .result import CheckResult, failed, passed, skipped
 from .router import mac_of, route_to
-from .waiting import afterwards
+from .waiting import afterwards, wait_for
 
 __all__ = ["Traffic"]
 
+#: For auto-negotiation of both ends, after their loop-backs; at 1000 Mb/s it takes up to 4 s.
+_LINK_SECONDS = 10.0
 _PHY, _MAC, _FORWARDING = "PHY loop-back", "MAC loop-back", "forwarding"
 
 
@@ -95,11 +97,16 @@ class Traffic:
     def check_cable(self, first: int, second: int) -> Iterator[CheckResult]:
         """Over a cable between two ports: in at the one, and out by it again, for both."""
         peers = {first: second, second: first}
+
+        def without_link() -> list[int]:
+            phys = self._registers.phys()
+            return [number for number in peers if not phys[number].link]
+
+        self._tell(f"link between ports {first} and {second}")
+        wait_for(lambda: not without_link(), _LINK_SECONDS)
         for port in (first, second):
             subject = f"port {port} to {port}, cable to {peers[port]}"
-            phys = self._registers.phys()
-            down = [number for number in peers if not phys[number].link]
-            if down:
+            if down := without_link():
                 yield failed(_FORWARDING, subject, f"port {down[0]} has no link: is the cable in?")
                 continue
             yield self._forward(subject, peers, peers[port], port)
