@@ -83,7 +83,8 @@ def check_empty(driver):
 
 @pytest.mark.parametrize("fault, wrong, message", [
     ("--phy 0=absent", {("MDIO", "port 0"), ("PHY loop-back", "port 0")}, "no PHY answers at address 0 of MDIO bus 0"),
-    ("--phy 1=wrong-id", {("MDIO", "port 1"), ("PHY loop-back", "port 1")}, "which is not that of the PHY that the board was built for"),
+    ("--phy 1=wrong-id", {("MDIO", "port 1"), ("PHY loop-back", "port 1")},
+     "which is not that of the PHY that the board was built for"),
     ("--phy 1=no-loopback", {("PHY loop-back", "port 1")}, "nothing comes back: check the PHY's clocks"),
     ("--loss 1=5", {("PHY loop-back", "port 1"), ("forwarding", "port 0 to 1"), ("forwarding", "port 1 to 0")},
      "came back"),
@@ -102,7 +103,7 @@ def test_a_cable_that_is_not_in(start):
     with start(FAST, "--phy", "1=no-link") as board, board.driver() as driver:
         found = failures(run_self_test(driver, frames=2, cables=[(0, 1)]))
         assert set(found) == {("forwarding", "port 0 to 0, cable to 1"), ("forwarding", "port 1 to 1, cable to 0")}
-        assert all("port 1 has no link" in detail for detail in found.values())
+        assert all("port 1 has no link" in detail for detail in found.values()), found
 
 
 class FaultyMemory:

@@ -5,10 +5,10 @@ from contextlib import ExitStack, contextmanager
 
 from ....hdl.layouts import Reason
 from ..driver import Driver
-from ..registers import BoardRegisters
+from ..registers import BoardRegisters, MdioError
 from .exchange import Exchange, Expected
 from .frames import echo_frames, forwarded, ipv4_frames
-from .phys import phy_loopback
+from .phys import has_link, phy_loopback
 from .result import CheckResult, failed, passed, skipped
 from .router import mac_of, route_to
 from .waiting import afterwards, wait_for
@@ -99,8 +99,7 @@ class Traffic:
         peers = {first: second, second: first}
 
         def without_link() -> list[int]:
-            phys = self._registers.phys()
-            return [number for number in peers if not phys[number].link]
+            return [number for number in peers if not self._has_link(number)]
 
         self._tell(f"link between ports {first} and {second}")
         wait_for(lambda: not without_link(), _LINK_SECONDS)
@@ -110,6 +109,13 @@ class Traffic:
                 yield failed(_FORWARDING, subject, f"port {down[0]} has no link: is the cable in?")
                 continue
             yield self._forward(subject, peers, peers[port], port)
+
+    def _has_link(self, port: int) -> bool:
+        """By its PHY, and by the board, which takes the speed from it."""
+        try:
+            return has_link(self._registers, port) and self._registers.phys()[port].link
+        except MdioError:
+            return False
 
     def _forward(self, subject: str, peers: dict[int, int], sent: int, out: int) -> CheckResult:
         """Send IPv4 packets out of port ``sent``; they are forwarded where they come in, by port ``out``, and come in
