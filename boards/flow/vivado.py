@@ -83,9 +83,7 @@ clean:
 
 def _with_rtlil(platform: Platform) -> Platform:
     """The platform, whose plans have the design in RTLIL too."""
-    kind = type(platform)
-
-    class WithRtlil(kind):
+    class WithRtlil(type(platform)):      # type: ignore[misc]
         @property
         def file_templates(self):
             return {**super().file_templates, "{{name}}.il": "{{emit_rtlil()}}"}
