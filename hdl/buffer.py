@@ -12,6 +12,7 @@ from .dequeue import Dequeuer
 from .fallthrough import FallThroughFifo
 from .layouts import QUEUE_STATS, QUOTA_ROW, SHAPER_ROW
 from .membership import MemberWrite, PortWrite
+from .memories import NEVER_MEET, delivered
 from .queues import queue_rows, shaper_rows
 from .queuestats import QueueStatistics
 from .quotas import Quotas
@@ -115,8 +116,10 @@ class FrameBuffer(wiring.Component):
         connect(m, flipped(self.quota), quotas.table)
 
         beats = config.cells << exact_log2(config.cell_bytes // config.beat_bytes)
-        m.submodules.cells = cells = memory.Memory(shape=unsigned(config.data_width), depth=beats, init=[])
-        m.submodules.links = links = memory.Memory(shape=unsigned(len(allocator.cell)), depth=config.cells, init=[])
+        m.submodules.cells = cells = memory.Memory(
+            shape=unsigned(config.data_width), depth=beats, init=[], attrs=NEVER_MEET)
+        m.submodules.links = links = memory.Memory(
+            shape=unsigned(len(allocator.cell)), depth=config.cells, init=[], attrs=NEVER_MEET)
         cells_write, cells_read = cells.write_port(), cells.read_port()
         links_write, links_read, release_read = links.write_port(), links.read_port(), links.read_port()
         m.d.comb += [
@@ -128,13 +131,13 @@ class FrameBuffer(wiring.Component):
             links_write.data.eq(admission.link_data),
             cells_read.en.eq(dequeuer.data_en),
             cells_read.addr.eq(dequeuer.data_addr),
-            dequeuer.data.eq(cells_read.data),
+            dequeuer.data.eq(delivered(m, platform, cells_read, cells_write)),
             links_read.en.eq(dequeuer.link_en),
             links_read.addr.eq(dequeuer.link_addr),
-            dequeuer.link_data.eq(links_read.data),
+            dequeuer.link_data.eq(delivered(m, platform, links_read, links_write)),
             release_read.en.eq(releaser.link_en),
             release_read.addr.eq(releaser.link_addr),
-            releaser.link_data.eq(release_read.data),
+            releaser.link_data.eq(delivered(m, platform, release_read, links_write)),
         ]
 
         # Cells: one writer takes them, the reader has priority over the releaser in giving them back.

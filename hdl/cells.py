@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
 from .config import CoreConfig
+from .memories import NEVER_MEET, delivered
 from .queues import cell_count_bits
 from .quotas import give_layout
 from .records import ROUTER_BITS
@@ -146,7 +147,7 @@ class Releaser(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.shares = shares = memory.Memory(
-            shape=unsigned(share_bits(config)), depth=config.cells, init=[])
+            shape=unsigned(share_bits(config)), depth=config.cells, init=[], attrs=NEVER_MEET)
         write, read = shares.write_port(), shares.read_port()
 
         m.submodules.turn = turn = RoundRobin(self._inputs)
@@ -193,7 +194,7 @@ class Releaser(wiring.Component):
                     with m.If(self.give.ready):
                         m.next = "IDLE"
             with m.State("COUNT"):
-                m.d.sync += shared.eq(read.data - item.count)
+                m.d.sync += shared.eq(delivered(m, platform, read, write) - item.count)
                 m.next = "STORE"
             with m.State("STORE"):
                 with m.If(shared == 0):

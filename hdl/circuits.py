@@ -112,6 +112,7 @@ class Circuits(wiring.Component):
         from_list = Signal()                # this copy comes out of the store
         position = Signal(ceil_log2(beats) + 1)     # next beat in the store
         end = Signal.like(position)         # the last one
+        arrives = Signal()                  # the source's row is delivered
         silent = Signal()                   # it came by the circuit that it would go back to
         reason = Signal(5)
 
@@ -136,9 +137,9 @@ class Circuits(wiring.Component):
             w_port.data.eq(i.payload.data),
         ]
 
-        def read(circuit):
+        def read(circuit, en=1):
             """The row is in ``row`` two cycles later."""
-            m.d.comb += [rows.addr.eq(circuit), rows.en.eq(1)]
+            m.d.comb += [rows.addr.eq(circuit), rows.en.eq(en)]
             m.d.sync += exists.eq((circuit < circuits) & (circuit != 0))
 
         def refuse(why):
@@ -149,7 +150,7 @@ class Circuits(wiring.Component):
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.sync += [departure.eq(coming), length.eq(i.payload.length), from_list.eq(0)]
-                read(coming.tci[:_VID_BITS])
+                read(coming.tci[:_VID_BITS], i.valid)
                 with m.If(i.valid):
                     m.next = "ROW"
             with m.State("ROW"):
@@ -158,7 +159,7 @@ class Circuits(wiring.Component):
                 m.d.sync += silent.eq(0)
                 # The source's row comes next: it is the only one that a list needs before its first member.
                 read(departure.source)
-                m.d.sync += [row.eq(row), position.eq(0), member.eq(row.next), left.eq(circuits)]
+                m.d.sync += [row.eq(row), position.eq(0), member.eq(row.next), left.eq(circuits), arrives.eq(1)]
                 refuse(Reason.DROP_FAULT)
                 m.next = "DROP"
                 with m.If(~departure.tagged):
@@ -196,8 +197,8 @@ class Circuits(wiring.Component):
             with m.State("STORE"):
                 # The source's row is delivered in the first cycle here, whenever the first beat comes.
                 m.d.comb += [i.ready.eq(1), w_port.en.eq(i.valid)]
-                m.d.sync += from_list.eq(1)
-                with m.If(position == 0):
+                m.d.sync += [from_list.eq(1), arrives.eq(0)]
+                with m.If(arrives):
                     m.d.sync += row.eq(rows.data)
                 with m.Else():
                     m.d.sync += row.eq(row)

@@ -16,6 +16,10 @@ MAX_FRAME_TAGGED = MAX_FRAME_STANDARD + 4
 MAX_FRAME_JUMBO = 9018
 #: Rows that the filter table may have.
 MOST_FILTER_RULES = 2048
+#: What the shortest frame takes of a line, with preamble and gap.
+_SHORTEST_BITS = (64 + 8 + 12) * 8
+#: Cycles of a ring of the FIB that an IPv4 packet takes.
+_RING_CYCLES = 10
 #: Circuits of a core that has any; at most as many as there are VLAN ids.
 LEAST_CIRCUITS, MOST_CIRCUITS = 16, 4096
 
@@ -47,6 +51,9 @@ class CoreConfig:
         have an own and a peer entry on each of four ports, at 50 % load).
     fib_words : int
         72-bit words of the FIB pool, shared by all routers, 64 to 2**20.
+    fib_rings : int
+        FIB walks are made in one ring or two: 1 or 2. An IPv4 packet takes ``10 / fib_rings`` cycles of them, an IPv6
+        packet of the longest walk ``34 / fib_rings``.
     adjacencies : int
         Rows of the adjacency table, shared by all routers, 4 to 2**18.
     buffer_bytes : int
@@ -85,6 +92,7 @@ class CoreConfig:
     data_width: int = 64
     vmac_slots: int = 0
     fib_words: int = 16384
+    fib_rings: int = 2
     adjacencies: int = 1024
     buffer_bytes: int = 65536
     cell_bytes: int = 64
@@ -116,6 +124,7 @@ class CoreConfig:
             raise ConfigError(f"data_width must be 32, 64, 128 or 256, not {self.data_width}")
         self._between("vmac_slots", 16, 16384, power_of_two=True)
         self._between("fib_words", 64, 1 << 20)
+        self._between("fib_rings", 1, 2)
         self._between("adjacencies", 4, 1 << 18)
         self._between("cell_bytes", max(32, self.beat_bytes), 512, power_of_two=True)
         self._between("queue_frames", 4, 1024, power_of_two=True)
@@ -161,6 +170,11 @@ class CoreConfig:
             raise ConfigError(f"data_width {self.data_width} at {self.clock_hz / 1e6:g} MHz carries "
                               f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than {self.wired_ports} ports of "
                               "1 Gb/s: use a wider data_width or a faster clock")
+        if self.fib_rings * self.clock_hz * _SHORTEST_BITS < _RING_CYCLES * self.wired_ports * 1e9:
+            rate = self.fib_rings * self.clock_hz / _RING_CYCLES / 1e6
+            raise ConfigError(f"fib_rings {self.fib_rings} at {self.clock_hz / 1e6:g} MHz look up {rate:.2f} million "
+                              f"IPv4 packets a second, less than {self.wired_ports} ports of 1 Gb/s: use fib_rings 2 "
+                              "or a faster clock")
 
     @property
     def wired_ports(self) -> int:

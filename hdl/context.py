@@ -8,7 +8,8 @@ from .config import CoreConfig
 from .layouts import CONTEXT_ROW, RouterMode
 from .ports import includes
 from .records import META, TableSignature
-from .table import TableMemory, table_addr_bits
+from .serialtable import SerialTable
+from .table import table_addr_bits
 
 __all__ = ["ContextLookup"]
 
@@ -19,13 +20,26 @@ _COPIED = {name: name for name in (
 _COPIED["takes_multicast"] = "multicast"
 
 
+#: Routers up to which the rows are in look-up tables, which take the same whatever their shape is.
+_FEW_ROUTERS = 16
+#: Words of a row in block RAM: one each would take 10 blocks for 340 bits, however few the rows.
+_WORDS = 4
+
+
+def _words(config: CoreConfig) -> int:
+    """Words that a row is read in, one a cycle."""
+    return 1 if config.routers <= _FEW_ROUTERS else _WORDS
+
+
 class ContextLookup(wiring.Component):
     """Reads the context row of the frame's router into its record.
 
-    The row is read at once, so a frame sees all of a write or nothing. A router that does not exist (``no_router``)
-    has a row of zeros.
+    Nothing is written while a row is read, so a frame sees all of a write or nothing. A router that does not exist
+    (``no_router``) has a row of zeros.
 
-    Takes a record every cycle; latency 2 cycles.
+    Up to 16 routers, takes a record every cycle; latency 2 cycles. With more, a row is read in four cycles: takes a
+    record every 4 cycles, latency 5 cycles. An access of the control port comes between two records and takes as long
+    as one; each waits for one of the other at most.
 
     Parameters
     ----------
@@ -53,8 +67,7 @@ class ContextLookup(wiring.Component):
             "table": In(TableSignature(table_addr_bits(config.routers), CONTEXT_ROW.size)),
         })
         # Attributes for the sake of proofs: the record whose row the memory delivers.
-        self.rows = TableMemory(config.routers, CONTEXT_ROW.size)
-        self.busy = Signal()
+        self.rows = SerialTable(config.routers, CONTEXT_ROW.size, _words(config))
         self.meta = Signal(META)
         self.exists = Signal()
 
@@ -63,32 +76,33 @@ class ContextLookup(wiring.Component):
         m.submodules.rows = rows = self.rows
         wiring.connect(m, wiring.flipped(self.table), rows.table)
 
-        meta, busy, exists = self.meta, self.busy, self.exists
+        meta, exists = self.meta, self.exists
         row = Signal(CONTEXT_ROW)
-        take, leave = Signal(), Signal()
         m.d.comb += [
-            leave.eq(busy & (~self.o.valid | self.o.ready)),
-            self.i.ready.eq(~busy | leave),
-            take.eq(self.i.valid & self.i.ready),
-            rows.addr.eq(self.i.payload.router),
-            rows.en.eq(take & (self.i.payload.router < self.config.routers)),
-            row.eq(Mux(exists, rows.data, 0)),
+            rows.i.valid.eq(self.i.valid),
+            self.i.ready.eq(rows.i.ready),
+            rows.i.payload.row.eq(self.i.payload.router),
+            rows.i.payload.read.eq(self.i.payload.router < self.config.routers),
+            row.eq(Mux(exists, rows.o.payload, 0)),
+            rows.o.ready.eq(~self.o.valid | self.o.ready),
         ]
-        with m.If(self.i.ready):
-            m.d.sync += busy.eq(self.i.valid)
-        with m.If(take):
-            m.d.sync += [meta.eq(self.i.payload), exists.eq(self.i.payload.router < self.config.routers)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [meta.eq(self.i.payload), exists.eq(rows.i.payload.read)]
 
+        # Without a reset, flip-flops can be cleared for a router that does not exist: no logic is ahead of them.
+        out = Signal(META, reset_less=True)
+        seed = Signal.like(self.o_seed, reset_less=True)
+        m.d.comb += [self.o.payload.eq(out), self.o_seed.eq(seed)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(leave):
+        with m.If(rows.o.valid & rows.o.ready):
             m.d.sync += [
                 self.o.valid.eq(1),
-                self.o.payload.eq(meta),
-                *(self.o.payload[name].eq(row[source]) for name, source in _COPIED.items()),
-                self.o.payload.enable.eq(row.enable & (row.mode <= max(RouterMode)) & ~self.disable),
-                self.o.payload.guarded.eq(includes(self.config, row.guard, meta.port) | meta.segment_guard),
-                self.o.payload.asks.eq(includes(self.config, row.group, meta.port)),
-                self.o_seed.eq(row.ecmp_seed),
+                out.eq(meta),
+                *(out[name].eq(row[source]) for name, source in _COPIED.items()),
+                out.enable.eq(row.enable & (row.mode <= max(RouterMode)) & ~self.disable),
+                out.guarded.eq(includes(self.config, row.guard, meta.port) | meta.segment_guard),
+                out.asks.eq(includes(self.config, row.group, meta.port)),
+                seed.eq(row.ecmp_seed),
             ]
         return m

@@ -1,5 +1,8 @@
 """Control engine: executes the host's table accesses."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -30,6 +33,7 @@ from .layouts import (
     row_words,
 )
 from .membership import MemberWrite, PortWrite
+from .memories import NEVER_MEET, delivered
 from .policers import policer_cycles
 from .records import TableSignature
 from .shapers import shaper_cycles
@@ -146,8 +150,10 @@ class ControlEngine(wiring.Component):
         # Request in, response out.
         m.submodules.splitter = splitter = WordSplitter(config.data_width)
         m.submodules.joiner = joiner = WordJoiner(config.data_width)
-        m.submodules.ops = ops = memory.Memory(shape=unsigned(WORD_BITS), depth=MAX_OPS * _OP_WORDS, init=[])
+        m.submodules.ops = ops = memory.Memory(
+            shape=unsigned(WORD_BITS), depth=MAX_OPS * _OP_WORDS, init=[], attrs=NEVER_MEET)
         read, write = ops.read_port(), ops.write_port()
+        word_read = delivered(m, platform, read, write)
         header = Signal(REQUEST)
         expected = Signal(32)
         reason = Signal(HostStatus)
@@ -169,7 +175,7 @@ class ControlEngine(wiring.Component):
             self.o.payload.expected.eq(expected),
             self.o.payload.reason.eq(reason),
             final_word.eq(word == (header.length >> count_bits) - 1),
-            joiner.i.payload.data.eq(read.data),
+            joiner.i.payload.data.eq(word_read),
             joiner.i.payload.last.eq(final_word),
             self.busy.eq(1),
             read.en.eq(0),
@@ -190,7 +196,7 @@ class ControlEngine(wiring.Component):
         register = op.row[:ceil_log2(len(Register))]
 
         status = Signal(OpStatus)
-        row = Signal(_ROW_BITS)             # the row that was read
+        answered = Signal(WORD_BITS)        # the word that was read
         shadow = Signal(_ROW_BITS)
         base = Signal(max(CONTEXT_ROW[name].width for name, _ in _WINDOWS.values()))
         size = Signal(max(CONTEXT_ROW[name].width for _, name in _WINDOWS.values()))
@@ -214,6 +220,15 @@ class ControlEngine(wiring.Component):
                     m.d.comb += words.eq(row_words(table))
                     if table in ports:
                         m.d.comb += acked.eq(ports[table].ack)
+        # All words of all rows: which one it is, is known long before, so that each bit takes but half a look-up table.
+        sources = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
+                   **{table: port.r_data for table, port in ports.items()}}
+        found = []
+        for table, row in sources.items():
+            for index in range(row_words(table)):
+                chosen = Signal(name=f"chosen_{table.name.lower()}_{index}")
+                m.d.sync += chosen.eq((op.table == table) & (op.word == index))
+                found.append(Mux(chosen, row[index * WORD_BITS:][:WORD_BITS], 0))
         table_rows = Signal(range(max(self._rows.values()) + 1))
         with m.Switch(op.table):
             for table in _WINDOWS:
@@ -272,10 +287,10 @@ class ControlEngine(wiring.Component):
                 m.next = "FETCH_DATA"
             with m.State("FETCH_DATA"):
                 m.d.comb += [read.addr.eq(word | 1), read.en.eq(1)]
-                m.d.sync += op.as_value()[:WORD_BITS].eq(read.data)
+                m.d.sync += op.as_value()[:WORD_BITS].eq(word_read)
                 m.next = "FETCHED"
             with m.State("FETCHED"):
-                m.d.sync += op.data.eq(read.data)
+                m.d.sync += op.data.eq(word_read)
                 m.next = "CHECK"
 
             with m.State("CHECK"):
@@ -338,19 +353,17 @@ class ControlEngine(wiring.Component):
                     with m.If(~writing | last_word):
                         m.next = "ACCESS"
             with m.State("ACCESS"):
+                m.d.sync += answered.eq(reduce(or_, found))
                 with m.Switch(op.table):
                     with m.Case(Table.INFO):
-                        m.d.sync += row.eq(self._info(op.row))
                         m.next = "ANSWER"
                     with m.Case(Table.REGISTER):
-                        m.d.sync += row.eq(registers[register])
                         with m.If(writing):
                             m.d.sync += registers[register].eq(shadow)
                         m.next = "ANSWER"
                     for table, port in ports.items():
                         with m.Case(table):
                             m.d.comb += port.stb.eq(1)
-                            m.d.sync += row.eq(port.r_data)
                 with m.If(acked):
                     m.d.comb += [
                         self.member_write.en.eq(writing & (op.table == Table.CONTEXT)),
@@ -375,7 +388,7 @@ class ControlEngine(wiring.Component):
                 m.next = "ANSWER_DATA"
             with m.State("ANSWER_DATA"):
                 m.d.comb += [
-                    write.data.eq(row.word_select(op.word[:ceil_log2(_ROW_BITS // WORD_BITS)], WORD_BITS)),
+                    write.data.eq(answered),
                     write.en.eq((op.opcode == Opcode.READ) & (status == OpStatus.OK)),
                 ]
                 m.d.sync += word.eq(word + 1)
@@ -418,23 +431,30 @@ class ControlEngine(wiring.Component):
             Table.BOARD: BOARD_ROWS if self._has_board else 0,
         }
         bad_opcode, bad_table, bad_router, bad_row = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += bad_opcode.eq(1)
+        # One comparator for all tables: there are not many limits.
+        limit = Signal(max(map(len, map(Const, rows.values()))), init=0)
+        router_limit = Signal(range(config.routers + 2))
+        limited, any_router = Signal(), Signal()
+        m.d.comb += [
+            bad_opcode.eq(1),
+            bad_table.eq(1),
+            bad_router.eq(~any_router & (op.router >= router_limit)),
+            router_limit.eq(config.routers),
+        ]
         with m.Switch(op.opcode), m.Case(*Opcode):
             m.d.comb += bad_opcode.eq(0)
-        m.d.comb += bad_table.eq(1)
         with m.Switch(op.table):
             for table in ROWS:
                 with m.Case(table):
                     m.d.comb += bad_table.eq(0)
                     if table in (Table.COUNTER, Table.QUEUE, Table.QUOTA):
-                        m.d.comb += bad_router.eq(op.router > config.routers)
-                    elif table not in (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION,
-                                       Table.BOARD):
-                        m.d.comb += bad_router.eq(op.router >= config.routers)
-                    if table is Table.QUEUE:
-                        m.d.comb += bad_row.eq((op.row >= rows[table]) | (op.row[:3] >= len(QueueStat)))
-                    elif table in rows:
-                        m.d.comb += bad_row.eq(op.row >= rows[table])
+                        m.d.comb += router_limit.eq(config.routers + 1)
+                    elif table in (Table.INFO, Table.REGISTER, Table.VMAC, Table.LINK, Table.TERMINATION, Table.BOARD):
+                        m.d.comb += any_router.eq(1)
+                    if table in rows:
+                        m.d.comb += [limited.eq(1), limit.eq(rows[table])]
+        m.d.comb += bad_row.eq((limited & (op.row >= limit)) | (
+            (op.table == Table.QUEUE) & (op.row[:exact_log2(QUEUE_STATS)] >= len(QueueStat))))
         checked = Signal(OpStatus)
         m.d.comb += checked.eq(OpStatus.OK)
         with m.If(bad_opcode):

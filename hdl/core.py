@@ -184,11 +184,8 @@ class Core(wiring.Component):
         connect(m, pairing.learn, mac_table.learn)
         connect(m, pairing.event, next(event_inputs))
         connect(m, pairing.o, rewriter.i)
-        m.d.comb += [
-            filter_.changes_addr.eq(rewriter.changes_addr),
-            filter_.changes_en.eq(rewriter.changes_en),
-            rewriter.changes.eq(filter_.changes),
-        ]
+        connect(m, rewriter.ask, filter_.changes_i)
+        connect(m, filter_.changes_o, rewriter.changes)
         connect(m, rewriter.o, buffer.i)
         connect(m, buffer.event, next(event_inputs))
         m.d.comb += buffer.underflow.eq(self.underflow)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In
 
 from .config import CoreConfig
 from .layouts import REASONS
+from .memories import NEVER_MEET, delivered
 from .records import EVENT, TableSignature
 from .roundrobin import RoundRobin
 from .table import table_addr_bits
@@ -77,7 +78,7 @@ class Counters(wiring.Component):
             ]
 
         m.submodules.memory = mem = memory.Memory(
-            shape=unsigned(64), depth=self._rows, init=[], attrs={"rw_addr_collision": "yes"})
+            shape=unsigned(64), depth=self._rows, init=[], attrs=NEVER_MEET)
         read, write = mem.read_port(), mem.write_port()
         table = self.table
         addr = Signal.like(row)
@@ -101,7 +102,7 @@ class Counters(wiring.Component):
                 m.next = "REGISTER"
             # Block RAM is slow to deliver, and more so if it is many blocks: its output goes straight to a register.
             with m.State("REGISTER"):
-                m.d.sync += value.eq(read.data)
+                m.d.sync += value.eq(delivered(m, platform, read, write))
                 m.next = "ADD"
             with m.State("ADD"):
                 m.d.sync += total.eq(Mux(access, Mux(table.write, table.w_data, value), value + 1))

@@ -8,8 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import ACTION_ROW, FILTER_KEY, FILTER_ROW
+from .memories import NEVER_MEET, delivered
 from .records import META, TableSignature
-from .table import TableMemory, table_addr_bits
+from .serialtable import SerialTable
+from .table import table_addr_bits
 
 __all__ = ["CHANGES", "OUTCOME", "REQUEST", "FilterLookup"]
 
@@ -47,6 +49,8 @@ OUTCOME = data.StructLayout({
 
 #: Look-ups that are under way, or whose outcomes wait: enough for one a cycle, if each takes one read.
 _UNDER_WAY = 8
+#: Words that an action is read in. It is wide, and needed whole for few frames only.
+_ACTION_WORDS = 2
 #: Bits that are compared in the first step.
 _CHUNK = 16
 
@@ -84,8 +88,9 @@ class FilterLookup(wiring.Component):
     o : stream of OUTCOME
     filter_table, action_table : TableSignature
         Rules, and what they do; by row.
-    changes_addr, changes_en, changes
-        Another port of the action table: ``changes`` is the whole row, from the cycle after ``changes_en`` on.
+    changes_i, changes_o
+        Streams of row numbers of the action table, and of the whole rows, two cycles later. An access of the control
+        engine to an action takes two cycles from it.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -99,9 +104,8 @@ class FilterLookup(wiring.Component):
             "o": Out(stream.Signature(OUTCOME)),
             "filter_table": In(TableSignature(addr_bits, FILTER_ROW.size)),
             "action_table": In(TableSignature(addr_bits, ACTION_ROW.size)),
-            "changes_addr": In(addr_bits),
-            "changes_en": In(1),
-            "changes": Out(ACTION_ROW),
+            "changes_i": In(stream.Signature(addr_bits)),
+            "changes_o": Out(stream.Signature(ACTION_ROW)),
         })
         #: What the scan reads in this cycle: one bit for each bank, and the place in them.
         self.read = Signal(self.banks)
@@ -148,7 +152,7 @@ class FilterLookup(wiring.Component):
             outcomes.r_en.eq(self.o.ready),
         ]
         if self.rules:
-            self._elaborate_scan(m)
+            self._elaborate_scan(m, platform)
             self._elaborate_actions(m)
         else:
             m.d.comb += [self.i.ready.eq(outcomes.w_rdy), self.done.eq(self.i.valid & outcomes.w_rdy)]
@@ -156,7 +160,7 @@ class FilterLookup(wiring.Component):
                 m.d.sync += table.ack.eq(table.stb & ~table.ack)
         return m
 
-    def _elaborate_scan(self, m):
+    def _elaborate_scan(self, m, platform):
         """Requests, reads and comparisons, up to the row that matched."""
         # Whatever is accepted finds room in the FIFO when its outcome comes.
         under_way = Signal(range(_UNDER_WAY + 1))
@@ -215,20 +219,17 @@ class FilterLookup(wiring.Component):
         m.d.sync += [fetched.eq(self.taken), table.ack.eq(fetched)]
         for bank in range(self.banks):
             m.submodules[f"bank{bank}"] = mem = memory.Memory(
-                shape=unsigned(FILTER_ROW.size), depth=max(2, self._depth), init=[],
-                attrs={"rw_addr_collision": "yes"})
-            write = mem.write_port()
-            # They never meet, but yosys needs to be told that it does not matter.
-            read = mem.read_port(transparent_for=(write,))
+                shape=unsigned(FILTER_ROW.size), depth=max(2, self._depth), init=[], attrs=NEVER_MEET)
+            write, read = mem.write_port(), mem.read_port()
             place = Signal.like(self.place, name=f"place{bank}")
             m.d.comb += [
                 place.eq(Mux(self.taken, table.addr >> self._bank_bits, self.place)),
                 read.addr.eq(place),
-                read.en.eq(self.read[bank] | self.taken),
+                read.en.eq(self.read[bank] | (self.taken & ~table.write)),
                 write.addr.eq(place),
                 write.data.eq(table.w_data),
                 write.en.eq(self.taken & table.write & (bank_of == bank)),
-                self.rows[bank].eq(read.data),
+                self.rows[bank].eq(delivered(m, platform, read, write)),
             ]
         # Block RAM is slow to deliver, so its output goes straight to a register.
         m.d.sync += [word.eq(row) for word, row in zip(words, self.rows, strict=True)]
@@ -284,14 +285,18 @@ class FilterLookup(wiring.Component):
 
     def _elaborate_actions(self, m):
         """What the rules do: whole for the rewriter, and once more what is needed to decide."""
-        m.submodules.actions = actions = TableMemory(self.rules, ACTION_ROW.size)
-        wiring.connect(m, wiring.flipped(self.action_table), actions.table)
-        m.d.comb += [
-            actions.addr.eq(self.changes_addr),
-            actions.en.eq(self.changes_en),
-            self.changes.eq(actions.data),
-        ]
+        m.submodules.actions = actions = SerialTable(self.rules, ACTION_ROW.size, _ACTION_WORDS)
         table = self.action_table
+        wiring.connect(m, wiring.flipped(table), actions.table)
+        m.d.comb += [
+            actions.i.valid.eq(self.changes_i.valid),
+            actions.i.payload.read.eq(1),
+            actions.i.payload.row.eq(self.changes_i.payload),
+            self.changes_i.ready.eq(actions.i.ready),
+            self.changes_o.valid.eq(actions.o.valid),
+            self.changes_o.payload.eq(actions.o.payload),
+            actions.o.ready.eq(self.changes_o.ready),
+        ]
         m.submodules.decisions = mem = memory.Memory(
             shape=unsigned(_DECISION.size), depth=max(2, self.rules), init=[], attrs={"rw_addr_collision": "yes"})
         write = mem.write_port()

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import CoreConfig
+from .memories import NEVER_MEET, delivered
 from .stream import LENGTH_BITS, PacketSignature, packet_layout
 
 __all__ = ["FrameStore"]
@@ -57,9 +58,10 @@ class FrameStore(wiring.Component):
         depth = self.config.ingress_bytes // self.config.beat_bytes
         addr_bits = ceil_log2(depth)
         m.submodules.data = data = memory.Memory(
-            shape=unsigned(self.config.data_width + 1), depth=depth, init=[], attrs={"rw_addr_collision": "yes"})
+            shape=unsigned(self.config.data_width + 1), depth=depth, init=[], attrs=NEVER_MEET)
         w_port = data.write_port()
         r_port = data.read_port()
+        beat = delivered(m, platform, r_port, w_port)
         # One more than a power of two: the FIFO keeps the extra entry in its output register.
         m.submodules.lengths = lengths = SyncFIFOBuffered(
             width=LENGTH_BITS, depth=max(16, self.config.ingress_bytes // 64) + 1)
@@ -109,8 +111,8 @@ class FrameStore(wiring.Component):
             read.eq((tail != written) & (~loaded | moves) & (front.level + loaded < _FRONT)),
             r_port.addr.eq(tail),
             r_port.en.eq(read),
-            item.data.eq(r_port.data[1:]),
-            item.last.eq(r_port.data[0]),
+            item.data.eq(beat[1:]),
+            item.last.eq(beat[0]),
             item.length.eq(lengths.r_data),
             front.w_data.eq(item),
             front.w_en.eq(moves),

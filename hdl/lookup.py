@@ -5,6 +5,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from . import fib_ring, filter
+from .fib import MOST_REQUESTS
 from .flowhash import FLOW
 from .layouts import CONTEXT_ROW, ECMP_HASH_BITS, RouterMode
 from .mactable_search import MAC_FOUND, MAC_SEARCH
@@ -12,8 +13,12 @@ from .records import META
 
 __all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
 
-#: Records that wait: more than the engines can hold, so that they are never full before the engines are.
-_RECORDS = 32
+#: Records that wait: 16 in memory, as many as a look-up table has rows, and one in a register. With the one that is
+#: being dealt out they are as many as the FIB holds, so that they are never full before it is.
+_RECORDS = 17
+assert MOST_REQUESTS <= _RECORDS + 1
+#: Outcomes of a quick engine that wait. Those of the two records more are in the engine itself.
+_OUTCOMES = 16
 
 #: Engines, with the payloads of their requests and outcomes.
 ENGINES = {
@@ -144,7 +149,7 @@ class Lookup(wiring.Component):
         for name in _QUICK:
             _, outcome = ENGINES[name]
             m.submodules[f"{name}_outcomes"] = waiting = fifo.SyncFIFO(
-                width=Shape.cast(outcome).width, depth=_RECORDS)
+                width=Shape.cast(outcome).width, depth=_OUTCOMES)
             connect(m, flipped(answers[name]), waiting.w_stream)
             answers[name] = waiting.r_stream
         m.d.comb += [

@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from .capture import FATE, VERDICTS
 from .config import CoreConfig
 from .layouts import Reason
+from .memories import NEVER_MEET, delivered
 from .records import EVENT, HIT, LEARN, PASSED, POLICE, VERDICT, paired_layout
 from .roundrobin import RoundRobin
 from .stream import PacketSignature
@@ -77,7 +78,7 @@ class Pairing(wiring.Component):
         count = self.config.all_ports
         slot_bits = ceil_log2(VERDICTS)
         m.submodules.store = store = memory.Memory(
-            shape=unsigned(VERDICT.size), depth=count << slot_bits, init=[], attrs={"rw_addr_collision": "yes"})
+            shape=unsigned(VERDICT.size), depth=count << slot_bits, init=[], attrs=NEVER_MEET)
         w_port = store.write_port()
         r_port = store.read_port()
         m.submodules.turn = turn = RoundRobin(count)
@@ -155,7 +156,7 @@ class Pairing(wiring.Component):
             m.d.sync += [
                 loaded.eq(fetched | passes),
                 fetched.eq(fetch),
-                verdict.eq(Mux(fetched, r_port.data, incoming)),
+                verdict.eq(Mux(fetched, delivered(m, platform, r_port, w_port), incoming)),
                 fate.eq(Mux(fetched, fetched_fate, fates[incoming.port])),
             ]
 

@@ -33,8 +33,9 @@ class Rewriter(wiring.Component):
     what the filter rule changes. The rule's checksums depend on bytes that come behind them, so such a frame waits
     until its headers have passed; the changes themselves are made on the way in, the checksums on the way out.
 
-    One beat a cycle, and one cycle more for a frame with ``rule_changes``. Latency 2 cycles; if an IPv4 packet is
-    changed by a rule, 9 to 11 (32 bits: 16) cycles. Within a frame ``o`` has no gaps if ``i`` has none.
+    One beat a cycle; a frame with ``rule_changes`` waits for its row, as many cycles as it takes to be read. Latency 2
+    cycles; if an IPv4 packet is changed by a rule, 8 to 10 (32 bits: 15) cycles and those. Within a frame ``o`` has no
+    gaps if ``i`` has none.
 
     Parameters
     ----------
@@ -45,10 +46,10 @@ class Rewriter(wiring.Component):
     ----------
     i : stream of paired_layout
         Frames that are to be sent.
-    changes_addr, changes_en : Signal, out
+    ask : stream
         Row of the action table to be read.
-    changes : ACTION_ROW, in
-        The row, in the cycle after ``changes_en``.
+    changes : stream of ACTION_ROW
+        The rows, in their order.
     o : stream of queued_layout
         Frames for the frame buffer.
     """
@@ -57,9 +58,8 @@ class Rewriter(wiring.Component):
         self.config = config
         super().__init__({
             "i": In(stream.Signature(paired_layout(config.data_width))),
-            "changes_addr": Out(table_addr_bits(config.filter_rules)),
-            "changes_en": Out(1),
-            "changes": In(ACTION_ROW),
+            "ask": Out(stream.Signature(table_addr_bits(config.filter_rules))),
+            "changes": In(stream.Signature(ACTION_ROW)),
             "o": Out(stream.Signature(queued_layout(config.data_width))),
         })
 
@@ -80,7 +80,7 @@ class Rewriter(wiring.Component):
         m.submodules.held = held = HeldFrames(config)
         connect(m, held.o, flipped(self.o))
 
-        # The rule's row is read when its frame begins, and is there a cycle later than the first beat.
+        # The rule's row is read when its frame begins; the first beat waits until it is there.
         row = Signal(ACTION_ROW)
         begins = Signal(init=1)
         reading = Signal()
@@ -92,15 +92,25 @@ class Rewriter(wiring.Component):
                     m.d.sync += reaches.eq(
                         coming.verdict.l4_ports & (coming.verdict.total_length >= _end(field) - ETHERNET_BYTES)
                         & (coming.length >= _end(field) + Mux(coming.verdict.tagged, TAG_BYTES, 0)))
+        asks, rule = Signal(), Signal.like(self.ask.payload)    # the table did not take it at once
+        begun = Signal()
         m.d.comb += [
-            self.changes_addr.eq(self.i.payload.verdict.rule),
-            self.changes_en.eq(self.i.valid & begins & self.i.payload.verdict.rule_changes & has_rules),
+            begun.eq(self.i.valid & self.i.ready & begins & coming.verdict.rule_changes & has_rules),
+            self.ask.valid.eq(begun | asks),
+            self.ask.payload.eq(Mux(asks, rule, coming.verdict.rule)),
+            self.changes.ready.eq(reading),
         ]
-        m.d.sync += reading.eq(self.changes_en & self.i.ready)
+        m.d.sync += asks.eq(self.ask.valid & ~self.ask.ready)
+        with m.If(~asks):
+            m.d.sync += rule.eq(coming.verdict.rule)
+        with m.If(begun):
+            m.d.sync += reading.eq(1)
+        with m.Elif(self.changes.valid):
+            m.d.sync += reading.eq(0)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += begins.eq(self.i.payload.last)
         with m.If(reading):
-            m.d.sync += row.eq(self.changes)
+            m.d.sync += row.eq(self.changes.payload)
 
         beat = untag.o.payload
         verdict = beat.verdict

@@ -13,6 +13,7 @@ from .cells import CellAllocator
 from .config import CoreConfig
 from .layouts import SHAPER_ROW, Reason, TrafficClass
 from .mac.gmii import FCS_BYTES
+from .memories import NEVER_MEET, delivered
 from .queues import (
     CHARGE_BITS,
     COUNT_BITS,
@@ -246,7 +247,8 @@ class Scheduler(wiring.Component):
         values, changes, write_en = {}, {}, {}
         for name, shape in (("state", state_layout(config)), ("tokens", TOKENS), ("shaper", SHAPER_ROW),
                             ("counts", PROBE)):
-            m.submodules[name] = memories[name] = memory.Memory(shape=shape, depth=queue_rows(config), init=[])
+            m.submodules[name] = memories[name] = memory.Memory(
+                shape=shape, depth=queue_rows(config), init=[], attrs=NEVER_MEET)
             write = memories[name].write_port()
             read = memories[name].read_port()
             values[name] = Signal(shape, name=name)
@@ -263,7 +265,7 @@ class Scheduler(wiring.Component):
             with m.If(write_en[name]):
                 m.d.sync += values[name].eq(changes[name])
             with m.Elif(load & ~same):
-                m.d.sync += values[name].eq(read.data)
+                m.d.sync += values[name].eq(delivered(m, platform, read, write))
         state, tokens, shaper, counts = (values[name] for name in ("state", "tokens", "shaper", "counts"))
         new_state, new_tokens, new_counts = (changes[name] for name in ("state", "tokens", "counts"))
         this, new_this = state.classes[traffic_class], new_state.classes[traffic_class]
@@ -272,8 +274,10 @@ class Scheduler(wiring.Component):
 
         descriptor = descriptor_layout(config)
         link_layout = data.StructLayout({"next": descriptor["cell"].shape, "charge": CHARGE_BITS})
-        m.submodules.descriptors = descriptors = memory.Memory(shape=descriptor, depth=config.cells, init=[])
-        m.submodules.links = links = memory.Memory(shape=link_layout, depth=config.cells, init=[])
+        m.submodules.descriptors = descriptors = memory.Memory(
+            shape=descriptor, depth=config.cells, init=[], attrs=NEVER_MEET)
+        m.submodules.links = links = memory.Memory(
+            shape=link_layout, depth=config.cells, init=[], attrs=NEVER_MEET)
         descriptors_write, descriptors_read = descriptors.write_port(), descriptors.read_port()
         links_write, links_read = links.write_port(), links.read_port()
         found, link = Signal(descriptor), Signal(link_layout)
@@ -372,8 +376,8 @@ class Scheduler(wiring.Component):
             ]
         with m.If(fetched):
             m.d.sync += [
-                found.eq(descriptors_read.data),
-                link.eq(links_read.data),
+                found.eq(delivered(m, platform, descriptors_read, descriptors_write)),
+                link.eq(delivered(m, platform, links_read, links_write)),
                 credit.eq(rest + granted - LINE_BYTES),
                 over.eq(rest + granted - 2 * LINE_BYTES),
                 alone.eq(lists.alone),

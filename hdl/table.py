@@ -1,11 +1,12 @@
 """Block RAM of a table: one read port for the look-up stage, one port for the control engine."""
 
-from amaranth.hdl import Module, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import CoreConfig
+from .memories import NEVER_MEET, delivered
 from .records import TableSignature
 
 __all__ = ["TableMemory", "port_index_bits", "port_table_rows", "table_addr_bits"]
@@ -19,11 +20,10 @@ def table_addr_bits(rows: int) -> int:
 class TableMemory(wiring.Component):
     """A table in synchronous-read block RAM, all zero when the FPGA is configured.
 
-    The look-up port has a latency of one cycle: ``data`` holds the row of the last cycle in which ``en`` was high. A
-    row that is written in the very cycle in which it is looked up reads as its new value, whole.
-
-    The control port acknowledges one cycle after ``stb`` rises. Its read shares the write port's address, so the
-    memory maps onto true dual-port block RAM without being duplicated.
+    Both sides share one read port, so that a block RAM is as wide as it can be, and a write waits as a read does, so
+    that no row is ever read while it changes. Look-ups come first, with a latency of one cycle: ``data`` is the row of
+    ``addr`` in the cycle after one with ``en``, and in no other. The control port has its turn in the first cycle
+    without ``en``, which look-ups must leave now and then; it acknowledges in the cycle behind that.
 
     Parameters
     ----------
@@ -53,27 +53,21 @@ class TableMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The attribute tells Vivado that both ports may address the same row at once (amaranth#1589).
         m.submodules.memory = mem = memory.Memory(
-            shape=unsigned(self.row_bits), depth=max(2, self.rows), init=[], attrs={"rw_addr_collision": "yes"})
-        write = mem.write_port()
-        control = mem.read_port()
-        # Without transparency, yosys keeps a second copy of the memory on ECP5.
-        lookup = mem.read_port(transparent_for=(write,))
-
-        start = self.table.stb & ~self.table.ack
-        m.d.sync += self.table.ack.eq(start)
+            shape=unsigned(self.row_bits), depth=max(2, self.rows), init=[], attrs=NEVER_MEET)
+        write, read = mem.write_port(), mem.read_port()
+        start = Signal()
         m.d.comb += [
+            start.eq(self.table.stb & ~self.table.ack & ~self.en),
+            read.addr.eq(Mux(self.en, self.addr, self.table.addr)),
+            read.en.eq(self.en | (start & ~self.table.write)),
             write.addr.eq(self.table.addr),
             write.data.eq(self.table.w_data),
             write.en.eq(start & self.table.write),
-            control.addr.eq(self.table.addr),
-            control.en.eq(start & ~self.table.write),
-            self.table.r_data.eq(control.data),
-            lookup.addr.eq(self.addr),
-            lookup.en.eq(self.en),
-            self.data.eq(lookup.data),
+            self.data.eq(delivered(m, platform, read, write)),
+            self.table.r_data.eq(self.data),
         ]
+        m.d.sync += self.table.ack.eq(start)
         return m
 
 

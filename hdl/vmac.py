@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import VMAC_KEY_BITS, VMAC_ROW, Role
+from .memories import NEVER_MEET, delivered
 from .records import META, TableSignature
 from .toeplitz import toeplitz
 
@@ -124,13 +125,8 @@ class VmacLookup(wiring.Component):
         m.d.sync += self.table.ack.eq(start)
         for k in range(_WAYS):
             m.submodules[f"way_{k}"] = mem = memory.Memory(
-                shape=unsigned(VMAC_ROW.size), depth=_HASHES << index_bits, init=[],
-                # Tells Vivado that both ports may address the same row at once (amaranth#1589).
-                attrs={"rw_addr_collision": "yes"})
-            write = mem.write_port()
-            # Without transparency, yosys keeps a second copy of the memory on ECP5, though no look-up meets a write.
-            first = mem.read_port(transparent_for=(write,))
-            second = mem.read_port()
+                shape=unsigned(VMAC_ROW.size), depth=_HASHES << index_bits, init=[], attrs=NEVER_MEET)
+            write, first, second = mem.write_port(), mem.read_port(), mem.read_port()
             m.d.comb += [
                 first.addr.eq(Cat(hashes[0], Const(0, 1))),
                 first.en.eq(reading),
@@ -140,7 +136,7 @@ class VmacLookup(wiring.Component):
                 write.data.eq(self.table.w_data),
                 write.en.eq(start & self.table.write & (way == k)),
             ]
-            m.d.comb += [next(slots).eq(port.data) for port in (first, second)]
+            m.d.comb += [next(slots).eq(delivered(m, platform, port, write)) for port in (first, second)]
             with m.If(way == k):
                 m.d.comb += self.table.r_data.eq(second.data)
 

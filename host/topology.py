@@ -75,6 +75,7 @@ class Core(Model):
     data_width: int | None = None
     vmac_slots: int | None = None
     fib_words: int | None = None
+    fib_rings: int | None = None
     adjacencies: int | None = None
     buffer_bytes: int | None = None
     cell_bytes: int | None = None

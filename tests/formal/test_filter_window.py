@@ -21,7 +21,8 @@ def drive(m: Module, value) -> None:
 def free_lookup(m: Module, name: str) -> FilterLookup:
     """A filter with whatever requests and whatever accesses by the control engine."""
     m.submodules[name] = dut = FilterLookup(CONFIG)
-    for signal in (dut.i.valid, dut.i.payload, dut.o.ready, dut.changes_addr, dut.changes_en):
+    for signal in (dut.i.valid, dut.i.payload, dut.o.ready,
+                   dut.changes_i.valid, dut.changes_i.payload, dut.changes_o.ready):
         drive(m, signal)
     for table in (dut.filter_table, dut.action_table):
         for signal in (table.stb, table.write, table.addr, table.w_data):

@@ -7,6 +7,7 @@ What comes out has to be the same, to the bit. FIB, filter and MAC table have pr
 Memories are taken out, so this holds for whatever they contain and whenever they are written.
 """
 
+import pytest
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
 from polyrouter.hdl.adjacency import AdjacencyLookup
 from polyrouter.hdl.config import CoreConfig
@@ -19,6 +20,8 @@ from .runner import AnyConst, AnySeq, cover, prove
 from .test_streams import drive
 
 CONFIG = CoreConfig(routers=3, adjacencies=12)
+#: So many routers that their context is read a word at a time.
+MANY = CoreConfig(routers=17)
 #: Upper bits of MAC addresses that are not zero in the proof of the VMAC-VE look-up.
 _MAC_BITS = 8
 
@@ -31,13 +34,13 @@ class Two:
     bits are not.
     """
 
-    def __init__(self, m: Module, stage: type, fields: dict[str, int | None]):
+    def __init__(self, m: Module, stage: type, fields: dict[str, int | None], config: CoreConfig = CONFIG):
         self.record = Signal(META)
         upper = {name: Value.cast(self.record[name])[-(kept or 0):] for name, kept in fields.items()}
         m.d.comb += [value.eq(AnyConst(len(value))) for value in upper.values()]
         both, chosen, takes = [], [], []
         for name in ("one", "two"):
-            m.submodules[name] = dut = stage(CONFIG)
+            m.submodules[name] = dut = stage(config)
             drive(m, dut.i.valid, dut.o.ready, dut.table.stb, dut.table.write, dut.table.addr, dut.table.w_data)
             choose = AnySeq(1)
             for name, value in upper.items():
@@ -56,14 +59,14 @@ def same(one, two) -> list:
     return [Assert(Value.cast(one[name]) == Value.cast(two[name])) for name, _ in one.shape()]
 
 
-def context_harness() -> Module:
+def context_harness(config: CoreConfig) -> Module:
     """The row of the record's router is the same in both."""
     m = Module()
     pair = Two(m, ContextLookup, dict.fromkeys(
-        ("router", "port", "injected", "peer", "peer_router", "segment_guard")))
+        ("router", "port", "injected", "peer", "peer_router", "segment_guard")), config)
     one, other = pair.duts
     reading, given = Signal(), Signal()         # the watched record waits for its row; is in ``o``
-    moves = Cat(dut.busy & (~dut.o.valid | dut.o.ready) for dut in (one, other))
+    moves = Cat(dut.rows.o.valid & dut.rows.o.ready for dut in (one, other))
     with m.If(pair.begin):
         m.d.sync += reading.eq(1)
     with m.Elif(pair.any_takes | moves.any()):
@@ -74,10 +77,14 @@ def context_harness() -> Module:
         m.d.sync += given.eq(0)
     with m.If(reading):
         m.d.comb += [
-            Assert(one.busy & other.busy), *same(one.meta, pair.record), *same(other.meta, pair.record),
+            *(Assert((dut.rows.step != 0) & ~dut.rows.access) for dut in (one, other)),
+            Assert(one.rows.step == other.rows.step),
+            *same(one.meta, pair.record), *same(other.meta, pair.record),
             Assert(one.exists == other.exists),
-            Assert(~one.exists | (one.meta.router < CONFIG.routers)),
-            Assume(~one.exists | (one.rows.data == other.rows.data)),
+            Assert(~one.exists | (one.meta.router < config.routers)),
+            Assume(~one.exists | (one.rows.word == other.rows.word)),
+            *(Assert(~one.exists | (one.rows.step <= k + 1) | (mine == others))
+              for k, (mine, others) in enumerate(zip(one.rows.kept, other.rows.kept, strict=True))),
         ]
     with m.If(given):
         m.d.comb += [
@@ -86,12 +93,17 @@ def context_harness() -> Module:
             Cover(one.o.payload.enable & (one.o.payload.router == 2) & one.o.payload.guarded),
             Cover(one.o.payload.guarded & one.o.payload.segment_guard),
         ]
-    # Each reads the row of its record's router.
+    # For a record, each reads the row of its router alone.
     for dut in (one, other):
-        with m.If(dut.rows.en):
+        rows = dut.rows
+        begins, goes_on = dut.i.valid & dut.i.ready, (rows.step != 0) & (rows.step != rows.words) & ~rows.access
+        with m.If(rows.en & begins):
+            m.d.comb += [Assert(rows.row == dut.i.payload.router), Assert(rows.row < config.routers)]
+        m.d.comb += Assert(rows.step <= rows.words)
+        with m.If(goes_on):
             m.d.comb += [
-                Assert(dut.rows.addr == dut.i.payload.router), Assert(dut.rows.addr < CONFIG.routers),
-                Assert(dut.i.valid & dut.i.ready),
+                Assert(~begins), Assert(rows.en == dut.exists),
+                Assert(~dut.exists | ((rows.row == dut.meta.router) & (rows.row < config.routers))),
             ]
     return m
 
@@ -235,8 +247,9 @@ def vmac_harness() -> Module:
     return m
 
 
-def test_context(tmp_path):
-    prove(context_harness(), tmp_path, depth=3, free_memories=True)
+@pytest.mark.parametrize("config", [CONFIG, MANY], ids=["row", "words"])
+def test_context(tmp_path, config):
+    prove(context_harness(config), tmp_path, depth=3, free_memories=True)
 
 
 def test_adjacency(tmp_path):
@@ -248,6 +261,6 @@ def test_vmac(tmp_path):
 
 
 def test_watched_records_can_come_out(tmp_path):
-    for name, harness, depth in (("context", context_harness, 6), ("adjacency", adjacency_harness, 12),
-                                 ("vmac", vmac_harness, 10)):
-        cover(harness(), tmp_path / name, depth=depth, free_memories=True)
+    for name, harness, depth in (("context", context_harness(CONFIG), 6), ("words", context_harness(MANY), 12),
+                                 ("adjacency", adjacency_harness(), 12), ("vmac", vmac_harness(), 10)):
+        cover(harness, tmp_path / name, depth=depth, free_memories=True)

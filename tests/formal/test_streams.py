@@ -167,10 +167,11 @@ def test_parser(tmp_path):
 
 # Look-ups. The memories deliver what they like.
 
-@pytest.mark.parametrize("stage", [VmacLookup, ContextLookup, AdjacencyLookup])
-def test_look_up(tmp_path, stage):
+@pytest.mark.parametrize("stage, routers", [(VmacLookup, 3), (ContextLookup, 3), (ContextLookup, 17),
+                                            (AdjacencyLookup, 3)])
+def test_look_up(tmp_path, stage, routers):
     m = Module()
-    config = CoreConfig(adjacencies=12, routers=3)
+    config = CoreConfig(adjacencies=12, routers=routers)
     m.submodules.dut = dut = stage(config)
     rows = {VmacLookup: config.vmac_slots, ContextLookup: config.routers, AdjacencyLookup: config.adjacencies}
     drive_table(m, dut.table, rows[stage])
@@ -247,8 +248,7 @@ def constant_sides(m: Module, stream) -> None:
 def test_rewriter(tmp_path):
     m = Module()
     m.submodules.dut = dut = Rewriter(CoreConfig(data_width=256))
-    drive(m, dut.changes)
-    rules(m, [(dut.i,)], [(dut.o,)])
+    rules(m, [(dut.i,), (dut.changes,)], [(dut.o,), (dut.ask,)])
     constant_sides(m, dut.i)
     prove(m, tmp_path, depth=6, induction=False)
 

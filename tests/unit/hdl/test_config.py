@@ -27,6 +27,7 @@ def test_defaults():
     ({"routers": 64, "vmac_slots": 256},
      "vmac_slots must be at least 8 x routers (512), so that 4 x routers entries are 50 % load, not 256"),
     ({"fib_words": 1 << 21}, "fib_words must be 64 to 1048576, not 2097152"),
+    ({"fib_rings": 3}, "fib_rings must be 1 to 2, not 3"),
     ({"adjacencies": 3}, "adjacencies must be 4 to 262144, not 3"),
     ({"cell_bytes": 48}, "cell_bytes must be a power of two, 32 to 512, not 48"),
     ({"buffer_bytes": 10001}, "buffer_bytes must be a multiple of cell_bytes (64), not 10001"),
@@ -59,6 +60,16 @@ def test_line_rate():
                                           "faster clock"):
         CoreConfig(ports=8, clock_hz=62.5e6).check_line_rate()
     CoreConfig(ports=8, data_width=128, clock_hz=62.5e6).check_line_rate()
+
+
+def test_line_rate_of_the_fib():
+    """An IPv4 packet takes ten cycles of a ring, and on one port the shortest frame 672 ns."""
+    CoreConfig(ports=4, data_width=128, clock_hz=60e6, fib_rings=1).check_line_rate()
+    with pytest.raises(ConfigError) as caught:
+        CoreConfig(ports=4, data_width=128, clock_hz=59e6, fib_rings=1).check_line_rate()
+    assert str(caught.value) == ("fib_rings 1 at 59 MHz look up 5.90 million IPv4 packets a second, less than 4 ports "
+                                 "of 1 Gb/s: use fib_rings 2 or a faster clock")
+    CoreConfig(ports=4, data_width=128, clock_hz=59e6).check_line_rate()
 
 
 def test_link_port():

@@ -60,7 +60,7 @@ def expected(config, rows, frame):
     return frame | fields, row["ecmp_seed"]
 
 
-@pytest.mark.parametrize("ports, routers", [(1, 1), (4, 8), (8, 11)])
+@pytest.mark.parametrize("ports, routers", [(1, 1), (4, 8), (8, 11), (4, 17)])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.5, 0.3)])
 def test_random_rows_and_frames(ports, routers, rates):
     config = CoreConfig(ports=ports, routers=routers)
@@ -94,14 +94,16 @@ def test_every_field_of_the_row_goes_somewhere():
         {*COPIED, "enable", "guard", "group", "multicast", "ecmp_seed"})
 
 
-def test_one_record_every_cycle():
-    _, taken, given = run_stage(ContextLookup(CoreConfig()), [pack(META, {"own": 1})] * 20)
-    assert taken == [taken[0] + k for k in range(20)]
-    assert given == [cycle + 2 for cycle in taken]
+@pytest.mark.parametrize("routers, pace, latency", [(16, 1, 2), (17, 4, 5)])
+def test_pace_and_latency(routers, pace, latency):
+    _, taken, given = run_stage(ContextLookup(CoreConfig(routers=routers)), [pack(META, {"own": 1})] * 20)
+    assert taken == [taken[0] + pace * k for k in range(20)]
+    assert given == [cycle + latency for cycle in taken]
 
 
-def test_a_row_that_is_written_meanwhile_is_seen_whole():
-    dut = Seeded(CoreConfig())
+@pytest.mark.parametrize("routers", [8, 32])
+def test_a_row_that_is_written_meanwhile_is_seen_whole(routers):
+    dut = Seeded(CoreConfig(routers=routers))
     names = [name for name in COPIED if CONTEXT_ROW[name].width >= 8]
     old, new = (pack(CONTEXT_ROW, {"enable": 1, "ecmp_seed": value} | {name: value for name in names})
                 for value in (0x11, 0xEE))

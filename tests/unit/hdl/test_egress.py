@@ -111,6 +111,56 @@ def test_latency_and_rate(width, vid):
         assert [b - a for a, b in zip(first_in, first_out, strict=True)] == [3] * 20
 
 
+@pytest.mark.parametrize("stands", [False, True])
+def test_accesses_between_frames(stands):
+    """Of a row that nobody uses, while frames flow, or while one stands at the port: none waits for long."""
+    rng = random.Random(stands)
+    config = CoreConfig(routers=ROUTERS)
+    dut = Egress(config)
+    rows = random_rows(rng)
+    cases = [random_case(rng, rng.choice([14, 60, 64]), ROUTERS - 1) for _ in range(60)]
+    beats = [beat | pack(egress_layout(64), fields) for frame, fields in cases
+             for beat in packet_beats(egress_layout(64), frame, 64)]
+    expected = [sent(frame, fields, rows) for frame, fields in cases]
+    total = sum(-(-len(frame) // 8) for frame in expected)
+    out: list[int] = []
+    waits: list[int] = []
+
+    async def main(ctx):
+        for router, row in enumerate(rows):
+            await access(ctx, dut.table, router, pack(PORT_ROW, row))
+        await source(dut.i, beats)(ctx)
+
+    async def accesses(ctx):
+        await ctx.tick().until(dut.i.valid)
+        for k in range(100):
+            row = pack(PORT_ROW, {"mac": k, "vid": k})
+            await access(ctx, dut.table, ROUTERS - 1, row)
+            ctx.set(dut.table.stb, 1)
+            ctx.set(dut.table.write, 0)
+            ack, waited = 0, 0
+            while not ack:
+                *_, ack, found = await ctx.tick().sample(dut.table.ack, dut.table.r_data)
+                waited += 1
+            ctx.set(dut.table.stb, 0)
+            assert found == row
+            waits.append(waited - 2)    # one in which it is read, one in which it is acknowledged
+            await ctx.tick().repeat(rng.randrange(1, 4))
+        ctx.set(dut.o.ready, 1)
+        await sink(dut.o, out)(ctx)
+
+    async def flow(ctx):
+        ctx.set(dut.o.ready, 0)
+        if not stands:
+            await sink(dut.o, out)(ctx)
+
+    simulate(dut, [main, until(lambda: len(out) == total)], [accesses, flow])
+    assert max(waits) <= 2
+    assert stands or any(waits)
+    assert b"".join(unpack(frame_layout(64), beat)["data"].to_bytes(8, "little")
+                    [:8 - unpack(frame_layout(64), beat)["empty"]] for beat in out) == b"".join(expected)
+
+
 def test_one_router():
     rng = random.Random(1)
     run(CoreConfig(routers=1), [random_case(rng, 60, 1) for _ in range(20)], random_rows(rng, 1))

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from polyrouter.hdl.fib import FibLookup
+from polyrouter.hdl.fib import MOST_REQUESTS
 from polyrouter.hdl.fib_ring import OUTCOME, REQUEST
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, FIB_LEVELS, FIB_LEVELS_IPV6, pack, unpack
 from polyrouter.hdl.records import FibOutcome
@@ -37,8 +37,9 @@ def random_word(rng, size):
         "child": rng.randrange(size), "result": rng.randrange(4 * size)})
 
 
-@pytest.mark.parametrize(("seed", "i_duty", "o_duty"), [(1, 1, 1), (2, 0.05, 1), (3, 1, 0.1), (4, 0.5, 0.5)])
-def test_random_words_against_the_specification(seed, i_duty, o_duty):
+@pytest.mark.parametrize(("seed", "i_duty", "o_duty", "rings"), [
+    (1, 1, 1, 2), (2, 0.05, 1, 2), (3, 1, 0.1, 2), (4, 0.5, 0.5, 2), (5, 1, 1, 1), (6, 0.5, 0.5, 1)])
+def test_random_words_against_the_specification(seed, i_duty, o_duty, rings):
     rng = random.Random(seed)
     pool = [random_word(rng, 60) for _ in range(WORDS)]
     requests = []
@@ -52,7 +53,7 @@ def test_random_words_against_the_specification(seed, i_duty, o_duty):
                                 source=rng.choice([None, rng.getrandbits(bits)]), walk=rng.random() < 0.9))
     want = [expected(bits, pool) for bits in requests]
     assert {unpack(OUTCOME, bits)["fib"] for bits in want} == set(FibOutcome)
-    assert Bench(pool, requests, i_duty=i_duty, o_duty=o_duty, seed=seed).run() == want
+    assert Bench(pool, requests, i_duty=i_duty, o_duty=o_duty, seed=seed, rings=rings).run() == want
 
 
 def chain(last_result, levels=FIB_LEVELS):
@@ -68,15 +69,16 @@ def chain(last_result, levels=FIB_LEVELS):
 @pytest.mark.parametrize(("ipv6", "levels", "source", "most"), [
     (False, FIB_LEVELS, None, 5), (False, FIB_LEVELS, 0, 10), (True, FIB_LEVELS_IPV6, None, 17),
     (True, FIB_LEVELS_IPV6, 0, 34)])
-def test_longest_walks_follow_each_other(ipv6, levels, source, most):
+@pytest.mark.parametrize("rings", [2, 1])
+def test_longest_walks_follow_each_other(ipv6, levels, source, most, rings):
     pool, count = chain(0, levels), 100
     reads = len(walk(pool.__getitem__, 0, base=0, size=WORDS, words=WORDS, ipv6=ipv6, source=source)[1])
     assert reads == (levels + 1) * (1 if source is None else 2)
     bits = request(0, ipv6=ipv6, source=source)
-    bench = Bench(pool, [bits] * count)
+    bench = Bench(pool, [bits] * count, rings=rings)
     assert bench.run() == [outcome(0)] * count
     # What the first and the last one take alone comes on top.
-    assert bench.cycles <= most * count + 4 * (reads + 1) + 10
+    assert bench.cycles <= 2 * most // rings * count + 4 * (reads + 1) + 10
 
 
 def test_an_ipv4_route_s_depth_does_not_show():
@@ -123,13 +125,14 @@ def test_throughput_with_a_slow_neighbour_on_each_side():
     assert bench.cycles <= 12 * 100 + 100
 
 
-def test_capacity():
-    bench = Bench(chain(77), [request(0)] * 40, o_duty=0)
+@pytest.mark.parametrize("rings", [2, 1])
+def test_capacity(rings):
+    bench = Bench(chain(77), [request(0)] * 40, o_duty=0, rings=rings)
 
     async def watch(ctx):
         await ctx.tick().until(bench.dut.i.valid)
         await ctx.tick().repeat(400)
-        assert bench.taken == FibLookup.capacity
+        assert bench.taken == bench.dut.capacity == MOST_REQUESTS * rings // 2
         bench._o_duty = 1
 
     assert bench.run(watch) == [outcome(77)] * 40
@@ -182,9 +185,10 @@ def test_last_row_of_the_window(what, before, short):
     assert Bench(pool, [bits]).run() == [outcome(FAULT if short else 9)] == [expected(bits, pool)]
 
 
-def test_outcomes_are_right_while_the_table_is_written():
+@pytest.mark.parametrize("rings", [2, 1])
+def test_outcomes_are_right_while_the_table_is_written(rings):
     pool = chain(1)
-    bench = Bench(pool, [request(0)] * 60)
+    bench = Bench(pool, [request(0)] * 60, rings=rings)
 
     async def writer(ctx):
         while not bench.loaded:

@@ -1,4 +1,4 @@
-"""Two readers and the control engine at the FIB's pool."""
+"""Readers and the control engine at the FIB's pool."""
 
 import random
 from itertools import pairwise
@@ -11,18 +11,18 @@ from polyrouter.hdl.fib_ring import RING
 from .bench import access, simulate
 
 WORDS, REST = 64, RING
-DEEP = 2100     # made of slices
+DEEP = 4100     # made of slices
 
 
-@pytest.mark.parametrize("words", [WORDS, DEEP])
-def test_readers_and_control_engine(words):
+@pytest.mark.parametrize(("words", "readers"), [(WORDS, 2), (DEEP, 2), (WORDS, 1), (DEEP, 1)])
+def test_readers_and_control_engine(words, readers):
     rng = random.Random(1)
-    dut = FibPool(CoreConfig(fib_words=words), rest=REST)
+    dut = FibPool(CoreConfig(fib_words=words, fib_rings=readers), rest=REST)
     # The last ones of it: filling all of a deep pool would take long.
     first_row = words - WORDS
     rows = [rng.getrandbits(72) for _ in range(WORDS)]
     before = {}             # of a row that is being written: its word until now
-    done, misses, reads = [], [], [0, 0]
+    done, misses, reads = [], [], [0] * readers
 
     def possible(row):
         return {rows[row], before.get(row, rows[row])}
@@ -56,14 +56,15 @@ def test_readers_and_control_engine(words):
                     assert word in asked
                     reads[number] += 1
                 if miss:
-                    assert en and number == 1
+                    assert en and number == readers - 1
                     misses.append(cycle)
                 # A row that is being written may be read as it was, or as it will be, but whole.
                 asked = words | possible(row) if en and not miss else None
                 cycle += 1
         return testbench
 
-    simulate(dut, [control, reader(dut.first, 0, 1.0), reader(dut.second, 1, 0.97)])
+    duties = (1.0, 0.97)[-readers:]
+    simulate(dut, [control, *(reader(dut.ports[k], k, duty) for k, duty in enumerate(duties))])
     assert min(reads) > 1000 and len(misses) > 100
     assert all(later - earlier > REST for earlier, later in pairwise(misses))
 

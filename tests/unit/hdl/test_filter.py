@@ -160,22 +160,25 @@ def test_the_rewriter_reads_whole_actions():
     dut = FilterLookup(config)
     rng = random.Random(8)
     actions = {row: some_action(rng) for row in range(20)}
+    out, asked = [], []
 
     async def main(ctx):
         for row, action in actions.items():
             await access(ctx, dut.action_table, row, action)
         for row in (*range(20), 3, 19):
-            ctx.set(dut.changes_addr, row)
-            ctx.set(dut.changes_en, 1)
-            await ctx.tick()
-            ctx.set(dut.changes_en, 0)
-            ctx.set(dut.changes_addr, 0)
-            assert ctx.get(dut.changes.as_value()) == actions[row]
-            await ctx.tick()
-            assert ctx.get(dut.changes.as_value()) == actions[row]
+            await source(dut.changes_i, [row])(ctx)
+            await ctx.tick().repeat(4)
+            assert out.pop() == actions[row] and not out
             assert await access(ctx, dut.action_table, row) == actions[row]
+        await source(dut.changes_i, [*range(20)], times=asked)(ctx)
+        await ctx.tick().repeat(4)
 
-    simulate(dut, [main])
+    async def monitor(ctx):
+        await sink(dut.changes_o, out)(ctx)
+
+    simulate(dut, [main], [monitor])
+    assert out == [*actions.values()]
+    assert [after - before for before, after in pairwise(asked)] == [2] * 19
 
 
 def test_no_rules_never_hit():

@@ -53,8 +53,8 @@ def test_every_bit_of_the_key():
 
 def test_cycles():
     _, taken, given = run_stage(FlowHash(), [0] * 20)
-    assert taken == [taken[0] + 2 * k for k in range(20)]
-    assert given == [cycle + 4 for cycle in taken]
+    assert taken == [taken[0] + 4 * k for k in range(20)]
+    assert given == [cycle + 6 for cycle in taken]
 
 
 def test_elaborates():

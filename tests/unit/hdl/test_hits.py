@@ -79,7 +79,7 @@ def test_a_write_is_one_counter_s_and_loses_no_event():
     simulate(dut, [feed, writer])
 
 
-@pytest.mark.parametrize(("accessing", "cycles"), [(False, 4), (True, 8)])
+@pytest.mark.parametrize(("accessing", "cycles"), [(False, 5), (True, 9)])
 def test_throughput(accessing, cycles):
     dut = HitCounters(CoreConfig(filter_rules=4))
     times, ended = [], []

@@ -61,7 +61,7 @@ def test_every_frame_sees_all_that_came_before(rows, rates):
         "router_en": rng.random() < 0.8, "router_row": rng.randrange(rows),
         "rule_en": rng.random() < 0.7, "rule_row": rng.randrange(rows),
         "length": rng.choice((60, 60, rng.randrange(14, 1515), (1 << 14) - 1)),
-    }) for _ in range(500)]
+    }) for _ in range(1000)]
     expected, out, ended = [], [], []
 
     async def feed(ctx):
