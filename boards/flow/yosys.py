@@ -27,8 +27,8 @@ _INDEXED = re.compile(r"(?<=\s)\\\S*\[\S*")
 def without_brackets(rtlil: str) -> str:
     """RTLIL without ``[`` and ``]`` in names.
 
-    Amaranth calls the fields of an array ``name[0]``, ``name[1]``. What goes through abc9 gets its names back by such an
-    index, so yosys takes bit 1 of ``name`` for the first one of ``name[1]``, and two drivers meet in one net.
+    Amaranth calls the fields of an array ``name[0]``, ``name[1]``. What goes through abc9 gets its names back by such
+    an index, so yosys takes bit 1 of ``name`` for the first one of ``name[1]``, and two drivers meet in one net.
 
     Parameters
     ----------
