@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Boards' pins are those of the sources; each board's top level takes them, with all its clocks constrained."""
 
 import csv

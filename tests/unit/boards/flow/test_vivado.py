@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The project for Vivado: whole, synthesizable, and honest where Vivado is missing."""
 
 import os
