@@ -39,7 +39,7 @@ class FreePlatform(LatticeECP5Platform):
     speed = "8"
     default_clk = "clk100"
     resources: ClassVar = _resources()
-    connectors: ClassVar = []
+    connectors: ClassVar[list] = []
 
     def iter_port_constraints_bits(self):
         """No pin has a place."""

@@ -56,7 +56,7 @@ class NetFpga1GCmlPlatform(XilinxPlatform):
         UARTResource(0, rx="H18", tx="E15", attrs=Attrs(IOSTANDARD="LVCMOS33")),
         *_rgmiis(),
     ]
-    connectors: ClassVar = []
+    connectors: ClassVar[list] = []
 
     def toolchain_prepare(self, fragment, name, **kwargs):
         """The bank voltages of configuration."""

@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# A wrong description is found while a design is put together; then its error is all that there is to say.
 """Pins of a board around the RGMIIs: MDIO, resets of the PHYs, LEDs, UART. The same for all vendors."""
 
 from typing import Any

@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# A wrong description is found while a design is put together; then its error is all that there is to say.
 """All of a board with a 7-series FPGA: clocks, resets, pins, and the top level."""
 
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, ResetSignal, Signal

@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# A wrong description is found while a design is put together; then its error is all that there is to say.
 """PLLs of an ECP5, one behind the other where one alone can't make the clocks."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# What is wrong may be found when the design is put together, and then there is none.
 """The top level of a board as its description has it."""
 
 from polyrouter.hdl.config import CoreConfig

@@ -7,10 +7,10 @@ digest is still the same is not run again, so a build that was interrupted goes 
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from amaranth.build.res import ResourceError
 from polyrouter.hdl.config import ConfigError
@@ -22,7 +22,7 @@ from ..entropy import RING_CELL
 from ..rgmii.delay import DelayError
 from ..rgmii.ports import PinError
 from .cells import YOSYS_PASS
-from .kept import digest, kept_result, put_in_place, write_result
+from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
 from .timing import UNCONSTRAINED_MHZ
@@ -97,16 +97,15 @@ class Ecp5Flow:
         key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS))
         netlist = self._synthesis / "top.json"
         if kept_result(self._synthesis, key) is None:
-            made = self._fresh(".synthesis")
-            for name in ("top.il", "top.ys"):
-                (made / name).write_text(self._files[name])
-            started = time.monotonic()
-            with Tools() as tools:
-                tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
-            self._check_loops(made / "top.json")
-            (made / "top.il").unlink()
-            write_result(made, key, {"seconds": round(time.monotonic() - started, 1)})
-            put_in_place(made, self._synthesis)
+            with making(self._synthesis) as made:
+                for name in ("top.il", "top.ys"):
+                    (made / name).write_text(self._files[name])
+                started = time.monotonic()
+                with Tools() as tools:
+                    tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
+                self._check_loops(made / "top.json")
+                (made / "top.il").unlink()
+                write_result(made, key, {"seconds": round(time.monotonic() - started, 1)})
         return netlist
 
     def place(self, seed: int, tools: Tools) -> Placement:
@@ -125,19 +124,18 @@ class Ecp5Flow:
         folder = self._folder / f"seed-{seed}"
         if (found := kept_result(folder, key)) is not None:
             return Placement.from_dict(found["placement"])
-        made = self._fresh(f".seed-{seed}")
-        os.link(self._synthesis / "top.json", made / "top.json")
-        (made / "top.lpf").write_text(self._files["top.lpf"])
-        started = time.monotonic()
-        tools.run(f"place and route, seed {seed}", [
-            find_tool(_NEXTPNR), *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
-            "--report", "report.json", "--log", "nextpnr.log"], made, lambda line: self._nextpnr_line(seed, line))
-        placement = placement_of(seed, json.loads((made / "report.json").read_text()),
-                                 (made / "nextpnr.log").read_text(), self._top.clocks(),
-                                 round(time.monotonic() - started, 1))
-        (made / "top.json").unlink()
-        write_result(made, key, {"placement": placement.as_dict()})
-        put_in_place(made, folder)
+        with making(folder) as made:
+            os.link(self._synthesis / "top.json", made / "top.json")
+            (made / "top.lpf").write_text(self._files["top.lpf"])
+            started = time.monotonic()
+            tools.run(f"place and route, seed {seed}", [
+                find_tool(_NEXTPNR), *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
+                "--report", "report.json", "--log", "nextpnr.log"], made, lambda line: self._nextpnr_line(seed, line))
+            placement = placement_of(seed, json.loads((made / "report.json").read_text()),
+                                     (made / "nextpnr.log").read_text(), self._top.clocks(),
+                                     round(time.monotonic() - started, 1))
+            (made / "top.json").unlink()
+            write_result(made, key, {"placement": placement.as_dict()})
         return placement
 
     def pack(self, seed: int) -> Path:
@@ -148,15 +146,14 @@ class Ecp5Flow:
         FlowError
             If ecppack fails.
         """
-        made = self._fresh(".bitstream")
-        os.link(self._folder / f"seed-{seed}" / "top.config", made / "top.config")
-        self._tell("writing the bitstream")
-        with Tools() as tools:
-            tools.run("ecppack", [find_tool(_ECPPACK), "--compress", "--input", "top.config", "--bit", "top.bit",
-                                  "--svf", "top.svf"], made)
-        for suffix in _BITSTREAMS:
-            os.replace(made / f"top.{suffix}", self._bitstream(suffix))
-        shutil.rmtree(made)
+        with TemporaryDirectory(dir=self._folder, prefix=".pack-") as made:
+            os.link(self._folder / f"seed-{seed}" / "top.config", Path(made) / "top.config")
+            self._tell("writing the bitstream")
+            with Tools() as tools:
+                tools.run("ecppack", [find_tool(_ECPPACK), "--compress", "--input", "top.config", "--bit", "top.bit",
+                                      "--svf", "top.svf"], Path(made))
+            for suffix in _BITSTREAMS:
+                os.replace(Path(made) / f"top.{suffix}", self._bitstream(suffix))
         return self._bitstream("bit")
 
     def forget_bitstream(self) -> None:
@@ -170,12 +167,6 @@ class Ecp5Flow:
     def synthesis_seconds(self) -> float:
         """How long the synthesis took when it was made."""
         return json.loads((self._synthesis / "result.json").read_text())["seconds"]
-
-    def _fresh(self, name: str) -> Path:
-        made = self._folder / name
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
-        return made
 
     def _has_rings(self) -> bool:
         return "entropy" in self._top.inner.signature.members

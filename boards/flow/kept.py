@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest", "kept_result", "put_in_place", "write_result"]
+__all__ = ["digest", "kept_result", "making", "write_result"]
 
 _RESULT = "result.json"
 
@@ -35,8 +37,25 @@ def write_result(folder: Path, key: str, result: dict[str, Any]) -> None:
     (folder / _RESULT).write_text(json.dumps({"key": key, **result}, indent=1))
 
 
-def put_in_place(made: Path, folder: Path) -> None:
-    """Give a finished folder its name; one that had it is gone before. There is never a half one of that name."""
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """A new folder to make something in, under another name.
+
+    It gets its name at the end, and one that had it is gone before. If the block fails or is interrupted, nothing of it
+    is left, and the old one stays.
+    """
+    made = folder.with_name(f".{folder.name}")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        yield made
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    _put_in_place(made, folder)
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

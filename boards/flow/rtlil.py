@@ -69,7 +69,8 @@ def read_design(text: str) -> Design:
 
 
 def _modules(text: str) -> Iterator[tuple[str, list[str]]]:
-    name, lines = "", []
+    name = ""
+    lines: list[str] = []
     for line in text.splitlines():
         if match := _MODULE.match(line):
             name, lines = match[1], []
@@ -82,7 +83,8 @@ def _modules(text: str) -> Iterator[tuple[str, list[str]]]:
 def _read_module(found: Design, module: str, lines: list[str]) -> None:
     memories: dict[str, DesignMemory] = {}
     widths: dict[str, int] = {}
-    cell, parameters = "", {}
+    cell = ""
+    parameters: dict[str, str] = {}
     for line in lines:
         if match := _CELL.match(line):
             cell, parameters = match[1], {}

@@ -5,7 +5,6 @@ it fails if a clock has no constraint, or timing is missed.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..rgmii.ports import PinError
 from ..toplevel import ETH_HZ
 from ..xilinx7_top import Xilinx7Top
 from .cells import FAMILIES, YOSYS_PASS, Resources, resources_of
-from .kept import digest, kept_result, put_in_place, write_result
+from .kept import digest, kept_result, making, write_result
 from .tools import FlowError, Tools, find_tool, tool_version
 
 __all__ = ["VivadoFlow"]
@@ -83,9 +82,7 @@ clean:
 
 def _with_rtlil(platform: Platform) -> Platform:
     """The platform, whose plans have the design in RTLIL too."""
-    kind = type(platform)
-
-    class WithRtlil(kind):
+    class WithRtlil(type(platform)):      # type: ignore[misc]
         @property
         def file_templates(self):
             return {**super().file_templates, "{{name}}.il": "{{emit_rtlil()}}"}
@@ -128,12 +125,11 @@ class VivadoFlow:
                 script_after_bitstream=_AFTER_BITSTREAM)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
-        made = self._fresh(".vivado")
-        for name in ("top.v", "top.xdc", "top.tcl"):
-            (made / name).write_text(plan.files[name])
-        (made / "Makefile").write_text(_MAKEFILE)
         project = self._folder / "vivado"
-        put_in_place(made, project)
+        with making(project) as made:
+            for name in ("top.v", "top.xdc", "top.tcl"):
+                (made / name).write_text(plan.files[name])
+            (made / "Makefile").write_text(_MAKEFILE)
         return project, plan.files["top.il"]
 
     def synthesize(self) -> tuple[Resources, float]:
@@ -150,24 +146,17 @@ class VivadoFlow:
         key = digest(verilog, script, tool_version(_YOSYS))
         folder = self._folder / "synthesis"
         if (found := kept_result(folder, key)) is None:
-            made = self._fresh(".synthesis")
-            (made / "top.v").write_text(verilog)
-            (made / "top.ys").write_text(script)
-            started = time.monotonic()
-            with Tools() as tools:
-                tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
-            resources = resources_of(json.loads((made / "top.json").read_text()), family)
-            (made / "top.v").unlink()
-            found = {"resources": resources._asdict(), "seconds": round(time.monotonic() - started, 1)}
-            write_result(made, key, found)
-            put_in_place(made, folder)
+            with making(folder) as made:
+                (made / "top.v").write_text(verilog)
+                (made / "top.ys").write_text(script)
+                started = time.monotonic()
+                with Tools() as tools:
+                    tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
+                resources = resources_of(json.loads((made / "top.json").read_text()), family)
+                (made / "top.v").unlink()
+                found = {"resources": resources._asdict(), "seconds": round(time.monotonic() - started, 1)}
+                write_result(made, key, found)
         return Resources(**found["resources"]), found["seconds"]
-
-    def _fresh(self, name: str) -> Path:
-        made = self._folder / name
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
-        return made
 
     def _yosys_line(self, line: str) -> None:
         if found := YOSYS_PASS.match(line):

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """One PLL where that does, else two; and both keep the limits of one."""
 
 import pytest

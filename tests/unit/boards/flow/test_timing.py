@@ -34,6 +34,13 @@ def test_what_is_wrong_is_said(changes, log, said):
     assert str(raised.value) == said
 
 
+def test_each_clock_of_a_frequency_counts():
+    missing = report()
+    del missing["fmax"]["$glbnet$rx0_clk"]
+    with pytest.raises(TimingError, match=r"^1 of 2 clocks were checked at 125 MHz: transmit, receive 0$"):
+        check_timing(missing, "", CLOCKS)
+
+
 def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(TimingError) as raised:
         check_timing(report(tx0_clk=(1, 125), rx0_clk=(2, 125)), "ignoring clock constraint a\nignoring constraint b\n",

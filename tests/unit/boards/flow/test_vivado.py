@@ -1,0 +1,70 @@
+# amaranth: UnusedElaboratable=no
+"""The project for Vivado: whole, synthesizable, and honest where Vivado is missing."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from polyrouter.boards.flow.tools import FlowError
+from polyrouter.boards.flow.vivado import VivadoFlow
+from polyrouter.boards.hostlink import HostLinkKind
+from polyrouter.boards.registry import board_named
+from polyrouter.boards.xilinx7_top import Xilinx7Top
+
+from ..echo_top import EchoTop
+
+
+@pytest.fixture
+def flow(tmp_path):
+    def make(name: str, kind: HostLinkKind = HostLinkKind.AUTHENTICATED) -> VivadoFlow:
+        board = board_named(name)
+        return VivadoFlow(board, Xilinx7Top(board, EchoTop(board, kind)), tmp_path, lambda _: None)
+    return make
+
+
+def test_a_project(flow, tmp_path):
+    project, text = flow("netfpga_1g_cml").export()
+    assert project == tmp_path / "vivado"
+    assert sorted(path.name for path in project.iterdir()) == ["Makefile", "top.tcl", "top.v", "top.xdc"]
+    assert text.count("cell \\LUT1") == 26
+    script, constraints = (project / "top.tcl").read_text(), (project / "top.xdc").read_text()
+    assert script.count("{") == script.count("}") and script.count("[") == script.count("]")
+    assert "-part xc7k325tffg676-1" in script and "ALLOW_COMBINATORIAL_LOOPS" in script
+    assert re.search(r"set_input_delay -clock \$clock -max 3\.0 \$data", script)
+    assert "CONFIG_MODE BPI16" in constraints
+    assert re.search(r'IOSTANDARD "LVCMOS18" \[get_ports "eth_rgmii_3__tx_data__io\S*3\S*"\]', constraints)
+    # What the script looks for is there.
+    verilog = (project / "top.v").read_text()
+    assert all(f"eth_rgmii_{port}__rx_clk__io" in verilog for port in range(4))
+    assert re.search(r"MMCME2_BASE #\([^;]*\) mmcm \(", verilog)
+
+
+def test_without_rings_loops_stay_forbidden(flow):
+    project, _ = flow("netfpga_1g_cml", HostLinkKind.UART).export()
+    assert "COMBINATORIAL" not in (project / "top.tcl").read_text()
+
+
+def test_make_without_vivado(flow):
+    project, _ = flow("ac701_ethfmc", HostLinkKind.PORT).export()
+    ran = subprocess.run(["make", "VIVADO=polyrouter-no-vivado"], cwd=project, capture_output=True, text=True,
+                         env={**os.environ, "MAKEFLAGS": ""}, check=False)
+    assert ran.returncode and "polyrouter-no-vivado is not installed, or its settings64.sh" in ran.stderr
+
+
+def test_a_wrong_description(flow, tmp_path):
+    from dataclasses import replace
+
+    board = replace(board_named("ac701_ethfmc"), core_hz=33.3217e6)
+    made = VivadoFlow(board, Xilinx7Top(board, EchoTop(board, HostLinkKind.PORT)), tmp_path, lambda _: None)
+    with pytest.raises(FlowError, match=r"board ac701_ethfmc: no setting of an MMCM makes 33\.3217 MHz, 125 MHz"):
+        made.export()
+
+
+@pytest.mark.slow
+def test_yosys_takes_the_verilog(flow):
+    made = flow("kc705_ethfmc")
+    made.export()
+    resources, seconds = made.synthesize()
+    assert 1000 < resources.luts < 10_000 and resources.registers > 1000 and seconds > 0
+    assert made.synthesize() == (resources, seconds)        # kept
