@@ -18,7 +18,7 @@ BOARD = Board(
     title="Lattice ECP5 Versa (LFE5UM-45F)",
     platform=VersaECP5Platform,
     ports=_PORTS,
-    host_link=HostLinkKind.AUTHENTICATED,
+    host_link=HostLinkKind.UART,
     core_hz=62.5e6,
     core={"routers": 32, "fib_words": 2048, "adjacencies": 256, "buffer_bytes": 16384, "filter_rules": 256,
           "context_words": 4, "headers": 4},
