@@ -21,7 +21,7 @@ BOARD = Board(
     host_link=HostLinkKind.UART,
     core_hz=62.5e6,
     core={"routers": 32, "fib_words": 2048, "adjacencies": 256, "buffer_bytes": 16384, "filter_rules": 256,
-          "context_words": 4, "headers": 4},
+          "vmac_cycles": 2, "context_words": 4, "headers": 4},
     leds=(Led("led", 0), Led("led", 1)),
     uart="uart",
     openfpgaloader=("--cable", "ft2232"),
