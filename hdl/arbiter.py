@@ -7,7 +7,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .capture import HEADER, VERDICTS
+from .capture import HEADER
 from .config import CoreConfig
 from .records import PORT_BITS, ROUTER_BITS, TAG
 from .roundrobin import RoundRobin
@@ -26,8 +26,8 @@ TAGGED_HEADER = data.StructLayout({
 class HeaderArbiter(wiring.Component):
     """Round-robin arbiter over the headers of the data ports and of the host's injected frames.
 
-    At most ``VERDICTS`` headers of a port are on their way at once; a port that has as many is passed over until a
-    verdict of it was paired.
+    At most ``config.headers`` headers of a port are on their way at once; a port that has as many is passed over until
+    a verdict of it was paired.
 
     Latency 2 cycles: in the first one a port is chosen, in the second its header, which is many bits, is moved. A
     header a cycle, if they are not all of one port: of that, one every other cycle.
@@ -87,9 +87,9 @@ class HeaderArbiter(wiring.Component):
             m.d.sync += chosen.eq(Mux(turn.valid, 1 << turn.grant, 0))
         headers: list[data.View] = []
         for index, source in enumerate(sources):
-            underway = Signal(range(VERDICTS + 1), name=f"underway_{index}")
+            underway = Signal(range(self.config.headers + 1), name=f"underway_{index}")
             m.d.comb += [
-                asks[index].eq(source.valid & (underway != VERDICTS)),
+                asks[index].eq(source.valid & (underway != self.config.headers)),
                 source.ready.eq(taken[index]),
             ]
             m.d.sync += underway.eq(underway + taken[index] - self.released[index])

@@ -21,15 +21,10 @@ from .headers import (
 )
 from .stream import LENGTH_BITS
 
-__all__ = ["FATE", "FATES", "HEADER", "HEADER_BYTES", "VERDICTS", "HeaderCapture"]
+__all__ = ["FATE", "HEADER", "HEADER_BYTES", "HeaderCapture"]
 
 #: Bytes of a frame's start that are looked at.
 HEADER_BYTES = 64
-#: Headers of one port that may be on their way through the look-ups, and verdicts that wait for the frame's end.
-VERDICTS = 16
-#: Fates of one port that may wait: those of the headers on their way, and of the one that waits to set out.
-FATES = VERDICTS + 2
-
 #: The start of a frame. Bytes behind ``length`` are rubbish; so are, in a frame that has not ended, those that come too
 #: late for the parser: behind the layer-4 ports of an IP packet, and behind the EtherType of any other.
 HEADER = data.StructLayout({
@@ -41,6 +36,7 @@ FATE = data.StructLayout({
     "good": 1,                          # its body follows; else it was dropped
     "length": LENGTH_BITS,
 })
+
 
 _OTHER = ETHERNET_BYTES + TAG_BYTES
 _IPV4 = ETHERNET_BYTES + IPV4_BYTES + L4_PORTS_BYTES

@@ -78,6 +78,15 @@ class CoreConfig:
     circuits : int
         Attachments to the link port (VNICs, ports of virtual switches, ends of wires and tunnels), and as many places
         for tunnels that end here: 0, or a power of two, 16 to 4096. 0: there is no link port.
+    vmac_cycles : int
+        Cycles in which the four slots of a look-up in the VMAC-VE table are read, 1 or 2. With 2, both ways are in one
+        memory, which takes half as many blocks if the table is small, and a frame 3 cycles more.
+    context_words : int
+        Words that a context row is read in, one a cycle: 1, 2 or 4. With 4, rows of more than 16 routers take 3 blocks
+        of 18 kbit instead of 10, and a frame 3 cycles more.
+    headers : int
+        Headers of one port that may be on their way through the look-ups at once, and verdicts that wait there for the
+        frame's end, a power of two, 4 to 16. Behind them, frames wait in the ingress.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -104,6 +113,9 @@ class CoreConfig:
     policers: int = 0
     mac_rows: int = 1024
     circuits: int = 0
+    vmac_cycles: int = 1
+    context_words: int = 1
+    headers: int = 16
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -130,6 +142,9 @@ class CoreConfig:
         self._between("queue_frames", 4, 1024, power_of_two=True)
         self._between("max_frame", MAX_FRAME_STANDARD, MAX_FRAME_JUMBO)
         self._between("ingress_bytes", 2 * (self.max_frame + HOST_HEADER_BYTES), 1 << 20, power_of_two=True)
+        self._between("vmac_cycles", 1, 2)
+        self._between("context_words", 1, 4, power_of_two=True)
+        self._between("headers", 4, 16, power_of_two=True)
         self._between("filter_rules", 0, MOST_FILTER_RULES)
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)
@@ -195,6 +210,11 @@ class CoreConfig:
     def all_ports(self) -> int:
         """Data ports and the host port."""
         return self.ports + 1
+
+    @property
+    def fates(self) -> int:
+        """Fates of one port that may wait: those of the headers on their way, and of the one that waits to set out."""
+        return self.headers + 2
 
     @property
     def no_router(self) -> int:

@@ -20,26 +20,15 @@ _COPIED = {name: name for name in (
 _COPIED["takes_multicast"] = "multicast"
 
 
-#: Routers up to which the rows are in look-up tables, which take the same whatever their shape is.
-_FEW_ROUTERS = 16
-#: Words of a row in block RAM: one each would take 10 blocks for 340 bits, however few the rows.
-_WORDS = 4
-
-
-def _words(config: CoreConfig) -> int:
-    """Words that a row is read in, one a cycle."""
-    return 1 if config.routers <= _FEW_ROUTERS else _WORDS
-
-
 class ContextLookup(wiring.Component):
     """Reads the context row of the frame's router into its record.
 
     Nothing is written while a row is read, so a frame sees all of a write or nothing. A router that does not exist
     (``no_router``) has a row of zeros.
 
-    Up to 16 routers, takes a record every cycle; latency 2 cycles. With more, a row is read in four cycles: takes a
-    record every 4 cycles, latency 5 cycles. An access of the control port comes between two records and takes as long
-    as one; each waits for one of the other at most.
+    A row is read in ``context_words`` cycles: takes a record as often as that, with a latency of one cycle more. An
+    access of the control port comes between two records and takes as long as one; each waits for one of the other at
+    most.
 
     Parameters
     ----------
@@ -67,7 +56,7 @@ class ContextLookup(wiring.Component):
             "table": In(TableSignature(table_addr_bits(config.routers), CONTEXT_ROW.size)),
         })
         # Attributes for the sake of proofs: the record whose row the memory delivers.
-        self.rows = SerialTable(config.routers, CONTEXT_ROW.size, _words(config))
+        self.rows = SerialTable(config.routers, CONTEXT_ROW.size, config.context_words)
         self.meta = Signal(META)
         self.exists = Signal()
 

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .capture import FATE, FATES, HEADER, HeaderCapture
+from .capture import FATE, HEADER, HeaderCapture
 from .config import CoreConfig
 from .framestore import FrameStore
 from .records import PORT_BITS, ROUTER_BITS
@@ -56,7 +56,7 @@ class HeaderTap(wiring.Component):
         beat_bytes = self.config.beat_bytes
         m.submodules.store = store = FrameStore(self.config)
         m.submodules.capture = capture = HeaderCapture(self.config)
-        m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=FATES)
+        m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=self.config.fates)
         connect(m, store.o, flipped(self.o))
         connect(m, capture.o, flipped(self.o_header))
 

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .capture import FATE, FATES, HEADER, HeaderCapture
+from .capture import FATE, HEADER, HeaderCapture
 from .config import HOST_HEADER_BYTES, CoreConfig
 from .framestore import FrameStore
 from .headers import ETHERNET_BYTES
@@ -142,7 +142,7 @@ class Ingress(wiring.Component):
 
         if not self.host:
             m.submodules.capture = capture = HeaderCapture(self.config)
-            m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=FATES + 1)
+            m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=self.config.fates + 1)
             connect(m, capture.o, flipped(self.o_header))
             fate = Signal(FATE)
             m.d.comb += [
@@ -162,5 +162,5 @@ class Ingress(wiring.Component):
             ]
             # Only headers that were given have fates, and at most one has none yet: that of this frame. A cycle late,
             # so there is room for one more, which may have come in that cycle.
-            m.d.sync += room_fate.eq(fates.level < FATES)
+            m.d.sync += room_fate.eq(fates.level < self.config.fates)
         return m

@@ -5,7 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .capture import FATE, VERDICTS
+from .capture import FATE
 from .config import CoreConfig
 from .layouts import Reason
 from .memories import NEVER_MEET, delivered
@@ -40,7 +40,7 @@ class Pairing(wiring.Component):
     Attributes
     ----------
     i : stream of VERDICT
-        In the order of the headers; at most ``VERDICTS`` of a port that were not ``released``.
+        In the order of the headers; at most ``config.headers`` of a port that were not ``released``.
     fate : array of streams of FATE
         For each port, the host port included, and each of its headers.
     body : array of PacketSignature
@@ -76,7 +76,7 @@ class Pairing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = self.config.all_ports
-        slot_bits = ceil_log2(VERDICTS)
+        slot_bits = ceil_log2(self.config.headers)
         m.submodules.store = store = memory.Memory(
             shape=unsigned(VERDICT.size), depth=count << slot_bits, init=[], attrs=NEVER_MEET)
         w_port = store.write_port()
@@ -104,13 +104,13 @@ class Pairing(wiring.Component):
         for k in range(count):
             head = Signal(slot_bits, name=f"head_{k}")          # next slot to be written
             tail = Signal(slot_bits, name=f"tail_{k}")          # next slot to be read
-            waiting = Signal(range(VERDICTS + 1), name=f"waiting_{k}")
+            waiting = Signal(range(self.config.headers + 1), name=f"waiting_{k}")
             enters = Signal(name=f"enters_{k}")
             served = Signal(name=f"served_{k}")
             heads.append(head)
             tails.append(tail)
             m.d.comb += [
-                full[k].eq(waiting == VERDICTS),
+                full[k].eq(waiting == self.config.headers),
                 can[k].eq((waiting != 0) & self.fate[k].valid),
                 may_pass[k].eq((waiting == 0) & self.fate[k].valid),
                 enters.eq(stored & (incoming.port == k)),

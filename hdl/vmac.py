@@ -14,8 +14,6 @@ __all__ = ["VmacLookup"]
 
 _WAYS = 2
 _HASHES = 2
-#: The last of a look-up's steps.
-_LAST = 6
 #: Bits of the key that the first of the comparison's two steps takes together.
 _GROUP = 8
 _VID_BITS = VMAC_ROW["vid"].width
@@ -29,14 +27,15 @@ _COMPARED = data.StructLayout({
 class VmacLookup(wiring.Component):
     """Looks up a frame's destination (role OWN), its source (PEER) and its VLAN (SEGMENT) in the VMAC-VE table.
 
-    The four slots of a role are read at once: the two ways are memories side by side, and each hash has a port of
-    them. One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the
-    control port does. Injected frames take the same time, but nothing is found for them. A frame that is given to its
-    router counts as having its own address.
+    The four slots of a role are read at once: the two ways are memories side by side, and each hash has a port of them.
+    One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the control
+    port does. If ``vmac_cycles`` is 2, the ways are in one memory, and read one after the other: one role in two
+    cycles, latency 10 cycles, a record every 9. Injected frames take the same time, but nothing is found for them. A
+    frame that is given to its router counts as having its own address.
 
-    The second port's other cycles are the control port's: an access takes at most 4 cycles, and falls between two
-    look-ups. So a look-up sees the table as it was at one moment: an entry that is copied to another slot before it is
-    removed from its own is always found.
+    The second port's other cycles are the control port's: an access takes at most 4 cycles, or 7 if
+    ``vmac_cycles`` is 2, and falls between two look-ups. So a look-up sees the table as it was at one moment: an entry
+    that is copied to another slot before it is removed from its own is always found.
 
     A slot with a router that does not exist does not match.
 
@@ -65,13 +64,16 @@ class VmacLookup(wiring.Component):
             "seed1": In(64),
         })
         # Attributes for the sake of proofs: the record under way, what the memories deliver, and what is made of it.
-        self.step = Signal(range(_LAST + 1))
+        self.turns = config.vmac_cycles         # in which a role is read
+        self.last = 3 + len(Role) * self.turns                          # of the steps
+        self.step = Signal(range(self.last + 1))
         self.meta = Signal(META)
-        count = range(_WAYS * _HASHES)
+        count = range(_WAYS * _HASHES // self.turns)
         self.slots = [Signal(VMAC_ROW, name=f"slot_{k}") for k in count]
         self.rows = [Signal(VMAC_ROW, name=f"row_{k}") for k in count]
         self.wanted = Signal(VMAC_KEY_BITS)     # what ``rows`` are compared with
         self.compared = [Signal(_COMPARED, name=f"compared_{k}") for k in count]
+        self.before = Signal(), Signal(_ROUTER_BITS), Signal()  # a match of the step before: whether, router, guard
         self.own, self.peer = Signal(), Signal()
         self.own_router, self.peer_router = Signal(_ROUTER_BITS), Signal(_ROUTER_BITS)
         self.result = Signal(META)
@@ -80,9 +82,9 @@ class VmacLookup(wiring.Component):
         m = Module()
         index_bits = self.config.vmac_index_bits
 
-        # Steps: 0 idle, 1 to 3 read a role each, whose slots are registered in the step behind (a block RAM's access
-        # time leaves no room for more), compared in two further steps, 6 at the latest.
-        idle, last = 0, _LAST
+        # Steps: 0 idle, 1 to 3 (6) read a role in one of them (two), whose slots are registered in the step behind (a
+        # block RAM's access time leaves no room for more), compared in two further steps, 6 (9) at the latest.
+        idle, last, turns = 0, self.last, self.turns
         step, meta = self.step, self.meta
         leave = Signal()
         m.d.comb += [
@@ -100,52 +102,56 @@ class VmacLookup(wiring.Component):
         key = Signal(VMAC_KEY_BITS)
         hashes = [Signal(index_bits, name=f"hash_{k}") for k in range(_HASHES)]
         with m.Switch(step):
-            with m.Case(1):
+            with m.Case(turns):
                 m.d.comb += key.eq(_key(meta, Role.PEER))
-            with m.Case(2):
+            with m.Case(2 * turns):
                 m.d.comb += key.eq(_key(meta, Role.SEGMENT))
             with m.Default():
                 m.d.comb += key.eq(_key(self.i.payload, Role.OWN))
         seeds = (Cat(self.seed0, self.seed1), Cat(self.seed1, self.seed0))
-        m.d.sync += [number.eq(toeplitz(seed, key, index_bits)) for number, seed in zip(hashes, seeds, strict=True)]
+        # They hold for a second step, if there is one: an odd one is.
+        with m.If(self.i.ready | ~step[0] if turns > 1 else Const(1)):
+            m.d.sync += [number.eq(toeplitz(seed, key, index_bits)) for number, seed in zip(hashes, seeds, strict=True)]
 
         # Memory: the row number of a slot is ``(hash number * 2 + way) << index bits | hash``, so the table's address
-        # is ``hash | way << index bits | hash number << index bits + 1``.
+        # is ``hash | way << index bits | hash number << index bits + 1``; so is that of a memory with both ways.
         reading = Signal()
         start = Signal()
         way = self.table.addr[index_bits]
-        second_addr = Signal(index_bits + 1)    # one signal for reading and writing: one port of the memory
+        turn = [] if turns == 1 else [~step[0]]     # the way that is read
+        table_row = self.table.addr if turns > 1 else Cat(self.table.addr[:index_bits], self.table.addr[-1])
+        second_addr = Signal(index_bits + turns)    # one signal for reading and writing: one port of the memory
         slots = iter(self.slots)                # what each port of each way delivers
         m.d.comb += [
-            reading.eq((step >= 1) & (step <= 3)),
+            reading.eq((step >= 1) & (step <= len(Role) * turns)),
             start.eq(self.table.stb & ~self.table.ack & ~reading),
-            second_addr.eq(Mux(reading, Cat(hashes[1], Const(1, 1)),
-                               Cat(self.table.addr[:index_bits], self.table.addr[-1]))),
+            second_addr.eq(Mux(reading, Cat(hashes[1], *turn, Const(1, 1)), table_row)),
         ]
         m.d.sync += self.table.ack.eq(start)
-        for k in range(_WAYS):
-            m.submodules[f"way_{k}"] = mem = memory.Memory(
-                shape=unsigned(VMAC_ROW.size), depth=_HASHES << index_bits, init=[], attrs=NEVER_MEET)
+        for k in range(_WAYS // turns):
+            mine = (way == k) if turns == 1 else Const(1)
+            m.submodules[f"way_{k}" if turns == 1 else "ways"] = mem = memory.Memory(
+                shape=unsigned(VMAC_ROW.size), depth=turns * _HASHES << index_bits, init=[], attrs=NEVER_MEET)
             write, first, second = mem.write_port(), mem.read_port(), mem.read_port()
             m.d.comb += [
-                first.addr.eq(Cat(hashes[0], Const(0, 1))),
+                first.addr.eq(Cat(hashes[0], *turn, Const(0, 1))),
                 first.en.eq(reading),
                 second.addr.eq(second_addr),
                 second.en.eq(reading | (start & ~self.table.write)),
                 write.addr.eq(second_addr),
                 write.data.eq(self.table.w_data),
-                write.en.eq(start & self.table.write & (way == k)),
+                write.en.eq(start & self.table.write & mine),
             ]
             m.d.comb += [next(slots).eq(delivered(m, platform, port, write)) for port in (first, second)]
-            with m.If(way == k):
+            with m.If(mine):
                 m.d.comb += self.table.r_data.eq(second.data)
 
         # Comparison: registered slots, then groups of bits, then all of them. The key is that of the step before last.
         wanted = self.wanted
         with m.Switch(step):
-            with m.Case(2):
+            with m.Case(*range(2, 2 + turns)):
                 m.d.sync += wanted.eq(_key(meta, Role.OWN))
-            with m.Case(3):
+            with m.Case(*range(2 + turns, 2 + 2 * turns)):
                 m.d.sync += wanted.eq(_key(meta, Role.PEER))
             with m.Default():
                 m.d.sync += wanted.eq(_key(meta, Role.SEGMENT))
@@ -164,11 +170,22 @@ class VmacLookup(wiring.Component):
                 ]
             with m.If(compared.equal.all() & compared.usable):
                 m.d.comb += [hit.eq(1), router.eq(compared.router), guard.eq(compared.guard)]
+        if turns > 1:
+            # With the way before.
+            first_hit, first_router, first_guard = self.before
+            found, hit, router, guard = (hit, router, guard), Signal(), Signal(_ROUTER_BITS), Signal()
+            with m.If(step != last):
+                m.d.sync += [now.eq(value) for now, value in zip(self.before, found, strict=True)]
+            m.d.comb += [
+                hit.eq(found[0] | first_hit),
+                router.eq(Mux(found[0], found[1], first_router)),
+                guard.eq(Mux(found[0], found[2], first_guard)),
+            ]
 
         own, peer, own_router, peer_router = self.own, self.peer, self.own_router, self.peer_router
-        with m.If(step == 4):
+        with m.If(step == 3 + turns):
             m.d.sync += [own.eq((hit & ~meta.injected & ~meta.group) | meta.given), own_router.eq(router)]
-        with m.If(step == 5):
+        with m.If(step == 3 + 2 * turns):
             m.d.sync += [peer.eq(hit & ~meta.injected), peer_router.eq(router)]
 
         # Last step: the SEGMENT entry's outcome joins the others.

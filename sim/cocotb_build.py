@@ -61,13 +61,21 @@ def _rgmii_mac(config: CoreConfig) -> wiring.Component:
     return RgmiiMac(config)
 
 
-#: What can be simulated: the core at the frame-stream boundary, behind its MACs, a MAC alone, one behind an RGMII.
+def _rgmii_top(config: CoreConfig) -> wiring.Component:
+    from .rgmii_top import RgmiiTop
+    return RgmiiTop(config)
+
+
+#: What can be simulated: the core at the frame-stream boundary, behind its MACs, a MAC alone, one behind an RGMII, a
+#: board's top level behind its RGMIIs.
 TOPS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
-    "core": _core, "gmii": _gmii_core, "mac": _mac, "rgmii": _rgmii_mac,
+    "core": _core, "gmii": _gmii_core, "mac": _mac, "rgmii": _rgmii_mac, "rgmii_top": _rgmii_top,
 }
 #: Sources of those that are not all in ``hdl``.
 _MORE_SOURCES = {
     "rgmii": (*sorted((BOARDS / "rgmii").glob("*.py")), Path(__file__).with_name("rgmii_mac.py")),
+    "rgmii_top": (*sorted(BOARDS.rglob("*.py")), Path(__file__).with_name("rgmii_mac.py"),
+                  Path(__file__).with_name("rgmii_top.py")),
 }
 
 

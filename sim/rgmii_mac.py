@@ -12,9 +12,10 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.mac.mac import GmiiMac
 from polyrouter.hdl.stream import FrameSignature
 
-__all__ = ["RgmiiMac", "SimulatedRgmiiPins"]
+__all__ = ["PINS", "RgmiiMac", "SimulatedRgmiiPins"]
 
-_PINS = {"rxd": In(4), "rx_ctl": In(1), "txd": Out(4), "tx_ctl": Out(1), "txc": Out(1)}
+#: Pins of an RGMII but for RXC.
+PINS = {"rxd": In(4), "rx_ctl": In(1), "txd": Out(4), "tx_ctl": Out(1), "txc": Out(1)}
 
 
 class SimulatedRgmiiPins(wiring.Component):
@@ -33,7 +34,7 @@ class SimulatedRgmiiPins(wiring.Component):
     """
 
     def __init__(self):
-        super().__init__({"ddr": In(RgmiiDdrSignature), **_PINS})
+        super().__init__({"ddr": In(RgmiiDdrSignature), **PINS})
 
     def elaborate(self, platform):
         m = Module()
@@ -88,7 +89,7 @@ class RgmiiMac(wiring.Component):
     def __init__(self, config: CoreConfig):
         self._config = config
         super().__init__({
-            "rxc": In(1), "tx_clk": In(1), "tx90_clk": In(1), **_PINS, "speed": In(Speed), "status": Out(InBandStatus),
+            "rxc": In(1), "tx_clk": In(1), "tx90_clk": In(1), **PINS, "speed": In(Speed), "status": Out(InBandStatus),
             "rx": Out(FrameSignature(config)), "tx": In(FrameSignature(config)), "underflow": Out(1),
         })
 

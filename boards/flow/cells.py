@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from .yosys import RELAX
+from .yosys import ECP5_SYNTHESIS
 
 __all__ = ["FAMILIES", "YOSYS_PASS", "Family", "Resources", "memory_of", "resources_of"]
 
@@ -21,7 +21,7 @@ class Family(NamedTuple):
 
 #: The wide multiplexers of both families are beside the look-up tables, and not counted.
 FAMILIES = (
-    Family("ecp5", f"{RELAX}synth_ecp5 -top top",
+    Family("ecp5", ECP5_SYNTHESIS,
            {"LUT4": 1, "CCU2C": 2}, frozenset({"TRELLIS_FF"}), {"DP16KD": 1, "PDPW16KD": 1},
            {"TRELLIS_DPR16X4": 6}),
     Family("xc7", "synth_xilinx -family xc7 -top top -flatten -noiopad -noclkbuf",

@@ -27,7 +27,7 @@ from .loops import combinational_loops
 from .placement import Placement, placement_of
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
-from .yosys import PREPARE, RELAX, without_brackets
+from .yosys import ECP5_COARSE, ECP5_FINE, PREPARE, without_brackets
 
 __all__ = ["Ecp5Flow"]
 
@@ -74,7 +74,7 @@ class Ecp5Flow:
         self._tell("generating RTLIL")
         try:
             plan = self._platform.build(self._top, name="top", do_build=False, emit_src=False, debug_verilog=False,
-                                        script_after_read=PREPARE + RELAX)
+                                        script_after_read=PREPARE + ECP5_COARSE, synth_opts=ECP5_FINE)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
         self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}

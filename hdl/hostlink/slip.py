@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from ..config import HOST_HEADER_BYTES, CoreConfig
 from ..framestore import FrameStore
@@ -156,54 +157,48 @@ class SlipTransmitter(wiring.Component):
         m = Module()
         m.submodules.crc = crc = CRC32_ETHERNET().create()
         beat = self.i.payload
-        bytes_ = Signal(64)         # what is left of a beat, or of the CRC
-        left = Signal(range(9))
-        last = Signal()             # beat of the frame
+        index = Signal(range(8))    # of the byte in the beat, or in the CRC
+        final = Signal.like(index)  # of the last one
+        is_crc = Signal()
         escaped = Signal()          # ESC was sent for the next byte
         byte = Signal(8)
         special = Signal()
         m.d.comb += [
-            byte.eq(bytes_[:8]),
+            byte.eq(Mux(is_crc, crc.crc.word_select(index[:exact_log2(CRC_BYTES)], 8),
+                        beat.data.word_select(index, 8))),
+            final.eq(Mux(is_crc, CRC_BYTES - 1, ~beat.empty)),
             special.eq(((byte == END) | (byte == ESC)) & ~escaped),
         ]
 
-        def send():
+        def send(valid):
             """A byte of data; true in the cycle in which the last part of it is taken."""
             m.d.comb += [
-                self.o.valid.eq(1),
+                self.o.valid.eq(valid),
                 self.o.payload.eq(Mux(special, ESC, Mux(escaped, Mux(byte == END, ESC_END, ESC_ESC), byte))),
             ]
-            with m.If(self.o.ready):
+            with m.If(valid & self.o.ready):
                 m.d.sync += escaped.eq(special)
-            taken = self.o.ready & ~special
+            taken = valid & self.o.ready & ~special
             with m.If(taken):
-                m.d.sync += [bytes_.eq(bytes_ >> 8), left.eq(left - 1)]
+                m.d.sync += index.eq(Mux(index == final, 0, index + 1))
             return taken
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [crc.start.eq(1), self.o.valid.eq(self.i.valid), self.o.payload.eq(END)]
                 with m.If(self.i.valid & self.o.ready):
-                    m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += [bytes_.eq(beat.data), left.eq(8 - beat.empty), last.eq(beat.last)]
                     m.next = "DATA"
             with m.State("DATA"):
-                taken = send()
+                taken = send(self.i.valid)
                 m.d.comb += [crc.valid.eq(taken), crc.data.eq(byte)]
-                with m.If(taken & (left == 1)):
-                    with m.If(last):
+                with m.If(taken & (index == final)):
+                    m.d.comb += self.i.ready.eq(1)
+                    with m.If(beat.last):
                         m.next = "CRC"
-                    with m.Else():
-                        m.next = "LOAD"
             with m.State("CRC"):
-                m.d.sync += [bytes_.eq(crc.crc), left.eq(CRC_BYTES)]
-                m.next = "FCS"
-            with m.State("FCS"):
-                taken = send()
-                with m.If(taken & (left == 1)):
+                m.d.comb += is_crc.eq(1)
+                taken = send(1)
+                with m.If(taken & (index == final)):
                     m.next = "END"
             with m.State("END"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(END)]

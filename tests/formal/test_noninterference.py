@@ -21,7 +21,7 @@ from .test_streams import drive
 
 CONFIG = CoreConfig(routers=3, adjacencies=12)
 #: So many routers that their context is read a word at a time.
-MANY = CoreConfig(routers=17)
+MANY = CoreConfig(routers=17, vmac_cycles=2, context_words=4)
 #: Upper bits of MAC addresses that are not zero in the proof of the VMAC-VE look-up.
 _MAC_BITS = 8
 
@@ -163,19 +163,20 @@ def was_ecmp(m: Module, dut: AdjacencyLookup) -> Value:
     return reads == 2
 
 
-def vmac_harness() -> Module:
+def vmac_harness(config: CoreConfig) -> Module:
     """Where either of two slots that are read has one of the record's keys, both have it, for the same router and with
     the same ``guard``."""
     m = Module()
     # All bits of a key are compared alike; most bits of addresses are zero here, for the sake of time.
     pair = Two(m, VmacLookup, {
-        **dict.fromkeys(("port", "injected", "given", "router", "group", "tci")), "dmac": _MAC_BITS, "smac": _MAC_BITS})
+        **dict.fromkeys(("port", "injected", "given", "router", "group", "tci")), "dmac": _MAC_BITS, "smac": _MAC_BITS},
+        config)
     one, other = pair.duts
     for dut in (one, other):
         drive(m, dut.seed0, dut.seed1)
         m.d.comb += [Assume(slot.mac[:-_MAC_BITS] == 0) for slot in dut.slots]
         m.d.comb += [Assert(row.mac[:-_MAC_BITS] == 0) for row in dut.rows]
-    last = 6
+    last, turns = one.last, one.turns
     watched, given = Signal(), Signal()
     leaves = Cat((dut.step == last) & (~dut.o.valid | dut.o.ready) for dut in (one, other))
     with m.If(pair.begin):
@@ -187,7 +188,8 @@ def vmac_harness() -> Module:
     with m.Elif(one.o.ready | other.o.ready):
         m.d.sync += given.eq(0)
 
-    # A role's slots are delivered in steps 2 to 4, in registers and compared a step later, and known in the one behind.
+    # A role's slots are delivered in steps 2 to 4 (2 to 7), in registers and compared a step later, and known in the
+    # one behind.
     def keys(meta) -> list:
         return [Cat(mac, meta.port, meta.tci[:12], Const(role, 2))
                 for role, mac in ((Role.OWN, meta.dmac), (Role.PEER, meta.smac), (Role.SEGMENT, Const(0, 48)))]
@@ -201,16 +203,16 @@ def vmac_harness() -> Module:
         return Cat(slot.router, slot.guard)
 
     def matches(slots, key) -> list:
-        return [(slot.valid & (slot.router < CONFIG.routers) & (slot.as_value()[:len(key)] == key), content(slot))
+        return [(slot.valid & (slot.router < config.routers) & (slot.as_value()[:len(key)] == key), content(slot))
                 for slot in slots]
 
     for k, pair_of_keys in enumerate(zip(keys(one.meta), keys(other.meta), strict=True)):
-        with m.If(watched & (one.step == 2 + k)):
+        with m.If(watched & (one.step >= 2 + turns * k) & (one.step < 2 + turns * (k + 1))):
             m.d.comb += [Assume(value) for value in alike(
                 *(matches(dut.slots, key) for dut, key in zip((one, other), pair_of_keys, strict=True)))]
-        with m.If(watched & (one.step == 3 + k)):
+        with m.If(watched & (one.step >= 3 + turns * k) & (one.step < 3 + turns * (k + 1))):
             m.d.comb += [Assert(dut.wanted == key) for dut, key in zip((one, other), pair_of_keys, strict=True)]
-    with m.If(watched & (one.step >= 3) & (one.step <= 5)):
+    with m.If(watched & (one.step >= 3) & (one.step < last)):
         m.d.comb += [Assert(value) for value in alike(*(matches(dut.rows, dut.wanted) for dut in (one, other)))]
     # In between, so that the solver need not find it: what each comparison has to come to, by the rows before it.
     expected = []
@@ -226,9 +228,13 @@ def vmac_harness() -> Module:
         for dut, known in zip((one, other), expected, strict=True):
             m.d.comb += [Assert((slot.equal.all() & slot.usable == has) & (content(slot) == wanted))
                          for slot, (has, wanted) in zip(dut.compared, known, strict=True)]
-    with m.If(watched & (one.step >= 5)):
+    if turns > 1:
+        with m.If(watched & (one.step >= 5)):
+            m.d.comb += [Assert(value) for value in alike(
+                *([(dut.before[0], Cat(dut.before[1:]))] for dut in (one, other)))]
+    with m.If(watched & (one.step >= 4 + turns)):
         m.d.comb += [Assert(value) for value in alike([(one.own, one.own_router)], [(other.own, other.own_router)])]
-    with m.If(watched & (one.step == 6)):
+    with m.If(watched & (one.step >= 4 + 2 * turns)):
         m.d.comb += [Assert(value) for value in alike([(one.peer, one.peer_router)], [(other.peer, other.peer_router)])]
     with m.If(watched):
         m.d.comb += [
@@ -256,11 +262,14 @@ def test_adjacency(tmp_path):
     prove(adjacency_harness(), tmp_path, depth=3, free_memories=True)
 
 
-def test_vmac(tmp_path):
-    prove(vmac_harness(), tmp_path, depth=3, free_memories=True)
+@pytest.mark.parametrize("config", [CONFIG, MANY], ids=["at-once", "in-turn"])
+def test_vmac(tmp_path, config):
+    prove(vmac_harness(config), tmp_path, depth=3, free_memories=True)
 
 
 def test_watched_records_can_come_out(tmp_path):
-    for name, harness, depth in (("context", context_harness(CONFIG), 6), ("words", context_harness(MANY), 12),
-                                 ("adjacency", adjacency_harness(), 12), ("vmac", vmac_harness(), 10)):
+    for name, harness, depth in (
+            ("context", context_harness(CONFIG), 6), ("words", context_harness(MANY), 12),
+            ("adjacency", adjacency_harness(), 12), ("vmac", vmac_harness(CONFIG), 10),
+            ("ways", vmac_harness(MANY), 13)):
         cover(harness, tmp_path / name, depth=depth, free_memories=True)

@@ -167,11 +167,12 @@ def test_parser(tmp_path):
 
 # Look-ups. The memories deliver what they like.
 
-@pytest.mark.parametrize("stage, routers", [(VmacLookup, 3), (ContextLookup, 3), (ContextLookup, 17),
-                                            (AdjacencyLookup, 3)])
-def test_look_up(tmp_path, stage, routers):
+@pytest.mark.parametrize("stage, parameters", [
+    (VmacLookup, {}), (VmacLookup, {"vmac_cycles": 2}), (ContextLookup, {}), (ContextLookup, {"context_words": 4}),
+    (AdjacencyLookup, {})])
+def test_look_up(tmp_path, stage, parameters):
     m = Module()
-    config = CoreConfig(adjacencies=12, routers=routers)
+    config = CoreConfig(adjacencies=12, routers=3, **parameters)
     m.submodules.dut = dut = stage(config)
     rows = {VmacLookup: config.vmac_slots, ContextLookup: config.routers, AdjacencyLookup: config.adjacencies}
     drive_table(m, dut.table, rows[stage])

@@ -19,7 +19,8 @@ _BAUD = 4_000_000
 def top_of(kind: HostLinkKind) -> LiveTop:
     """A small board."""
     key = KEY if kind == HostLinkKind.AUTHENTICATED else None
-    return two_port_top(HostLinkChoice(kind=kind, key=key, port=LINK_PORT, baud=_BAUD))
+    return two_port_top(HostLinkChoice(kind=kind, key=key, port=LINK_PORT, baud=_BAUD),
+                        watchdog_disables=kind == HostLinkKind.UART)
 
 
 @cache

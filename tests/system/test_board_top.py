@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from polyrouter.boards.top import HostLinkKind
-from polyrouter.hdl.layouts import QueueStat, Reason, Register, Table
+from polyrouter.hdl.layouts import WATCHDOG_UNIT, QueueStat, Reason, Register, Table
 from polyrouter.host.board.errors import BoardTimeout
 from polyrouter.host.board.registers import BoardRegisters
 from polyrouter.sim.auth_frames import DATA, WELCOME, AuthFrame
@@ -97,6 +97,37 @@ def forward(board, model, frames):
         board.ports[frame.port].send(frame.frame)
         for expected in model.receive(frame.port, frame.frame.ljust(60, b"\0")):
             assert take(board, expected.port) == expected.frame
+
+
+@pytest.mark.slow
+def test_watchdog_that_disables(tmp_path):
+    """Time passes as long as frames come. It expires a unit after the last request, 2**20 cycles, at the earliest."""
+    kind = HostLinkKind.UART
+    frame = next(forwarding_frames(SCENARIO, 1))
+    with TopBoard(top_of(kind), executable_of(kind), tmp_path) as board, board.driver() as driver:
+        driver.write_rows(SCENARIO.writes)
+        registers = BoardRegisters(driver)
+        unit = WATCHDOG_UNIT / CONFIG.clock_hz
+        registers.set_watchdog(unit)
+
+        def passes() -> bool:
+            """Whether it is forwarded, as far as can be seen before one that is behind it is dropped."""
+            board.ports[frame.port].send(frame.frame)
+            return bool(select.select([board.ports[1 - frame.port]], [], [], 2.0)[0]
+                        and board.ports[1 - frame.port].recv(2000))
+
+        assert passes()
+        started = board.board.stats()["cycles"]
+        while passes():
+            cycles = board.board.stats()["cycles"] - started
+            assert cycles < 4 * WATCHDOG_UNIT
+        assert board.board.stats()["cycles"] - started > WATCHDOG_UNIT
+        assert registers.watchdog().expired and registers.watchdog().disables
+        assert not passes()         # what the host reads does not bring it back
+        registers.rearm_watchdog()
+        assert passes()
+        dropped = {key: value for key, value in driver.read_counters(0).items() if value and key[1] != Reason.FORWARDED}
+        assert set(dropped) == {(frame.port, Reason.DROP_DISABLED)}
 
 
 def test_phys_and_leds_as_the_host_sees_them(board):

@@ -9,7 +9,7 @@ from ..registers import BoardRegisters, MdioError, PhyStatus
 from .result import CheckResult, failed, passed
 from .waiting import afterwards, wait_for
 
-__all__ = ["LoopedPhy", "check_mdio", "phy_loopback"]
+__all__ = ["LoopedPhy", "check_mdio", "has_link", "phy_loopback"]
 
 _CHECK = "MDIO"
 _CONTROL, _STATUS, _ID_HIGH, _ID_LOW = range(4)
@@ -18,12 +18,14 @@ _LOOPBACK = 1 << 14 | 1 << 6 | 1 << 8
 _NEGOTIATE, _RESTART = 1 << 12, 1 << 9
 #: 22.2.4.2: what a PHY can do at 10 and 100 Mb/s, or that there is a register 15, which says so for 1000 Mb/s.
 _ABILITIES = 0x7F00
-#: Seconds until the board's own polls see a change.
+_LINK = 1 << 2
+#: Seconds until the board's own polls see a change; a reset of a PHY may be part of it.
 _PATIENCE = 5.0
 
 
 def check_mdio(registers: BoardRegisters) -> Iterator[CheckResult]:
-    """The PHY of each port, one after the other."""
+    """The PHY of each port, one after the other. A board that has just started is given time to set them up."""
+    wait_for(lambda: all(phy.present for phy in registers.phys()), _PATIENCE)
     for port, phy in enumerate(registers.phys()):
         yield _check_phy(registers, f"port {port}", phy)
 
@@ -52,6 +54,20 @@ def _check_phy(registers: BoardRegisters, subject: str, phy: PhyStatus) -> Check
 
 def _link(phy: PhyStatus) -> str:
     return f"link at {phy.speed} Mb/s" if phy.link else "no link"
+
+
+def has_link(registers: BoardRegisters, port: int) -> bool:
+    """Whether a port has a link now, by its PHY: what the board's polls say may be from before.
+
+    Raises
+    ------
+    MdioError
+        If it does not answer.
+    """
+    phy = registers.phys()[port]
+    # It tells first of a link that was lost since it was read last (22.2.4.2.13).
+    registers.mdio_read(phy.bus, phy.address, _STATUS)
+    return bool(registers.mdio_read(phy.bus, phy.address, _STATUS) & _LINK)
 
 
 @dataclass(frozen=True)

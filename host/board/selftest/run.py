@@ -1,6 +1,6 @@
 """The self-test of a board, check by check."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from ....hdl.layouts import HostLinkKind, Register, Table
 from ..driver import Driver
@@ -22,7 +22,8 @@ PATIENCE = 4.0
 
 
 def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple[int, int]] = (), frames: int = FRAMES,
-                  patience: float = PATIENCE, tell: Callable[[str], None] = lambda _: None) -> Iterator[CheckResult]:
+                  patience: float = PATIENCE, tell: Callable[[str], None] = lambda _: None
+                  ) -> Generator[CheckResult, None, None]:
     """Check a board; results come one by one. When it ends, however it does, the board's tables are empty.
 
     Parameters

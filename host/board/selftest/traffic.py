@@ -5,16 +5,18 @@ from contextlib import ExitStack, contextmanager
 
 from ....hdl.layouts import Reason
 from ..driver import Driver
-from ..registers import BoardRegisters
+from ..registers import BoardRegisters, MdioError
 from .exchange import Exchange, Expected
 from .frames import echo_frames, forwarded, ipv4_frames
-from .phys import phy_loopback
+from .phys import has_link, phy_loopback
 from .result import CheckResult, failed, passed, skipped
 from .router import mac_of, route_to
-from .waiting import afterwards
+from .waiting import afterwards, wait_for
 
 __all__ = ["Traffic"]
 
+#: For auto-negotiation of both ends, after their loop-backs; at 1000 Mb/s it takes up to 4 s.
+_LINK_SECONDS = 10.0
 _PHY, _MAC, _FORWARDING = "PHY loop-back", "MAC loop-back", "forwarding"
 
 
@@ -95,14 +97,25 @@ class Traffic:
     def check_cable(self, first: int, second: int) -> Iterator[CheckResult]:
         """Over a cable between two ports: in at the one, and out by it again, for both."""
         peers = {first: second, second: first}
+
+        def without_link() -> list[int]:
+            return [number for number in peers if not self._has_link(number)]
+
+        self._tell(f"link between ports {first} and {second}")
+        wait_for(lambda: not without_link(), _LINK_SECONDS)
         for port in (first, second):
             subject = f"port {port} to {port}, cable to {peers[port]}"
-            phys = self._registers.phys()
-            down = [number for number in peers if not phys[number].link]
-            if down:
+            if down := without_link():
                 yield failed(_FORWARDING, subject, f"port {down[0]} has no link: is the cable in?")
                 continue
             yield self._forward(subject, peers, peers[port], port)
+
+    def _has_link(self, port: int) -> bool:
+        """By its PHY, and by the board, which takes the speed from it."""
+        try:
+            return has_link(self._registers, port) and self._registers.phys()[port].link
+        except MdioError:
+            return False
 
     def _forward(self, subject: str, peers: dict[int, int], sent: int, out: int) -> CheckResult:
         """Send IPv4 packets out of port ``sent``; they are forwarded where they come in, by port ``out``, and come in

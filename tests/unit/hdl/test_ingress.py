@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 import pytest
 from amaranth.back import rtlil
-from polyrouter.hdl.capture import FATE, FATES, HEADER, HEADER_BYTES
+from polyrouter.hdl.capture import FATE, HEADER, HEADER_BYTES
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.layouts import Reason, RxError, unpack
@@ -284,8 +284,8 @@ def test_more_short_frames_than_there_is_room_for_lengths():
 def test_more_frames_than_there_is_room_for_fates():
     frames = [bytes([k]) * 60 for k in range(40)]
     passed, events = blocked(CoreConfig(), frames, fates=False)
-    assert passed == frames[:FATES]
-    assert events == [Reason.DROP_OVERFLOW] * (40 - FATES)
+    assert passed == frames[:CoreConfig().fates]
+    assert events == [Reason.DROP_OVERFLOW] * (40 - CoreConfig().fates)
 
 
 @pytest.mark.parametrize("width", [32, 256])

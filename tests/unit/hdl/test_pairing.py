@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Value
-from polyrouter.hdl.capture import FATE, VERDICTS
+from polyrouter.hdl.capture import FATE
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import Reason, pack, unpack
 from polyrouter.hdl.pairing import Pairing
@@ -75,10 +75,10 @@ class Bench:
         self.underway = [0] * config.all_ports
 
     def verdicts(self, frames, rate):
-        """Keeps within ``VERDICTS`` of a port, as the header arbiter does."""
+        """Keeps within ``headers`` of a port, as the header arbiter does."""
         async def testbench(ctx):
             for frame in frames:
-                while self.underway[frame.port] >= VERDICTS:
+                while self.underway[frame.port] >= self.config.headers:
                     await ctx.tick()
                 self.underway[frame.port] += 1
                 await source(self.dut.i, [frame.packed], rng=self.rng, rate=rate)(ctx)
@@ -228,10 +228,10 @@ def test_random_frames(width, rates, latency):
     Bench(config, seed=width).run(frames, rates=rates, latency=latency)
 
 
-@pytest.mark.parametrize("ports, circuits", [(1, 0), (2, 0), (8, 0), (2, 64), (8, 64)])
-def test_any_number_of_ports(ports, circuits):
+@pytest.mark.parametrize("ports, circuits, headers", [(1, 0, 16), (2, 0, 4), (8, 0, 8), (2, 64, 4), (8, 64, 16)])
+def test_any_number_of_ports_and_headers(ports, circuits, headers):
     rng = random.Random(ports)
-    config = CoreConfig(data_width=128, ports=ports, circuits=circuits)
+    config = CoreConfig(data_width=128, ports=ports, circuits=circuits, headers=headers)
     Bench(config).run([random_frame(rng, config) for _ in range(80)], rates=(0.7, 0.3, 0.7, 0.7))
 
 
@@ -275,7 +275,7 @@ def test_a_frame_that_is_still_coming_in_does_not_hold_up_other_ports():
     """All verdicts of port 0 are there, and its frames are not."""
     config = CoreConfig()
     bench = Bench(config)
-    slow = [Frame(0, bytes([k]) * 60, **PLAIN) for k in range(VERDICTS)]
+    slow = [Frame(0, bytes([k]) * 60, **PLAIN) for k in range(config.headers)]
     fast = [Frame(1 + k % 4, bytes([k]) * 60, **PLAIN) for k in range(40)]
     begin = []
 

@@ -10,8 +10,6 @@ from polyrouter.hdl.vmac import VmacLookup
 from .bench import WIDTHS, access, run_stage, simulate, sink, source, until
 
 SEEDS = (0x6D5A56DA255B0EC2, 0x4167253D43A38FB0)
-LATENCY = 7
-PERIOD = 6
 GROUP_BIT = 1 << 40
 
 
@@ -108,11 +106,12 @@ def expected(config, known, frame):
     return fields | {"router": next(router for router in routers if router is not None)}
 
 
-@pytest.mark.parametrize("routers, slots, seeds", [
-    (8, 0, SEEDS), (1, 16, SEEDS), (5, 64, (0, SEEDS[1])), (1024, 16384, SEEDS)])
+@pytest.mark.parametrize("routers, slots, seeds, cycles", [
+    (8, 0, SEEDS, 1), (1, 16, SEEDS, 2), (17, 0, SEEDS, 2), (32, 512, SEEDS, 2), (5, 64, (0, SEEDS[1]), 1),
+    (1024, 16384, SEEDS, 1)])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.2, 0.1)])
-def test_random_frames_against_a_dictionary(routers, slots, seeds, rates):
-    config = CoreConfig(routers=routers, vmac_slots=slots)
+def test_random_frames_against_a_dictionary(routers, slots, seeds, cycles, rates):
+    config = CoreConfig(routers=routers, vmac_slots=slots, vmac_cycles=cycles)
     rng = random.Random(routers)
     rows, known, frames = random_case(rng, config, seeds, min(100, 2 * config.vmac_slots))
     dut = Seeded(config, seeds)
@@ -133,10 +132,10 @@ ROUTERS = {Role.OWN: 1, Role.PEER: 2, Role.SEGMENT: 3}
 
 @pytest.mark.parametrize("roles", [[role for role in Role if bits >> role & 1] for bits in range(8)])
 @pytest.mark.parametrize("group, given", [(0, 0), (1, 0), (0, 1)])
-@pytest.mark.parametrize("guarded", [*Role])
-def test_every_slot_of_every_role(roles, group, given, guarded):
+@pytest.mark.parametrize("guarded, cycles", [*((role, 1) for role in Role), (Role.OWN, 2)])
+def test_every_slot_of_every_role(roles, group, given, guarded, cycles):
     """Each role's entry, in each of its four slots, one of them with ``guard``, and how the router is chosen."""
-    config = CoreConfig()
+    config = CoreConfig(vmac_cycles=cycles)
     port, vid, dmac, smac = 3, 0xABC, 0x020000000001 | group * GROUP_BIT, 0x020000000002
     macs = {Role.OWN: dmac, Role.PEER: smac, Role.SEGMENT: 0}
     dut = Seeded(config, SEEDS)
@@ -165,10 +164,11 @@ def test_every_slot_of_every_role(roles, group, given, guarded):
         unpack(META, pack(META, frame | expected(config, known, frame)))] * 4
 
 
+@pytest.mark.parametrize("cycles, period, latency, most", [(1, 6, 7, 4), (2, 9, 10, 7)])
 @pytest.mark.parametrize("busy", [False, True])
-def test_one_record_every_six_cycles(busy):
+def test_pace(busy, cycles, period, latency, most):
     """Whatever the control port does, which gets its turn all the same."""
-    dut = VmacLookup(CoreConfig())
+    dut = VmacLookup(CoreConfig(vmac_cycles=cycles))
     accesses = []
     taken, given, out = [], [], []
 
@@ -188,18 +188,18 @@ def test_one_record_every_six_cycles(busy):
     records = [pack(META, {"least_length": k, "injected": k % 3 == 0, "group": k % 2}) for k in range(40)]
     simulate(dut, [source(dut.i, records, times=taken), control, until(lambda: len(out) == 40)],
              [sink(dut.o, out, times=given)])
-    assert taken == [taken[0] + PERIOD * k for k in range(40)]
-    assert given == [cycle + LATENCY for cycle in taken]
+    assert taken == [taken[0] + period * k for k in range(40)]
+    assert given == [cycle + latency for cycle in taken]
     assert [unpack(META, record)["least_length"] for record in out] == list(range(40))
     if busy:
-        assert len(accesses) > 40 and max(accesses) <= 5        # one of these is the cycle of ``ack``
+        assert len(accesses) > 40 and max(accesses) <= most + 1        # one of these is the cycle of ``ack``
 
 
 @pytest.mark.parametrize("role", [*Role])
-@pytest.mark.parametrize("rate", [1.0, 0.15])
-def test_an_entry_on_the_move_is_always_found(rate, role):
+@pytest.mark.parametrize("rate, cycles", [(1.0, 1), (0.15, 1), (1.0, 2), (0.5, 2)])
+def test_an_entry_on_the_move_is_always_found(rate, cycles, role):
     """It is copied to another slot before it is removed from its own, while frames for it are looked up."""
-    config = CoreConfig()
+    config = CoreConfig(vmac_cycles=cycles)
     dut = Seeded(config, SEEDS)
     mac, port, vid = 0 if role == Role.SEGMENT else 0x020000000001, 2, 7
     row = pack(VMAC_ROW, {"mac": mac, "port": port, "vid": vid, "role": role, "valid": 1, "router": 3, "guard": 1})

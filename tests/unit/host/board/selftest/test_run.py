@@ -17,7 +17,7 @@ from polyrouter.hdl.layouts import (
     pack,
     unpack,
 )
-from polyrouter.host.board.selftest import phys
+from polyrouter.host.board.selftest import phys, traffic
 from polyrouter.host.board.selftest.result import Outcome, SelfTestError
 from polyrouter.host.board.selftest.run import run_self_test
 
@@ -31,6 +31,7 @@ OP_BYTES = CONTROL_OP.size // 8
 def short_patience(monkeypatch):
     """Here an answer is there at once, or never."""
     monkeypatch.setattr(phys, "_PATIENCE", 0.02)
+    monkeypatch.setattr(traffic, "_LINK_SECONDS", 0.02)
 
 
 def run(board, **more):
