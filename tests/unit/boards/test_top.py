@@ -3,6 +3,7 @@
 """What a board's top level refuses, and how its ports are named."""
 
 import pytest
+from amaranth.back import rtlil
 from polyrouter.boards.phy import phy_named
 from polyrouter.boards.top import BoardTop, HostLinkChoice, HostLinkKind, TopPort
 from polyrouter.hdl.config import ConfigError, CoreConfig
@@ -36,6 +37,19 @@ def test_members(kind, count, own):
         *(f"rgmii{port}" for port in range(count)), *(f"rgmii{port}_rx_clk" for port in range(count)),
         "eth_clk", "mdio0", "phy_reset0", "leds", *own}
     assert len(top.leds) == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", HostLinkKind)
+@pytest.mark.parametrize("core, more", [
+    ({}, {"slow_speeds": False}), ({"circuits": 16, "ports": 3}, {"watchdog_disables": True, "watchdog_seconds": 2})])
+def test_becomes_a_design(kind, core, more):
+    """With and without 10 and 100 Mb/s, and with a port that has no wire."""
+    count = 2 + (kind == HostLinkKind.PORT)
+    top = make(kind, count, core=config(fib_words=64, adjacencies=16, mac_rows=16, **core), **more)
+    text = rtlil.convert(top, name="top")
+    for port in range(count):
+        assert f"\\rgmii{port}__txc" in text
 
 
 def test_a_bus_for_each_phy():
