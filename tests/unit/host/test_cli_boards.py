@@ -37,7 +37,8 @@ def test_list(run):
     (["versa_ecp5", *_AUTHENTICATED, "--link-port", "2"],
      "the host link must be on one of the ports 0 to 1, not 2"),
     (["versa_ecp5", *_AUTHENTICATED, "--key", "nothing"], "cannot read the board's key from nothing"),
-    (["versa_ecp5", *_AUTHENTICATED, "--mac", "01:00:00:00:00:00"], "must be like 02:70:6f:6c:79:01, and none of a group"),
+    (["versa_ecp5", *_AUTHENTICATED, "--mac", "01:00:00:00:00:00"],
+     "must be like 02:70:6f:6c:79:01, and none of a group"),
 ])
 def test_what_is_wrong(run, tmp_path, arguments, said):
     result = run("build", *arguments)
