@@ -74,6 +74,9 @@ class Core(Model):
     routers: int | None = None
     data_width: int | None = None
     vmac_slots: int | None = None
+    vmac_cycles: int | None = None
+    context_words: int | None = None
+    headers: int | None = None
     fib_words: int | None = None
     fib_rings: int | None = None
     adjacencies: int | None = None
