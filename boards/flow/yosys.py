@@ -7,8 +7,8 @@ __all__ = ["ECP5_COARSE", "ECP5_FINE", "ECP5_SYNTHESIS", "PREPARE", "without_bra
 #: Read ports that a memory has at most.
 _READ_PORTS = 4
 #: Logic and estimated wires between two registers up to which abc looks for few look-up tables and not for speed. Its
-#: wires are short: what it makes has 13 levels at most, and only place and route tells whether a clock is kept.
-_LONGEST_LOGIC_PS = 7000
+#: wires are short: what it makes has 10 levels at most, and only place and route tells whether a clock is kept.
+_LONGEST_LOGIC_PS = 5500
 #: Adders and comparators of up to so many bits are made of look-up tables. Carry chains are faster, but each takes two
 #: look-up tables a bit, and up to four more at its ends.
 _MOST_PLAIN_BITS = 16

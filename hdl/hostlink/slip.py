@@ -162,10 +162,9 @@ class SlipTransmitter(wiring.Component):
         is_crc = Signal()
         escaped = Signal()          # ESC was sent for the next byte
         byte = Signal(8)
+        picked = Signal()           # ``byte`` is the one of ``index``: what is ahead of it is a long way already
         special = Signal()
         m.d.comb += [
-            byte.eq(Mux(is_crc, crc.crc.word_select(index[:exact_log2(CRC_BYTES)], 8),
-                        beat.data.word_select(index, 8))),
             final.eq(Mux(is_crc, CRC_BYTES - 1, ~beat.empty)),
             special.eq(((byte == END) | (byte == ESC)) & ~escaped),
         ]
@@ -173,14 +172,20 @@ class SlipTransmitter(wiring.Component):
         def send(valid):
             """A byte of data; true in the cycle in which the last part of it is taken."""
             m.d.comb += [
-                self.o.valid.eq(valid),
+                self.o.valid.eq(picked),
                 self.o.payload.eq(Mux(special, ESC, Mux(escaped, Mux(byte == END, ESC_END, ESC_ESC), byte))),
             ]
-            with m.If(valid & self.o.ready):
+            with m.If(~picked):
+                m.d.sync += [
+                    byte.eq(Mux(is_crc, crc.crc.word_select(index[:exact_log2(CRC_BYTES)], 8),
+                                beat.data.word_select(index, 8))),
+                    picked.eq(valid),
+                ]
+            with m.If(picked & self.o.ready):
                 m.d.sync += escaped.eq(special)
-            taken = valid & self.o.ready & ~special
+            taken = picked & self.o.ready & ~special
             with m.If(taken):
-                m.d.sync += index.eq(Mux(index == final, 0, index + 1))
+                m.d.sync += [picked.eq(0), index.eq(Mux(index == final, 0, index + 1))]
             return taken
 
         with m.FSM():
