@@ -1,6 +1,7 @@
 """The tables of boards in a page, from results of builds."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from polyrouter.boards.flow.build import BuildResult
@@ -11,7 +12,7 @@ from polyrouter.host.benchmarks.boards import line_mpps, verdict
 from polyrouter.host.benchmarks.boards_report import boards_table, fill_page, main
 from polyrouter.sim.dataplane.measure import Throughput
 
-VERSA = board_named("versa_ecp5")
+VERSA = replace(board_named("versa_ecp5"), core_hz=62.5e6)
 KC705 = board_named("kc705_ethfmc")
 
 
