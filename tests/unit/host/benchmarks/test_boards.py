@@ -26,7 +26,8 @@ def measured(monkeypatch):
 
 def test_each_core_is_measured_once(measured):
     result = run_boards_bench(board=["versa_ecp5", "versa_ecp5_5g", "ecp5_85f_4port"], quick=True)
-    assert [config.clock_hz for config in measured] == [62.5e6, board_named("ecp5_85f_4port").core_hz]
+    assert [config.clock_hz for config in measured] == [
+        board_named(name).core_hz for name in ("versa_ecp5", "ecp5_85f_4port")]
     assert [(row["name"], row["ok"], row["lost"]) for row in result["results"]] == [
         ("versa_ecp5", True, 0), ("versa_ecp5_5g", True, 0), ("ecp5_85f_4port", False, 1)]
     assert json.loads(json.dumps(result)) == result

@@ -1,6 +1,7 @@
 """The tables of boards in a page, from results of builds."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from polyrouter.boards.flow.build import BuildResult
@@ -11,7 +12,7 @@ from polyrouter.host.benchmarks.boards import line_mpps, verdict
 from polyrouter.host.benchmarks.boards_report import boards_table, fill_page, main
 from polyrouter.sim.dataplane.measure import Throughput
 
-VERSA = board_named("versa_ecp5")
+VERSA = replace(board_named("versa_ecp5"), core_hz=62.5e6)
 KC705 = board_named("kc705_ethfmc")
 
 
@@ -28,7 +29,9 @@ def test_rows():
     line = {"ok": True, "value": 2.976, "bar": 2.974}
     table = boards_table([(VERSA, built(VERSA, 71.06, 65.0), line), (KC705, built(KC705), None),
                           (board_named("ecpix5"), None, None)]).splitlines()
-    assert "| `versa_ecp5` | 2 | authenticated | 32 | 4,096 | 256 | 64 | 1,024 | 32 |" in table
+    sizes = VERSA.config(VERSA.host_link)
+    assert (f"| `versa_ecp5` | 2 | authenticated | {sizes.routers} | {sizes.fib_words:,} | {sizes.adjacencies:,} | "
+            f"{sizes.filter_rules:,} | {sizes.mac_rows:,} | {sizes.buffer_bytes // 1024} |") in table
     assert ("| `versa_ecp5` | 21,924 (50 %) | 20,000 | 54 (50 %) | 3 | 65.0 of 62.5 MHz | 130.0 of 125 MHz | "
             "2 of 2 keep them | yes: 2.98 of 2.97 Mpps | 3 |") in table
     assert ("| `kc705_ethfmc` | 20,380 (10 %) | 7 | 89 (10 %) |  | Vivado only | Vivado only |  | not measured | 1 |"
