@@ -5,12 +5,14 @@ from typing import Any
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, memory
 
-__all__ = ["NEVER_MEET", "Synthesis", "delivered"]
+__all__ = ["IN_BLOCKS", "NEVER_MEET", "Synthesis", "delivered"]
 
 #: Attribute of a memory of which nobody uses what is read of a row in the cycle in which it is written. Vivado knows it
 #: by itself (UG901, RW_ADDR_COLLISION); for yosys, ``boards/flow/yosys.py`` translates it. Without it, yosys puts a
 #: comparator and a bypass of the row's width beside each memory: block RAM promises nothing in this case.
 NEVER_MEET = {"rw_addr_collision": "no"}
+#: Attribute of a memory that is to be block RAM, also where a tool would find look-up tables cheaper.
+IN_BLOCKS = {"ram_style": "block"}
 
 
 class Synthesis:

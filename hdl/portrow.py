@@ -6,12 +6,16 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import PORT_ROW
-from .memories import NEVER_MEET, delivered
+from .memories import IN_BLOCKS, NEVER_MEET, delivered
 from .records import ROUTER_BITS, VERDICT, TableSignature, egress_layout
 from .stream import LENGTH_BITS
 from .table import table_addr_bits
 
 __all__ = ["PortRow", "addressed_layout"]
+
+
+#: Routers up to which the rows are in look-up tables: the memory of a block is much deeper.
+_FEW_ROUTERS = 16
 
 
 def addressed_layout(width: int) -> data.StructLayout:
@@ -68,7 +72,8 @@ class PortRow(wiring.Component):
         reading = Signal()              # this frame's row comes out of the memory
         start = Signal()                # of an access of the control engine, between two frames' first beats
         m.submodules.rows = rows = memory.Memory(
-            shape=PORT_ROW, depth=max(2, self.config.routers), init=[], attrs=NEVER_MEET)
+            shape=PORT_ROW, depth=max(2, self.config.routers), init=[],
+            attrs=NEVER_MEET if self.config.routers <= _FEW_ROUTERS else NEVER_MEET | IN_BLOCKS)
         write, read = rows.write_port(), rows.read_port()
         row = delivered(m, platform, read, write)
         m.d.comb += [

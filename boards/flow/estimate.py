@@ -94,7 +94,7 @@ def _memory(memory: DesignMemory) -> MemoryEstimate:
     if reads > 1:
         copies.append(ceil(reads / 2) * _blocks(memory, _SHAPES[1:]))
     blocks = min(copies)
-    small = in_luts * _LUT_RAM_COST <= blocks * _BLOCK_COST * _PREFERENCE
+    small = not memory.in_blocks and in_luts * _LUT_RAM_COST <= blocks * _BLOCK_COST * _PREFERENCE
     if not memory.writes:
         in_luts, small = 0, small or not memory.reads       # a table of constants is logic
     if memory.unclocked_reads or small:

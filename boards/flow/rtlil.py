@@ -9,6 +9,7 @@ __all__ = ["Design", "DesignMemory", "read_design"]
 
 _MODULE = re.compile(r"module \\(\S+)")
 _MEMORY = re.compile(r"  memory width (\d+) size (\d+) \\(\S+)")
+_IN_BLOCKS = '  attribute \\ram_style "block"'
 _CELL = re.compile(r"  cell (\S+) ")
 _PARAMETER = re.compile(r"    parameter (?:signed )?\\(\w+) (.+)")
 #: An assignment, with the bits of its target if it is a slice; those in a branch of a process are indented by more.
@@ -28,6 +29,8 @@ class DesignMemory:
     width, rows : int
     reads, unclocked_reads, writes : int
         Ports.
+    in_blocks : bool
+        It is to be block RAM, whatever is cheaper.
     """
 
     name: str
@@ -36,6 +39,7 @@ class DesignMemory:
     reads: int = 0
     unclocked_reads: int = 0
     writes: int = 0
+    in_blocks: bool = False
 
 
 @dataclass
@@ -85,6 +89,7 @@ def _read_module(found: Design, module: str, lines: list[str]) -> None:
     widths: dict[str, int] = {}
     cell = ""
     parameters: dict[str, str] = {}
+    in_blocks = False
     for line in lines:
         if match := _CELL.match(line):
             cell, parameters = match[1], {}
@@ -97,7 +102,11 @@ def _read_module(found: Design, module: str, lines: list[str]) -> None:
             widths[match[2]] = int(match[1] or 1)
         elif match := _MEMORY.match(line):
             path = _NUMBERED.sub("", f"{module}.{match[3]}")
-            memories[match[3]] = DesignMemory(path.removeprefix("top."), int(match[1]), int(match[2]))
+            memories[match[3]] = DesignMemory(path.removeprefix("top."), int(match[1]), int(match[2]),
+                                              in_blocks=in_blocks)
+            in_blocks = False
+        elif line == _IN_BLOCKS:
+            in_blocks = True
         elif line.startswith("      ") and (match := _ASSIGN.match(line)):
             high, low = match[2], match[3]
             found.bits["assign"] += (widths.get(match[1], 1) if high is None else

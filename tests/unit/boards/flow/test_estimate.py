@@ -14,12 +14,15 @@ from polyrouter.boards.flow.cells import FAMILIES, resources_of
 from polyrouter.boards.flow.estimate import Estimate, MemoryEstimate, check_fit, estimate
 from polyrouter.boards.flow.rtlil import Design, DesignMemory, read_design
 from polyrouter.boards.flow.tools import FlowError, find_tool
+from polyrouter.hdl.memories import IN_BLOCKS
 
+#: A memory that would be look-up tables, but is asked to be block RAM.
+IN_BLOCK_RAM = 60, 32
 #: Width, rows, read ports, whether one of them has the address of the write port.
 MEMORIES = [(width, rows, reads, shared)
             for width, rows in ((64, 4096), (64, 3168), (68, 1024), (65, 512), (8, 4096), (9, 512), (24, 512),
                                 (489, 64), (340, 32), (436, 31), (344, 48), (70, 32), (35, 99), (7, 99), (12, 64),
-                                (64, 64), (81, 256), (43, 33))
+                                (64, 64), (81, 256), (43, 33), IN_BLOCK_RAM)
             for reads, shared in ((1, False), (2, True))]
 
 
@@ -27,7 +30,8 @@ def many_memories() -> tuple[Module, list]:
     m = Module()
     ports = []
     for index, (width, rows, reads, shared) in enumerate(MEMORIES):
-        m.submodules[f"memory{index}"] = memory = Memory(shape=width, depth=rows, init=[])
+        m.submodules[f"memory{index}"] = memory = Memory(
+            shape=width, depth=rows, init=[], attrs=IN_BLOCKS if (width, rows) == IN_BLOCK_RAM else {})
         write = memory.write_port()
         address = Signal.like(write.addr, name=f"address{index}")
         data, enable = Signal(width, name=f"data{index}"), Signal(name=f"enable{index}")
@@ -41,6 +45,15 @@ def many_memories() -> tuple[Module, list]:
             m.d.comb += [port.addr.eq(address if shared and number == 0 else own), port.en.eq(1), out.eq(port.data)]
             ports += [own, out]
     return m, ports
+
+
+def test_a_memory_that_is_to_be_in_blocks():
+    m, ports = many_memories()
+    design = read_design(rtlil.convert(m, ports=ports, name="top", emit_src=False))
+    asked = [memory for memory in design.memories if memory.in_blocks]
+    assert {(memory.width, memory.rows) for memory in asked} == {IN_BLOCK_RAM}
+    found = {memory.name: memory for memory in estimate(design, "ecp5").memories}
+    assert min(found[memory.name].block_rams for memory in asked) == 2
 
 
 @pytest.mark.slow
