@@ -220,7 +220,7 @@ def test_pairing(tmp_path):
     inputs = [dut.i, dut.passed, *dut.fate, *dut.body]
     outputs = [dut.police, dut.hit, dut.learn, dut.event]
     rules(m, [(stream,) for stream in inputs], [(stream,) for stream in (*outputs, dut.o)])
-    prove(m, tmp_path, depth=8, induction=False, free_memories=True, solver="z3")
+    prove(m, tmp_path, depth=8, induction=False, free_memories=True, solver="z3", timeout=550)
 
 
 @pytest.mark.parametrize("width", [32, 64])
