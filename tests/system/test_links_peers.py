@@ -181,8 +181,8 @@ def test_frames_that_are_not_ip_pass_as_they_are(kernel, tun, ears, macs, marker
     if kernel.switch == "near":     # b is on the same switch
         others.remove("b")
         if group:       # copies of one frame arrive one after the other
-        wait_until(lambda: len(ears["b"].heard(marker)) >= 2, "the switch's other VNIC has both frames")
-    assert ears["b"].heard(marker) == ([there, back] if group else [])
+            wait_until(lambda: len(ears["b"].heard(marker)) >= 2, "the switch's other VNIC has both frames")
+        assert ears["b"].heard(marker) == ([there, back] if group else [])
     assert not [name for name in others if ears[name].heard(marker)]
 
 
