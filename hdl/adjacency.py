@@ -7,8 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .config import CoreConfig
 from .layouts import ADJACENCY_ECMP, ADJACENCY_ROW, ECMP_HASH_BITS, AdjacencyKind
 from .records import META, FibOutcome, TableSignature
-from .serialtable import SerialTable
-from .table import table_addr_bits
+from .table import TableMemory, table_addr_bits
 
 __all__ = ["AdjacencyLookup"]
 
@@ -48,7 +47,7 @@ class AdjacencyLookup(wiring.Component):
             "table": In(TableSignature(table_addr_bits(config.adjacencies), ADJACENCY_ROW.size)),
         })
         # Attributes for the sake of proofs: what is known of the record under way, and which state it is in.
-        self.rows = SerialTable(config.adjacencies, ADJACENCY_ROW.size, words=1)
+        self.rows = TableMemory(config.adjacencies, ADJACENCY_ROW.size)
         self.meta = Signal(META)
         self.row = Signal(ADJACENCY_ROW)
         self.final = Signal()                   # a row of kind ECMP is not followed
@@ -73,9 +72,7 @@ class AdjacencyLookup(wiring.Component):
         m.d.comb += [
             is_group.eq(row.kind == AdjacencyKind.ECMP),
             allowed.eq(below_size & (index < self._rows)),
-            rows.i.payload.row.eq(index),
-            rows.i.payload.read.eq(1),
-            rows.o.ready.eq(1),
+            rows.addr.eq(index),
             self.o.valid.eq(settled & (final | ~is_group)),
             self.o.payload.eq(meta),
             *(self.o.payload["adj_" + name].eq(row[name]) for name in ("kind", "port", "mac", "mtu", "vid")),
@@ -103,15 +100,14 @@ class AdjacencyLookup(wiring.Component):
             with m.State("ACCEPT"):
                 accept()
             with m.State("READ"):
-                m.d.comb += rows.i.valid.eq(allowed)
+                m.d.comb += rows.en.eq(allowed)
                 m.d.sync += fault.eq(~allowed)
-                with m.If(rows.i.ready | ~allowed):
-                    m.next = "ROW"
+                m.next = "ROW"
             with m.State("ROW"):
                 with m.If(fault):
                     m.d.sync += row.eq(0)
                 with m.Else():
-                    m.d.sync += row.eq(rows.o.payload)
+                    m.d.sync += row.eq(rows.data)
                 m.next = "EMIT"
             with m.State("EMIT"):
                 m.d.comb += settled.eq(1)

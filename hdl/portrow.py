@@ -1,15 +1,14 @@
 """What a frame needs to know of the port that it leaves by."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import CoreConfig
 from .layouts import PORT_ROW
-from .memories import IN_BLOCKS, NEVER_MEET, delivered
 from .records import ROUTER_BITS, VERDICT, TableSignature, egress_layout
 from .stream import LENGTH_BITS
-from .table import table_addr_bits
+from .table import TableMemory, table_addr_bits
 
 __all__ = ["PortRow", "addressed_layout"]
 
@@ -62,39 +61,30 @@ class PortRow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        table = self.table
+        m.submodules.rows = rows = TableMemory(
+            self.config.routers, PORT_ROW.size, in_blocks=self.config.routers > _FEW_ROUTERS)
+        connect(m, flipped(self.table), rows.table)
         i, o = self.i, self.o
 
         beat = Signal(i.payload.shape())
         valid = Signal()
         begins = Signal(init=1)         # the next beat to come is a frame's first one
-        look = Signal()                 # it comes
         reading = Signal()              # this frame's row comes out of the memory
-        start = Signal()                # of an access of the control engine, between two frames' first beats
-        m.submodules.rows = rows = memory.Memory(
-            shape=PORT_ROW, depth=max(2, self.config.routers), init=[],
-            attrs=NEVER_MEET if self.config.routers <= _FEW_ROUTERS else NEVER_MEET | IN_BLOCKS)
-        write, read = rows.write_port(), rows.read_port()
-        row = delivered(m, platform, read, write)
         m.d.comb += [
-            look.eq(i.valid & i.ready & begins),
-            start.eq(table.stb & ~table.ack & ~look),
+            # Not while a frame stands at the port: that would keep the control engine away.
+            rows.en.eq(i.valid & i.ready & begins),
             # A router that is not there would have no row.
-            read.addr.eq(Mux(look, Mux(i.payload.router < self.config.routers, i.payload.router, 0), table.addr)),
-            read.en.eq(look | (start & ~table.write)),
-            write.addr.eq(table.addr),
-            write.data.eq(table.w_data),
-            write.en.eq(start & table.write),
-            table.r_data.eq(row),
+            rows.addr.eq(Mux(i.payload.router < self.config.routers, i.payload.router, 0)),
             o.valid.eq(valid & ~reading),
             i.ready.eq(~valid | (o.valid & o.ready)),
         ]
-        m.d.sync += [reading.eq(look), table.ack.eq(start)]
+        m.d.sync += reading.eq(rows.en)
         with m.If(i.ready):
             m.d.sync += valid.eq(i.valid)
             with m.If(i.valid):
                 m.d.sync += [beat.eq(i.payload), begins.eq(i.payload.last)]
 
+        row = data.View(PORT_ROW, rows.data)
         mac, push, tci = Signal(PORT_ROW["mac"].shape), Signal(), Signal(16)
         with m.If(reading):
             m.d.sync += [

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import CoreConfig
-from .memories import NEVER_MEET, delivered
+from .memories import IN_BLOCKS, NEVER_MEET, delivered
 from .records import TableSignature
 
 __all__ = ["TableMemory", "port_index_bits", "port_table_rows", "table_addr_bits"]
@@ -31,6 +31,8 @@ class TableMemory(wiring.Component):
         Rows of the table. Neither port may be given a row beyond them.
     row_bits : int
         Bits of a row.
+    in_blocks : bool
+        It is block RAM, also where look-up tables would be cheaper.
 
     Attributes
     ----------
@@ -40,7 +42,8 @@ class TableMemory(wiring.Component):
         Control port.
     """
 
-    def __init__(self, rows: int, row_bits: int) -> None:
+    def __init__(self, rows: int, row_bits: int, *, in_blocks: bool = False) -> None:
+        self._in_blocks = in_blocks
         self.rows = rows
         self.row_bits = row_bits
         self.addr_bits = table_addr_bits(rows)
@@ -54,7 +57,8 @@ class TableMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = mem = memory.Memory(
-            shape=unsigned(self.row_bits), depth=max(2, self.rows), init=[], attrs=NEVER_MEET)
+            shape=unsigned(self.row_bits), depth=max(2, self.rows), init=[],
+            attrs=NEVER_MEET | IN_BLOCKS if self._in_blocks else NEVER_MEET)
         write, read = mem.write_port(), mem.read_port()
         start = Signal()
         m.d.comb += [
