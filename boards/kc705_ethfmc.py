@@ -3,14 +3,13 @@
 from typing import ClassVar
 
 from amaranth.build import Attrs, Clock, Connector, DiffPairs, Resource
-from amaranth.vendor import XilinxPlatform
-from amaranth_boards.resources import LEDResources
+from amaranth_boards.kc705 import KC705Platform
 
 from .description import Board, Led
 from .ethernet_fmc import PORTS, ethernet_fmc_resources
 from .hostlink import HostLinkKind
 
-__all__ = ["BOARD", "Kc705Platform"]
+__all__ = ["BOARD", "Kc705FmcPlatform"]
 
 #: Xilinx UG810, table 1-27, as far as the Ethernet FMC goes.
 _LPC = {
@@ -27,16 +26,13 @@ _LPC = {
 }
 
 
-class Kc705Platform(XilinxPlatform):
-    """Xilinx UG810: the 200 MHz oscillator, LEDs, and the LPC connector."""
+class Kc705FmcPlatform(KC705Platform):
+    """The platform, with the 200 MHz oscillator and the LPC connector (Xilinx UG810)."""
 
-    device = "xc7k325t"
-    package = "ffg900"
-    speed = "2"
     default_clk = "clk200"
     resources: ClassVar = [
+        *KC705Platform.resources,
         Resource("clk200", 0, DiffPairs("AD12", "AD11", dir="i"), Clock(200e6), Attrs(IOSTANDARD="LVDS")),
-        *LEDResources(pins="AB8 AA8 AC9 AB9", attrs=Attrs(IOSTANDARD="LVCMOS15")),
         *ethernet_fmc_resources("lpc"),
     ]
     connectors: ClassVar = [Connector("lpc", 0, _LPC)]
@@ -45,7 +41,7 @@ class Kc705Platform(XilinxPlatform):
 BOARD = Board(
     name="kc705_ethfmc",
     title="Xilinx KC705 with an Opsero Ethernet FMC",
-    platform=Kc705Platform,
+    platform=Kc705FmcPlatform,
     ports=PORTS,
     host_link=HostLinkKind.AUTHENTICATED,
     core_hz=100e6,

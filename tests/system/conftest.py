@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 from polyrouter.host.agent.client import AgentClient
+from polyrouter.host.fabric import Fabric, remove_namespace
 from polyrouter.host.runtime.image import ImageError, Images
+
+
+@pytest.fixture
+def fabric() -> Iterator[Fabric]:
+    """Interfaces in a namespace of their own."""
+    with Fabric(f"t{uuid.uuid4().hex[:10]}") as fabric:
+        fabric.ensure_namespace()
+        try:
+            yield fabric
+        finally:
+            remove_namespace(fabric.namespace)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,10 @@
 
 import json
 import os
-import uuid
 
 import pytest
 from polyrouter.boards.top import HostLinkKind
 from polyrouter.host.cli import app
-from polyrouter.host.fabric import Fabric, remove_namespace
 from polyrouter.sim.live.board import LiveBoard
 from typer.testing import CliRunner
 
@@ -17,16 +15,6 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
 
 #: For envelopes around punted frames of full length.
 MTU = 1600
-
-
-@pytest.fixture
-def fabric():
-    with Fabric(f"t{uuid.uuid4().hex[:10]}") as fabric:
-        fabric.ensure_namespace()
-        try:
-            yield fabric
-        finally:
-            remove_namespace(fabric.namespace)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import select
 import socket
-import time
 from random import Random
 
 import pytest
@@ -17,6 +16,7 @@ from polyrouter.sim.tablegen import simple_scenario
 from polyrouter.sim.workload import forwarding_frames
 
 from .board_tops import KEY, LINK_PORT, executable_of, top_of
+from .site import wait_until
 
 KINDS = [HostLinkKind.AUTHENTICATED, HostLinkKind.UART, pytest.param(HostLinkKind.PORT, marks=pytest.mark.slow)]
 CONFIG = top_of(HostLinkKind.UART).config
@@ -40,15 +40,12 @@ def board(kind, tmp_path):
 
 def take(board, port):
     """The next frame from a data port that is none of the host link's."""
-    shared = board.shared if board.shared is not None and port == LINK_PORT else None
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if shared is not None and shared.others:
-            return shared.others.popleft()
-        if shared is None and select.select([board.ports[port]], [], [], PATIENCE)[0]:
-            return board.ports[port].recv(2000)
-        time.sleep(0.01)        # the driver's thread receives for both
-    raise AssertionError(f"nothing came out of port {port}")
+    what = f"a frame comes out of port {port}"
+    if board.shared is not None and port == LINK_PORT:      # the driver's thread receives for both
+        wait_until(lambda: board.shared.others, what, PATIENCE)
+        return board.shared.others.popleft()
+    assert select.select([board.ports[port]], [], [], PATIENCE)[0], f"not within {PATIENCE} s: {what}"
+    return board.ports[port].recv(2000)
 
 
 def tables(config):

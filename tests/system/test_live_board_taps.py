@@ -2,14 +2,13 @@
 
 import os
 import select
-import uuid
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.hostport import HostPort
 from polyrouter.host.board.transport import TransportError, open_packet_socket
-from polyrouter.host.fabric import HOST_TAP_MTU, Fabric, namespace_path, remove_namespace
+from polyrouter.host.fabric import HOST_TAP_MTU, namespace_path
 from polyrouter.sim.golden import GoldenModel
 from polyrouter.sim.live.board import LiveBoard
 from polyrouter.sim.live.build import build_board
@@ -20,16 +19,6 @@ pytestmark = pytest.mark.root
 
 CONFIG = CoreConfig()
 ETH_P_ALL = 3
-
-
-@pytest.fixture
-def fabric():
-    with Fabric(f"t{uuid.uuid4().hex[:10]}") as fabric:
-        fabric.ensure_namespace()
-        try:
-            yield fabric
-        finally:
-            remove_namespace(fabric.namespace)
 
 
 @pytest.fixture
