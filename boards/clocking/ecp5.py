@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .request import MOST_ERROR_PPM, Output, PllError, error_ppm
+from .request import FINE_STEPS, MOST_ERROR_PPM, Output, PllError, check_ranges, divided, error_ppm
 
 __all__ = ["Ecp5Pll", "Ecp5PllSetting", "ecp5_pll_setting"]
 
@@ -19,8 +19,6 @@ VCO_HZ = 400e6, 800e6
 OUTPUT_HZ = 3.125e6, 400e6
 #: All dividers count up to this.
 MOST_DIVIDER = 128
-#: An output is shifted in steps of an eighth of the oscillator's period (Lattice FPGA-TN-02200).
-FINE_STEPS = 8
 #: Of the cell, in the order in which outputs are given to them; the first one is fed back.
 CELLS = "CLKOP", "CLKOS", "CLKOS2", "CLKOS3"
 
@@ -72,10 +70,7 @@ def ecp5_pll_setting(input_hz: float, outputs: Sequence[Output]) -> Ecp5PllSetti
     """
     if not 1 <= len(outputs) <= len(CELLS):
         raise PllError(f"{len(outputs)} clocks of one PLL; an EHXPLLL makes 1 to {len(CELLS)}")
-    for what, hz, (least, most) in (("input", input_hz, INPUT_HZ),
-                                    *((output.name, output.hz, OUTPUT_HZ) for output in outputs)):
-        if not least <= hz <= most:
-            raise PllError(f"{what} of {hz / 1e6:g} MHz at an EHXPLLL; it takes {least / 1e6:g} to {most / 1e6:g} MHz")
+    check_ranges("an EHXPLLL", input_hz, outputs, INPUT_HZ, OUTPUT_HZ)
     if outputs[0].phase:
         raise PllError(f"{outputs[0].name}, the first clock, is fed back: its phase must be 0, not "
                        f"{outputs[0].phase:g}")
@@ -99,12 +94,8 @@ def _settings(input_hz: float, outputs: Sequence[Output]) -> Iterator[Ecp5PllSet
             vco = detector * feedback_divider * divider
             if not VCO_HZ[0] <= vco <= VCO_HZ[1]:
                 continue
-            dividers = tuple(round(vco / output.hz) for output in outputs)
-            shifts = tuple(output.phase / 360 * FINE_STEPS * own for output, own in zip(outputs, dividers, strict=True))
-            if (all(1 <= own <= MOST_DIVIDER and error_ppm(vco / own, output.hz) <= MOST_ERROR_PPM
-                    for output, own in zip(outputs, dividers, strict=True))
-                    and all(shift == round(shift) for shift in shifts)):
-                yield Ecp5PllSetting(input_divider, feedback_divider, dividers, tuple(map(round, shifts)), vco)
+            if found := divided(vco, outputs, MOST_DIVIDER):
+                yield Ecp5PllSetting(input_divider, feedback_divider, *found, vco)
 
 
 class Ecp5Pll(wiring.Component):

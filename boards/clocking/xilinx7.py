@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .request import MOST_ERROR_PPM, Output, PllError, error_ppm
+from .request import MOST_ERROR_PPM, Output, PllError, check_ranges, divided
 
 __all__ = ["Xilinx7Mmcm", "Xilinx7MmcmSetting", "xilinx7_mmcm_setting"]
 
@@ -19,8 +19,6 @@ VCO_HZ = 600e6, 1200e6
 OUTPUT_HZ = 4.69e6, 464e6
 #: UG472: what the dividers count up to, and the outputs there are.
 MOST_INPUT_DIVIDER, MULTIPLIERS, MOST_DIVIDER, MOST_OUTPUTS = 106, (2, 64), 128, 7
-#: An output is shifted in steps of an eighth of the oscillator's period.
-FINE_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,7 @@ def xilinx7_mmcm_setting(input_hz: float, outputs: Sequence[Output]) -> Xilinx7M
     """
     if not 1 <= len(outputs) <= MOST_OUTPUTS:
         raise PllError(f"{len(outputs)} clocks of one MMCM; it makes 1 to {MOST_OUTPUTS}")
-    for what, hz, (least, most) in (("input", input_hz, INPUT_HZ),
-                                    *((output.name, output.hz, OUTPUT_HZ) for output in outputs)):
-        if not least <= hz <= most:
-            raise PllError(f"{what} of {hz / 1e6:g} MHz at an MMCM; it takes {least / 1e6:g} to {most / 1e6:g} MHz")
+    check_ranges("an MMCM", input_hz, outputs, INPUT_HZ, OUTPUT_HZ)
     best = max(_settings(input_hz, outputs), key=lambda found: (-found.input_divider, found.vco_hz), default=None)
     if best is None:
         wanted = ", ".join(f"{output.hz / 1e6:g} MHz" for output in outputs)
@@ -88,12 +83,8 @@ def _settings(input_hz: float, outputs: Sequence[Output]) -> Iterator[Xilinx7Mmc
             vco = detector * multiplier
             if not VCO_HZ[0] <= vco <= VCO_HZ[1]:
                 continue
-            dividers = tuple(round(vco / output.hz) for output in outputs)
-            shifts = (output.phase / 360 * FINE_STEPS * own for output, own in zip(outputs, dividers, strict=True))
-            if (all(1 <= own <= MOST_DIVIDER and error_ppm(vco / own, output.hz) <= MOST_ERROR_PPM
-                    for output, own in zip(outputs, dividers, strict=True))
-                    and all(shift == round(shift) for shift in shifts)):
-                yield Xilinx7MmcmSetting(input_divider, multiplier, dividers, vco)
+            if found := divided(vco, outputs, MOST_DIVIDER):
+                yield Xilinx7MmcmSetting(input_divider, multiplier, found[0], vco)
 
 
 class Xilinx7Mmcm(wiring.Component):

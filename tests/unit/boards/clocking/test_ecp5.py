@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polyrouter.boards.clocking.ecp5 import (
     DETECTOR_HZ,
-    FINE_STEPS,
     MOST_DIVIDER,
     VCO_HZ,
     Ecp5Pll,
     ecp5_pll_setting,
 )
-from polyrouter.boards.clocking.request import MOST_ERROR_PPM, Output, PllError, error_ppm
+from polyrouter.boards.clocking.request import FINE_STEPS, MOST_ERROR_PPM, Output, PllError, error_ppm
 
 #: Oscillators of the boards, and the clocks that they need: transmit clock and core.
 BOARDS = [(100e6, (125e6, 62.5e6)), (100e6, (125e6, 75e6, 125e6)), (25e6, (125e6, 75e6)), (30e6, (75e6, 125e6)),

@@ -4,10 +4,9 @@ import pytest
 from amaranth.back import rtlil
 from hypothesis import given
 from hypothesis import strategies as st
-from polyrouter.boards.clocking.request import MOST_ERROR_PPM, Output, PllError, error_ppm
+from polyrouter.boards.clocking.request import FINE_STEPS, MOST_ERROR_PPM, Output, PllError, error_ppm
 from polyrouter.boards.clocking.xilinx7 import (
     DETECTOR_HZ,
-    FINE_STEPS,
     MOST_DIVIDER,
     MULTIPLIERS,
     VCO_HZ,
