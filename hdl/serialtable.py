@@ -51,8 +51,8 @@ class SerialTable(wiring.Component):
             "o": Out(stream.Signature(unsigned(row_bits))),
             "table": In(TableSignature(addr_bits, row_bits)),
         })
-        # Attributes for the sake of proofs. Word ``step - 1`` of the row is delivered, for the control port's ``access``
-        # or for a look-up that is ``reading``; the words before it are kept.
+        # Attributes for the sake of proofs. Word ``step - 1`` of the row is delivered, for the control port's
+        # ``access`` or for a look-up that is ``reading``; the words before it are kept.
         self.step = Signal(range(words + 1))
         self.access = Signal()
         self.reading = Signal()
