@@ -37,12 +37,16 @@ class _Process:
         return _Process.find(self.pid) == self
 
     def runs(self, executable: Path) -> bool:
-        """Whether this is a process of that program."""
+        """Whether this is a process of that program.
+
+        The link tells it from the first moment of a process on; its command line is still empty when the parent is
+        told that the program was started.
+        """
         try:
-            command = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+            program = os.readlink(f"/proc/{self.pid}/exe")
         except (FileNotFoundError, ProcessLookupError):
             return False
-        return os.fsdecode(command.split(b"\0")[0]) == str(executable)
+        return program.removesuffix(" (deleted)") == os.path.realpath(executable)
 
 
 class LiveBoard:

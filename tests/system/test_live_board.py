@@ -209,6 +209,23 @@ def test_another_process_with_the_same_number_is_not_adopted(sockets, changes):
     assert LiveBoard.adopt(sockets.board.pid_file).pid == sockets.board.pid
 
 
+def test_is_adopted_by_its_program_and_not_by_its_command_line(tmp_path):
+    """A process that was just started has no command line yet, and a newer build may have replaced its program."""
+    program = tmp_path / "board"
+    program.write_bytes(Path("/bin/sleep").read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen(["", "60"], executable=program) as process:
+        try:
+            started = int(Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+            (tmp_path / "pid").write_text(json.dumps({"pid": process.pid, "started": started,
+                                                      "executable": str(program), "stats": str(tmp_path / "stats")}))
+            assert LiveBoard.adopt(tmp_path / "pid").pid == process.pid
+            program.unlink()
+            assert LiveBoard.adopt(tmp_path / "pid").pid == process.pid
+        finally:
+            process.kill()
+
+
 @pytest.mark.slow
 def test_forwards_through_its_macs(tmp_path):
     with SocketBoard(build_board(CONFIG, macs=True), CONFIG, tmp_path) as sockets:
