@@ -22,6 +22,7 @@ from ..entropy import RING_CELL
 from ..rgmii.delay import DelayError
 from ..rgmii.ports import PinError
 from .cells import YOSYS_PASS
+from .globalnets import FEWEST_REGISTERS, promote_resets
 from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
@@ -83,7 +84,8 @@ class Ecp5Flow:
             raise FlowError(f"board {self._board.name}: {error}") from error
         self._files = {name: plan.files[name] for name in ("top.il", "top.ys", "top.lpf")}
         text = self._files["top.il"] = without_brackets(self._files["top.il"])
-        self._files["top.ys"] = self._files["top.ys"].replace(_OWN_STEPS, PREPARE + ecp5_mapped(fast_modules(text)))
+        self._files["top.ys"] = self._files["top.ys"].replace(
+            _OWN_STEPS, PREPARE + ecp5_mapped(self._board.core_hz, fast_modules(text)))
         return self._files["top.il"]
 
     @property
@@ -99,7 +101,7 @@ class Ecp5Flow:
         FlowError
             If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
         """
-        key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS))
+        key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS))
         netlist = self._synthesis / "top.json"
         if kept_result(self._synthesis, key) is None:
             with making(self._synthesis) as made:
@@ -108,7 +110,7 @@ class Ecp5Flow:
                 started = time.monotonic()
                 with Tools() as tools:
                     tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
-                self._check_loops(made / "top.json")
+                self._finish(made / "top.json")
                 (made / "top.il").unlink()
                 write_result(made, key, {"seconds": round(time.monotonic() - started, 1)})
         return netlist
@@ -177,9 +179,17 @@ class Ecp5Flow:
     def _has_rings(self) -> bool:
         return "entropy" in self._top.inner.signature.members
 
-    def _check_loops(self, netlist: Path) -> None:
+    def _finish(self, file: Path) -> None:
+        """Check a netlist, and give it what nextpnr does not do by itself."""
+        netlist = json.loads(file.read_text())
+        self._check_loops(netlist)
+        moved = promote_resets(netlist)
+        self._tell(f"resets on the clock network: {len(moved)}, with {sum(moved)} registers")
+        file.write_text(json.dumps(netlist))
+
+    def _check_loops(self, netlist: Mapping) -> None:
         loops: list[Mapping | set[str]] = [
-            loop for loop in combinational_loops(json.loads(netlist.read_text()))
+            loop for loop in combinational_loops(netlist)
             if not (self._has_rings() and all(RING_CELL.search(cell) for cell in loop))]
         if loops:
             raise FlowError(f"the design has {len(loops)} combinational loops; one goes through "

@@ -7,9 +7,9 @@ __all__ = ["ECP5_CELLS", "ECP5_SYNTHESIS", "PREPARE", "ecp5_mapped", "fast_modul
 
 #: Read ports that a memory has at most.
 _READ_PORTS = 4
-#: Logic and estimated wires between two registers up to which abc looks for few look-up tables and not for speed. Its
-#: wires are short: only place and route tells whether a clock is kept.
-_LONGEST_LOGIC_PS = 4700
+#: Logic and estimated wires between two registers up to which abc looks for few look-up tables and not for speed, as a
+#: part of the core clock's period. Its wires are short: only place and route tells whether a clock is kept.
+_LONGEST_LOGIC = 0.245
 #: The same of logic at 125 MHz, and the modules of a board that have such a clock
 #: (``boards/toplogic.py``).
 _FAST_LOGIC_PS = 3000
@@ -30,13 +30,15 @@ PREPARE = "\n".join([
 ECP5_CELLS = "-run map_cells:"
 
 
-def ecp5_mapped(fast: Sequence[str] = ()) -> str:
+def ecp5_mapped(clock_hz: float, fast: Sequence[str] = ()) -> str:
     """Script that synthesizes a module ``top`` up to its look-up tables, as ``synth_lattice`` does.
 
     Parameters
     ----------
+    clock_hz : float
+        The core's clock. Abc9 knows one limit for all that it works on.
     fast : sequence of str
-        Modules whose logic is mapped by itself, for a clock of 125 MHz. Abc9 knows one limit for all that it works on.
+        Modules whose logic is mapped by itself, for a clock of 125 MHz.
     """
     apart = [line for number, module in enumerate(fast) for line in (
         f"hierarchy -top {module}", "abc9 -W 300", f"design -stash fast{number}", "design -load all")]
@@ -51,13 +53,13 @@ def ecp5_mapped(fast: Sequence[str] = ()) -> str:
         "techmap -map +/lattice/latches_map.v",
         *(["design -save all", f"scratchpad -set abc9.D {_FAST_LOGIC_PS}", *apart] if fast else []),
         *(f"blackbox {module}" for module in fast),
-        f"scratchpad -set abc9.D {_LONGEST_LOGIC_PS}",
+        f"scratchpad -set abc9.D {_LONGEST_LOGIC * 1e12 / clock_hz:.0f}",
         "abc9 -W 300",
         *together, "flatten", "clean", ""])
 
 
-#: The whole synthesis of a module ``top``.
-ECP5_SYNTHESIS = f"{ecp5_mapped()}synth_ecp5 -top top {ECP5_CELLS}"
+#: The whole synthesis of a module ``top``, at the clock of a small board.
+ECP5_SYNTHESIS = f"{ecp5_mapped(625e6 / 12)}synth_ecp5 -top top {ECP5_CELLS}"
 
 
 def fast_modules(rtlil: str) -> list[str]:

