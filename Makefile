@@ -11,6 +11,10 @@
 BIN := .venv/bin
 # -rs: what was skipped, and why.
 PYTEST := $(BIN)/pytest -q -rs -p no:cacheprovider --no-header
+# A worker that has nothing left to do takes tests of the other one.
+STEAL := --dist worksteal
+# Tests that share a build or a network are run by one worker, in the order in which they are collected.
+GROUPS := --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks bitstream boards-report \
 	venv clean
@@ -28,26 +32,25 @@ test: venv
 
 nightly: venv
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) -n 2 tests/unit tests/mutation
+	$(PYTEST) -n 2 $(STEAL) tests/mutation tests/unit
 	$(MAKE) --no-print-directory formal
-	$(PYTEST) -n 2 tests/cocotb
-	$(PYTEST) -n 2 --dist loadfile tests/system
+	$(PYTEST) -n 2 $(GROUPS) tests/cocotb
+	$(PYTEST) -n 2 $(GROUPS) tests/system
 
 unit: venv
-	$(PYTEST) -n 2 -m "not slow" tests/unit tests/mutation
+	$(PYTEST) -n 2 $(STEAL) -m "not slow" tests/mutation tests/unit
 
 proofs: venv
-	$(PYTEST) -n 2 -m "not slow" tests/formal
+	$(PYTEST) -n 2 $(STEAL) -m "not slow" tests/formal
 
 formal: venv
-	$(PYTEST) -n 2 tests/formal
+	$(PYTEST) -n 2 $(STEAL) tests/formal
 
 cocotb: venv
-	$(PYTEST) -n 2 -m "not slow" tests/cocotb
+	$(PYTEST) -n 2 $(GROUPS) -m "not slow" tests/cocotb
 
-# Tests of one file share a network.
 system: venv
-	$(PYTEST) -n 2 --dist loadfile -m "not slow" tests/system
+	$(PYTEST) -n 2 $(GROUPS) -m "not slow" tests/system
 
 # mypy does not follow the map from folders to packages in pyproject.toml; the links show it the same tree.
 lint: venv

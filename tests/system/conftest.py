@@ -12,6 +12,26 @@ from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.fabric import Fabric, remove_namespace
 from polyrouter.host.runtime.image import ImageError, Images
 
+#: Files that share a board are run by one worker, since two would wait for one build. What takes longest comes first.
+GROUPS = {
+    "tops": ("test_board_top", "test_board_selftest", "test_board_commands"),
+    "links": ("test_links_examples", "test_links", "test_links_bandwidth", "test_links_peers", "test_link_commands",
+              "test_links_many", "test_links_overlay"),
+    "boards": ("test_network", "test_multicast", "test_dual_stack", "test_policies_example", "test_live_board",
+               "test_live_board_taps", "test_policies"),
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for ``--dist loadgroup``; a file is a group, if it is in none."""
+    order = {name: place for place, name in enumerate(file for files in GROUPS.values() for file in files)}
+    group_of = {name: group for group, files in GROUPS.items() for name in files}
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(group_of.get(item.path.stem, item.path.stem)))
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture
 def fabric() -> Iterator[Fabric]:
