@@ -16,6 +16,9 @@ STEAL := --dist worksteal
 # Tests that share a build or a network are run by one worker, in the order in which they are collected.
 GROUPS := --dist loadgroup --no-loadscope-reorder
 
+# Boards of tests run for seconds: to compile them takes longer. At night they are those that users have.
+unit cocotb system: export POLYROUTER_OPTIMIZE ?= -Og
+
 .PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks bitstream boards-report \
 	venv clean
 

@@ -9,7 +9,6 @@ import subprocess
 import hypothesis  # noqa: F401
 import pytest
 
-
 # An elaborated design is millions of objects that stay: looking through them again and again for garbage, as often as
 # Python's own thresholds say, takes as long as elaborating it.
 gc.set_threshold(100_000, 20, 10)

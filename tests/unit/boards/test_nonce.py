@@ -70,7 +70,7 @@ def test_every_sample_counts():
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("repeated", [5, pytest.param(REPEATED, marks=pytest.mark.slow)])
 def test_a_source_that_does_not_change_gives_none_and_that_shows(monkeypatch, repeated, level):
-    """The alarm is off for 2048 failures and then on for as many; with fewer samples a failure, for the sake of time."""
+    """The alarm is off for 2048 failures and then on for as many; with few samples a failure, it is quicker."""
     monkeypatch.setattr(nonce, "REPEATED", repeated)
     dut = NonceCollector(1e5)       # a sample each cycle
     half = 2048 * (repeated - 1) // 2
