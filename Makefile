@@ -13,8 +13,6 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q -rs -p no:cacheprovider --no-header
 # A worker that has nothing left to do takes tests of the other one.
 STEAL := --dist worksteal
-# Tests that share a build or a network are run by one worker, in the order in which they are collected.
-GROUPS := --dist loadgroup --no-loadscope-reorder
 
 # Boards of tests run for seconds: to compile them takes longer. At night they are those that users have.
 unit cocotb system: export POLYROUTER_OPTIMIZE ?= -Og
@@ -37,8 +35,8 @@ nightly: venv
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -n 2 $(STEAL) tests/mutation tests/unit
 	$(MAKE) --no-print-directory formal
-	$(PYTEST) -n 2 $(GROUPS) tests/cocotb
-	$(PYTEST) -n 2 $(GROUPS) tests/system
+	$(PYTEST) -n 2 tests/cocotb
+	$(PYTEST) -n 2 tests/system
 
 unit: venv
 	$(PYTEST) -n 2 $(STEAL) -m "not slow" tests/mutation tests/unit
@@ -50,10 +48,10 @@ formal: venv
 	$(PYTEST) -n 2 $(STEAL) tests/formal
 
 cocotb: venv
-	$(PYTEST) -n 2 $(GROUPS) -m "not slow" tests/cocotb
+	$(PYTEST) -n 2 -m "not slow" tests/cocotb
 
 system: venv
-	$(PYTEST) -n 2 $(GROUPS) -m "not slow" tests/system
+	$(PYTEST) -n 2 -m "not slow" tests/system
 
 # mypy does not follow the map from folders to packages in pyproject.toml; the links show it the same tree.
 lint: venv

@@ -1,13 +1,11 @@
 """Benchmark of the core under cocotb."""
 
-import pytest
 from polyrouter.sim.cocotb_bench import cocotb_frames_per_second
 
 from .conftest import BUILDS
 from .runs import CONFIG
 
 
-@pytest.mark.xdist_group("core")
 def test_frames_are_forwarded_and_timed():
     steps = []
     result = cocotb_frames_per_second(CONFIG, 40, cache=BUILDS, progress=steps.append)

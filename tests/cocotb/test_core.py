@@ -9,13 +9,11 @@ def _run(simulate, config, run):
     simulate("core", config, MODULES[run.test], run.test, seed=run.seed, POLYROUTER_FRAMES=run.frames)
 
 
-@pytest.mark.xdist_group("core")
 @pytest.mark.parametrize("run", QUICK, ids=str)
 def test_core(simulate, run):
     _run(simulate, CONFIG, run)
 
 
-@pytest.mark.xdist_group("links")
 @pytest.mark.parametrize("run", QUICK_LINKS, ids=str)
 def test_link_port(simulate, run):
     _run(simulate, LINKS, run)

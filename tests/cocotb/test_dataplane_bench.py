@@ -14,8 +14,6 @@ from polyrouter.sim.dataplane.traffic import Destinations, line_bytes, line_rate
 
 from .runs import CONFIG, LINKS
 
-pytestmark = pytest.mark.xdist_group("dataplane")
-
 #: The core of the link bench, too: one is built for both.
 CONFIGS = [pytest.param(LINKS, id="link port"), pytest.param(CONFIG, id="wires", marks=pytest.mark.slow)]
 

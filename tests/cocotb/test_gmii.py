@@ -9,7 +9,6 @@ def _run(simulate, run):
     simulate("gmii", CONFIG, MODULES[run.test], run.test, seed=run.seed, POLYROUTER_FRAMES=run.frames)
 
 
-@pytest.mark.xdist_group("gmii")
 @pytest.mark.parametrize("run", QUICK_GMII, ids=str)
 def test_gmii(simulate, run):
     _run(simulate, run)

@@ -6,8 +6,6 @@ from polyrouter.sim.dataplane.links import limits, tunnel_line_mpps, tunnels, vn
 
 from .runs import LINKS
 
-pytestmark = pytest.mark.xdist_group("dataplane")
-
 
 def quiet(_):
     """Nobody is told."""

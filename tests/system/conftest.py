@@ -11,6 +11,9 @@ import pytest
 from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.fabric import Fabric, remove_namespace
 from polyrouter.host.runtime.image import ImageError, Images
+from xdist.remote import Producer
+
+from ..scheduling import GroupScheduling
 
 #: Files that share a board are run by one worker, since two would wait for one build. What takes longest comes first.
 GROUPS = {
@@ -22,15 +25,22 @@ GROUPS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
+_GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for ``--dist loadgroup``; a file is a group, if it is in none."""
-    order = {name: place for place, name in enumerate(file for files in GROUPS.values() for file in files)}
-    group_of = {name: group for group, files in GROUPS.items() for name in files}
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(group_of.get(item.path.stem, item.path.stem)))
+    """In the order of the groups."""
+    order = {file: place for place, file in enumerate(_GROUP_OF)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Groups as above; each other file is one, as its tests share a network."""
+    def group_of(nodeid: str) -> str:
+        file = Path(nodeid.split("::")[0]).stem
+        return _GROUP_OF.get(file, file)
+
+    return GroupScheduling(config, log, group_of)
 
 
 @pytest.fixture
