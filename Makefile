@@ -31,6 +31,8 @@ test: venv
 	$(MAKE) --no-print-directory cocotb
 	$(MAKE) --no-print-directory system
 
+# Property tests try all of their examples.
+nightly: export POLYROUTER_TESTS := all
 nightly: venv
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -n 2 $(STEAL) tests/mutation tests/unit
