@@ -23,8 +23,6 @@ GROUPS = {
     "boards": ("test_network", "test_multicast", "test_dual_stack", "test_policies_example", "test_live_board",
                "test_live_board_taps", "test_policies"),
 }
-
-
 _GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
 
 
