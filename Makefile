@@ -11,6 +11,11 @@
 BIN := .venv/bin
 # -rs: what was skipped, and why.
 PYTEST := $(BIN)/pytest -q -rs -p no:cacheprovider --no-header
+# A worker that has nothing left to do takes tests of the other one.
+STEAL := --dist worksteal
+
+# Boards of tests run for seconds: to compile them takes longer. At night they are those that users have.
+unit cocotb system: export POLYROUTER_OPTIMIZE ?= -Og
 
 .PHONY: demo test nightly formal proofs lint unit cocotb system docs benchmarks bitstream boards-report \
 	venv clean
@@ -26,28 +31,29 @@ test: venv
 	$(MAKE) --no-print-directory cocotb
 	$(MAKE) --no-print-directory system
 
+# Property tests try all of their examples.
+nightly: export POLYROUTER_TESTS := all
 nightly: venv
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) -n 2 tests/unit tests/mutation
+	$(PYTEST) -n 2 $(STEAL) tests/mutation tests/unit
 	$(MAKE) --no-print-directory formal
 	$(PYTEST) -n 2 tests/cocotb
-	$(PYTEST) -n 2 --dist loadfile tests/system
+	$(PYTEST) -n 2 tests/system
 
 unit: venv
-	$(PYTEST) -n 2 -m "not slow" tests/unit tests/mutation
+	$(PYTEST) -n 2 $(STEAL) -m "not slow" tests/mutation tests/unit
 
 proofs: venv
-	$(PYTEST) -n 2 -m "not slow" tests/formal
+	$(PYTEST) -n 2 $(STEAL) -m "not slow" tests/formal
 
 formal: venv
-	$(PYTEST) -n 2 tests/formal
+	$(PYTEST) -n 2 $(STEAL) tests/formal
 
 cocotb: venv
 	$(PYTEST) -n 2 -m "not slow" tests/cocotb
 
-# Tests of one file share a network.
 system: venv
-	$(PYTEST) -n 2 --dist loadfile -m "not slow" tests/system
+	$(PYTEST) -n 2 -m "not slow" tests/system
 
 # mypy does not follow the map from folders to packages in pyproject.toml; the links show it the same tree.
 lint: venv

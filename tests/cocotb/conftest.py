@@ -8,8 +8,28 @@ import pytest
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.sim.cocotb_build import build_simulation, run_simulation
 
+from ..scheduling import GroupScheduling
+
 ROOT = Path(__file__).parents[2]
 BUILDS = ROOT / "build" / "cocotb"
+
+#: Tests of `make test` that share a build, by file and function: two workers would wait for it.
+GROUPS = {
+    "test_bench.py::test_frames_are_forwarded_and_timed": "core",
+    "test_core.py::test_core": "core",
+    "test_core.py::test_link_port": "links",
+    "test_dataplane_bench.py::test_shortest_frames_at_line_rate_are_all_forwarded": "dataplane",
+    "test_dataplane_bench.py::test_filter_rules_do_what_is_predicted_at_line_rate": "dataplane",
+    "test_links_bench.py::test_tunnels_at_line_rate": "dataplane",
+    "test_links_bench.py::test_limits_of_vnics": "dataplane",
+    "test_links_bench.py::test_vnics_reach_each_other": "dataplane",
+    "test_gmii.py::test_gmii": "gmii",
+}
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Groups as above; all other tests by themselves."""
+    return GroupScheduling(config, log, lambda nodeid: GROUPS.get(nodeid.split("[")[0].split("/")[-1], nodeid))
 
 
 @pytest.fixture

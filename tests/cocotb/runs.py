@@ -45,7 +45,7 @@ class Run(NamedTuple):
 #: In ``make test``: several short runs of random traffic take less time than a long one, on more than one processor.
 QUICK = [
     *(Run("random_traffic", 2500, seed) for seed in range(1, 5)),
-    Run("lengths", 0), Run("bad_frames_back_to_back", 200), Run("full_queues", 0), Run("overload", 300),
+    Run("lengths", 400), Run("bad_frames_back_to_back", 200), Run("full_queues", 0), Run("overload", 300),
     Run("requests", 300), Run("updates_under_traffic", 0), Run("learning", 150), Run("policing", 300),
     Run("classes", 0), Run("quotas", 0), Run("shaping", 0),
 ]
@@ -58,6 +58,7 @@ QUICK_LINKS = [
 ]
 #: Only in ``make nightly``.
 LONG = [
+    Run("lengths", 0),
     *(Run("random_traffic", 7500, seed) for seed in range(5, 15)),
     *(Run(test, 3000, seed) for seed in range(2, 12) for test in (
         "bad_frames_back_to_back", "full_queues", "overload", "requests", "updates_under_traffic", "learning",

@@ -11,6 +11,34 @@ import pytest
 from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.fabric import Fabric, remove_namespace
 from polyrouter.host.runtime.image import ImageError, Images
+from xdist.remote import Producer
+
+from ..scheduling import GroupScheduling
+
+#: Files that share a board are run by one worker, since two would wait for one build. What takes longest comes first.
+GROUPS = {
+    "tops": ("test_board_top", "test_board_selftest", "test_board_commands"),
+    "links": ("test_links_examples", "test_links", "test_links_bandwidth", "test_links_peers", "test_link_commands",
+              "test_links_many", "test_links_overlay"),
+    "boards": ("test_network", "test_multicast", "test_dual_stack", "test_policies_example", "test_live_board",
+               "test_live_board_taps", "test_policies"),
+}
+_GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order of the groups."""
+    order = {file: place for place, file in enumerate(_GROUP_OF)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Groups as above; each other file is one, as its tests share a network."""
+    def group_of(nodeid: str) -> str:
+        file = Path(nodeid.split("::")[0]).stem
+        return _GROUP_OF.get(file, file)
+
+    return GroupScheduling(config, log, group_of)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 from amaranth.sim import Simulator
+from polyrouter.boards import nonce
 from polyrouter.boards.nonce import REPEATED, SAMPLES, NonceCollector
 from polyrouter.hdl.config import ConfigError
 
@@ -66,18 +67,20 @@ def test_every_sample_counts():
     assert len(nonces) == 5 and None not in nonces
 
 
-@pytest.mark.parametrize("level", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_source_that_does_not_change_gives_none_and_that_shows(level):
-    """The alarm is off for 2048 failures and then on for as many."""
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("repeated", [5, pytest.param(REPEATED, marks=pytest.mark.slow)])
+def test_a_source_that_does_not_change_gives_none_and_that_shows(monkeypatch, repeated, level):
+    """The alarm is off for 2048 failures and then on for as many; with few samples a failure, it is quicker."""
+    monkeypatch.setattr(nonce, "REPEATED", repeated)
     dut = NonceCollector(1e5)       # a sample each cycle
-    failures = 2048
+    half = 2048 * (repeated - 1) // 2
 
     async def testbench(ctx):
         ctx.set(dut.entropy, level)
         for alarm in (0, 1, 0):
-            await ctx.tick().repeat(failures * (REPEATED - 1) // 2)
+            await ctx.tick().repeat(half)
             assert ctx.get(dut.alarm) == alarm and not ctx.get(dut.ready)
-            await ctx.tick().repeat(failures * REPEATED - failures * (REPEATED - 1) // 2)
+            await ctx.tick().repeat(half)
 
     sim = Simulator(dut)
     sim.add_clock(1e-5)

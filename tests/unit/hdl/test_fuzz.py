@@ -18,10 +18,12 @@ from polyrouter.hdl.layouts import (
 )
 from polyrouter.hdl.records import TAG
 
+from tests.effort import examples
+
 from . import test_control, test_deframer, test_front, test_ingress, test_parser
 from .bench import WIDTHS
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 #: A frame that the parser has to get right whatever came before: 10.0.0.1 to 10.0.0.2.
 GOOD = bytes.fromhex("020000000001060000000001" "0800" "4500001c00004000401126cf0a0000010a000002" "000100020008e5d4"
@@ -75,7 +77,7 @@ def outcome(frame: bytes) -> dict:
     return test_parser.reference(frame, test_parser.TAG_ZERO)
 
 
-@settings(QUICK, max_examples=12)
+@settings(QUICK, max_examples=examples(12))
 @given(st.lists(st.lists(st.tuples(FRAMES, st.sampled_from(RxError)), max_size=6), min_size=2, max_size=2),
        st.lists(FRAMES, max_size=4), st.sampled_from(WIDTHS))
 def test_any_frames_from_all_ports_to_their_verdicts(noise, injected, width):

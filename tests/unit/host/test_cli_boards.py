@@ -67,8 +67,8 @@ def test_nothing_to_flash(run):
 
 
 def test_a_core_that_is_too_large_is_refused_before_synthesis(run, tmp_path):
-    result = run("build", "colorlight_5a75b", "--set", "fib_words=65536")
+    result = run("build", "colorlight_5a75b", "--set", "fib_words=32768")
     assert result.exit_code == 1
     assert "and its LFE5U-25F has 56. The largest table is " in result.stderr
-    assert "65,536 rows of 8 bits" in result.stderr and "lower fib_words (--set NAME=VALUE)" in result.stderr
+    assert "32,768 rows of 8 bits" in result.stderr and "lower fib_words (--set NAME=VALUE)" in result.stderr
     assert [path.name for path in (tmp_path / "build" / "boards" / "colorlight_5a75b").iterdir()] == []

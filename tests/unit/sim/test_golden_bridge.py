@@ -25,6 +25,8 @@ from polyrouter.sim.host_frames import HostFrame
 from polyrouter.sim.packets import ethernet, with_tag
 from polyrouter.sim.tablegen import FilterRule, RouterSetup
 
+from tests.effort import examples
+
 from .board import CONFIG, load, make, moved, update
 
 A, B, C = 0x0A0000000001, 0x0A0000000002, 0x0A0000000003
@@ -185,7 +187,7 @@ class Reference:
                     return
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(seed=st.integers(0, 1 << 32), base=st.integers(0, 31), size=st.sampled_from((0, 1, 2, 3, 4, 8, 12, 16, 32)))
 def test_mac_table_is_the_reference(seed, base, size):
     rng = Random(seed)

@@ -28,6 +28,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
+from tests.effort import examples
+
 from .board import CONFIG, HOST, OWN, load, make, moved, receive
 
 EVERYTHING = FilterRule({}, {}, {})
@@ -93,7 +95,7 @@ def test_layer_4_ports_need_packet_and_frame_to_reach_over_them(total, length, t
     assert parse(0, frame).packet.l4_taken == taken
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(seed=st.integers(0, 1 << 32))
 def test_lowest_valid_match_in_window_and_table_decides(seed):
     rng = Random(seed)
@@ -334,7 +336,7 @@ def rewrites(draw):
     return frame, fields | {f"set_{name}": draw(st.integers(0, 1)) for name in SETTABLE}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(rewrites(), st.sampled_from((FilterAction.PERMIT, FilterAction.SEND)))
 def test_incremental_checksums_are_those_computed_anew(case, kind):
     frame, fields = case

@@ -12,6 +12,8 @@ from polyrouter.hdl.hostlink.receiver import GREETING, LinkReceiver
 from polyrouter.hdl.layouts import unpack
 from polyrouter.sim.auth_frames import DATA, HELLO, TO_HOST, WELCOME, AuthFrame
 
+from tests.effort import examples
+
 from ..bench import simulate, sink, source, until
 from .link_bench import CONFIG, HOST_MAC, KEY, KEY_BITS, NONCE, WithHash, beats_of, frames_of
 
@@ -251,7 +253,7 @@ def test_a_beat_in_four_cycles():
     assert all(after - before <= 4 * (beats + 4) + 48 for before, after in itertools.pairwise(ends))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.binary(min_size=14, max_size=200), st.integers(0, 3))
 def test_anything_else_is_refused(rest, error):
     run = Run([bytes.fromhex("02706f6c790002112233445588b6") + rest, data(1, bytes(32))], errors={0: error})

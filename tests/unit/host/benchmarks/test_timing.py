@@ -93,7 +93,9 @@ def test_a_report_without_a_clock_is_an_error():
         critical_path({"fmax": {}, "critical_paths": []})
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", [
+    # The whole core is elaborated by other tests, too.
+    pytest.param(name, marks=pytest.mark.slow) if name == CORE else name for name in PARTS])
 def test_parts_elaborate(name):
     top = Isolated(PARTS[name](CoreConfig(routers=2, fib_words=64)))
     assert rtlil.convert(top, ports=top.ports)

@@ -25,6 +25,8 @@ from polyrouter.host.board.hostport import HostPort
 from polyrouter.sim.golden import GoldenModel
 from polyrouter.sim.host_frames import Op as ModelOp
 
+from tests.effort import examples
+
 from .link import Link, small_config
 
 CONFIG = small_config()
@@ -239,7 +241,7 @@ def state(model: GoldenModel) -> dict:
             for router in range(CONFIG.routers) for row in range(rows)}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 2**32), loss=st.sampled_from([0, 0.05, 0.2]), repeat=st.sampled_from([0, 0.2]),
        delay=st.sampled_from([0, 0.2]))
 def test_every_access_takes_effect_once_and_in_order_over_a_bad_link(seed, loss, repeat, delay):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from polyrouter.hdl.layouts import FIB_BRANCH, FIB_LEAF, RESULTS_PER_WORD, pack, unpack
 from polyrouter.host.tables.fib import FENCE, IPV6_ROOT_ROW, ROOT_ROW, ROOTS, FibCompiler, FibFull, FibWrite, statistics
 
+from tests.effort import examples
 from tests.fib_reference import MISS, walk
 
 ALL = (1 << 32) - 1
@@ -141,13 +142,13 @@ def flat(transaction):
     return [(*prefix, result) for prefix, result in transaction]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TRANSACTIONS, st.sampled_from([12, 40, 200]))
 def test_every_single_write_leaves_old_or_new_results(transactions, size):
     check_transactions(transactions, FibCompiler(size), Pool(size))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(transactions_of(ipv6_prefixes()), st.sampled_from([40, 200, 800]))
 def test_every_single_write_of_ipv6_routes_leaves_old_or_new_results(transactions, size):
     check_transactions(transactions, FibCompiler(size, 128), Pool(size, 128))
@@ -173,7 +174,7 @@ def check_transactions(transactions, fib, pool):
         assert {(prefix, length): result for prefix, length, result in again.routes()} == seen(routes, bits)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(*(st.tuples(st.just(ipv6), st.lists(st.tuples(kind, st.one_of(
     st.none(), st.integers(0, 5))), max_size=12)) for ipv6, kind in ((0, prefixes()), (1, ipv6_prefixes())))),
     min_size=1, max_size=8), st.sampled_from([20, 60, 300]))
@@ -221,7 +222,7 @@ def test_images_that_overlap_are_refused():
         FibCompiler.dual_stack(3)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TRANSACTIONS, st.lists(st.tuples(prefixes(), st.one_of(st.none(), st.integers(0, 5))), max_size=12))
 def test_compiler_made_from_an_image_goes_on(transactions, last):
     first, pool, routes = FibCompiler(500), Pool(500), {}

@@ -10,6 +10,8 @@ from polyrouter.hdl.layouts import VMAC_ROW, Register, Role, Table, unpack
 from polyrouter.host.tables.vmac import VmacEntry, VmacFull, VmacTable, VmacTaken, choose_seeds
 from polyrouter.sim.golden_tables import Tables
 
+from tests.effort import examples
+
 CONFIG = CoreConfig(routers=8)
 SEEDS = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
 
@@ -42,7 +44,7 @@ def mac_of(number: int, role: Role) -> int:
 
 
 @given(st.lists(st.tuples(st.booleans(), KEYS, st.integers(0, 7)), max_size=150), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_no_entry_is_ever_missing(steps, source):
     config = CoreConfig(routers=2)
     seeds = (source.getrandbits(64), source.getrandbits(64))

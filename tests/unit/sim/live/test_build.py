@@ -39,6 +39,16 @@ def test_what_was_built_is_kept(compiled):
     assert len({first, *others}) == 4 == len(compiled)
 
 
+def test_each_optimization_has_a_build_of_its_own(compiled, monkeypatch):
+    monkeypatch.delenv("POLYROUTER_OPTIMIZE", raising=False)
+    usual = build_board(SMALL)
+    monkeypatch.setenv("POLYROUTER_OPTIMIZE", "-O2")
+    assert build_board(SMALL) == usual
+    monkeypatch.setenv("POLYROUTER_OPTIMIZE", "-O0")
+    assert build_board(SMALL) != usual
+    assert len(compiled) == 2
+
+
 def test_callers_in_parallel_build_once(compiled):
     paths = []
     threads = [threading.Thread(target=lambda: paths.append(build_board(SMALL))) for _ in range(4)]
