@@ -74,6 +74,9 @@ def test_wrong_parameters_of_the_core(parameters, said):
 def test_a_core_that_is_too_slow_for_its_ports():
     with pytest.raises(ConfigError, match="less than 2 ports of 1 Gb/s"):
         replace(VERSA, core_hz=25e6).config(HostLinkKind.UART)
+    assert replace(VERSA, core_hz=25e6, line_rate=False).config(HostLinkKind.UART).clock_hz == 25e6
+    with pytest.raises(ConfigError, match="less than a port of 1 Gb/s delivers"):
+        replace(VERSA, core_hz=25e6, line_rate=False).config(HostLinkKind.UART, data_width=32)
 
 
 def test_the_port_of_the_host_link():

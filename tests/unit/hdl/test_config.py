@@ -65,6 +65,14 @@ def test_line_rate():
     CoreConfig(ports=8, data_width=128, clock_hz=62.5e6).check_line_rate()
 
 
+def test_rate_of_one_port():
+    CoreConfig(ports=8, data_width=32, clock_hz=32e6).check_port_rate()
+    with pytest.raises(ConfigError) as caught:
+        CoreConfig(ports=1, data_width=32, clock_hz=31.25e6).check_port_rate()
+    assert str(caught.value) == ("data_width 32 at 31.25 MHz carries 1 Gb/s, less than a port of 1 Gb/s delivers: use "
+                                 "a wider data_width or a faster clock")
+
+
 def test_line_rate_of_the_fib():
     """An IPv4 packet takes ten cycles of a ring, and on one port the shortest frame 672 ns."""
     CoreConfig(ports=4, data_width=128, clock_hz=60e6, fib_rings=1).check_line_rate()
