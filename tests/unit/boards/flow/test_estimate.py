@@ -97,10 +97,17 @@ def test_too_many_look_up_tables():
     with pytest.raises(FlowError, match=r"takes about 60,000 look-up tables, and its LFE5U-45F has 43,848. The largest "
                                         "table is core.context.rows.memory, 32 rows of 340 bits, which takes 1,000 "
                                         "look-up tables: lower routers"):
-        check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 60_000))
+        check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 60_000, 0))
     with pytest.raises(FlowError, match="It has no table to speak of; take fewer ports, or another board"):
-        check_fit("mine", device_named("LFE5U-45F"), Estimate((), 60_000))
-    check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 45_000))    # a guess has its doubt
+        check_fit("mine", device_named("LFE5U-45F"), Estimate((), 60_000, 0))
+    check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 45_000, 0))     # a guess has its doubt
+
+
+def test_too_many_registers():
+    with pytest.raises(FlowError, match="about 50,000 registers, and its LFE5U-45F has 43,848"):
+        check_fit("mine", device_named("LFE5U-45F"), Estimate((), 1000, 50_000))
+    check_fit("mine", device_named("LFE5U-45F"), Estimate((), 1000, 45_000))
+    check_fit("mine", device_named("xc7a200t"), Estimate((), 1000, 200_000))    # which has two for each look-up table
 
 
 def test_operations_and_memories_of_rtlil():
@@ -119,3 +126,4 @@ def test_operations_and_memories_of_rtlil():
     assert (table.name, table.width, table.rows) == ("table", 12, 40)
     assert (table.reads, table.unclocked_reads, table.writes) == (1, 1, 1)
     assert found.bits["$add"] >= 12 and found.bits["assign"] >= 18
+    assert found.bits["$dff"] == len(out)
