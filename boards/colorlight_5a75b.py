@@ -42,8 +42,9 @@ BOARD = Board(
     host_link=HostLinkKind.PORT,
     core_hz=125e6 / 3,
     line_rate=False,
-    core={"data_width": 32, "routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 16384,
-          "filter_rules": 0, "mac_rows": 256, "fib_rings": 1, "vmac_cycles": 2, "context_words": 4, "headers": 4},
+    core={"data_width": 32, "routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 8192,
+          "filter_rules": 0, "mac_rows": 256, "fib_rings": 1, "vmac_cycles": 2, "context_words": 4, "headers": 4,
+          "record_rows": 64},
     uart="uart",
     openfpgaloader=("--board", "colorlight"),
 )
