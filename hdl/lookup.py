@@ -13,8 +13,8 @@ from .records import META
 
 __all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
 
-#: The FIFO of records has ``record_rows`` in memory and one in a register. With the one that is being dealt out they are
-#: as many as the FIB holds, so that they are never full before it is.
+#: The FIFO of records has ``record_rows`` in memory and one in a register. With the one that is being dealt out they
+#: are as many as the FIB holds, so that they are never full before it is.
 assert MOST_REQUESTS <= 16 + 2
 #: Outcomes of a quick engine that wait. Those of the two records more are in the engine itself.
 _OUTCOMES = 16
