@@ -1,6 +1,7 @@
 """Colorlight 5A-75B, hardware revision 7.0: LFE5U-25F, two RGMII ports with a B50612D each.
 
-Both PHYs are on one MDIO bus and have one reset. The UART is on the pins of the LED and of the button, connector J19.
+Both PHYs are on one MDIO bus and have one reset. There is room for one data port, so the second port is the host's
+(``docs/boards.md``, "Cores for small FPGAs"). The UART is on the pins of the LED and of the button, connector J19.
 """
 
 from typing import ClassVar
@@ -39,10 +40,13 @@ BOARD = Board(
     platform=ColorlightPlatform,
     ports=tuple(BoardPort(phy="B50612D", phy_address=address, phy_rx_delay=True, phy_tx_delay=True,
                           fpga_rx_delay_ns=SCLK_CENTERED_NS) for address in range(2)),
-    host_link=HostLinkKind.UART,
-    core_hz=50e6,
-    core={"routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 16384, "filter_rules": 16,
-          "mac_rows": 256},
+    host_link=HostLinkKind.PORT,
+    # Speed grade 6. Line rate of one port takes 31 MHz, of two 62.
+    core_hz=125e6 / 3,
+    line_rate=False,
+    core={"data_width": 32, "routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 8192,
+          "filter_rules": 0, "mac_rows": 256, "fib_rings": 1, "vmac_cycles": 2, "context_words": 4, "headers": 4,
+          "record_rows": 64},
     uart="uart",
     openfpgaloader=("--board", "colorlight"),
 )

@@ -139,6 +139,9 @@ class Board:
         10 and 100 Mb/s, too.
     openfpgaloader : tuple of str
         Arguments that tell openFPGALoader which board, or which cable, it is.
+    line_rate : bool
+        The core must carry all ports at once. If False it may be slower, as on a small FPGA: what it can't carry is
+        dropped, whole, where it comes in, and counted.
     out_of_context : bool
         No board but an FPGA: its pins are free, and there are no DDR cells at them. For figures only.
 
@@ -163,6 +166,7 @@ class Board:
     watchdog_seconds: float = 0
     slow_speeds: bool = True
     openfpgaloader: tuple[str, ...] = ()
+    line_rate: bool = True
     out_of_context: bool = False
 
     def __post_init__(self) -> None:
@@ -249,7 +253,7 @@ class Board:
         Raises
         ------
         ConfigError
-            If one is out of range, or the core can't carry its ports.
+            If one is out of range, or the core can't carry its ports as ``line_rate`` says.
         """
         if derived := [name for name in _DERIVED if name in parameters]:
             raise self._wrong(f"{derived[0]} can't be chosen: it follows from the board and its host link")
@@ -261,7 +265,9 @@ class Board:
             known = set(CoreConfig.__dataclass_fields__)
             raise self._wrong(f"a core has no parameter {', '.join(sorted(chosen.keys() - known))}; it has "
                               f"{', '.join(sorted(known - set(_DERIVED)))}") from None
-        config.check_line_rate()
+        if self.line_rate:
+            config.check_line_rate()
+        config.check_port_rate()
         return config
 
     def top_ports(self) -> tuple[TopPort, ...]:

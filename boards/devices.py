@@ -25,12 +25,19 @@ class Device:
         Look-up tables: of four inputs in an ECP5, of six in the 7-series.
     block_rams : int
         Blocks of 18 kbit.
+    registers : int
+        Flip-flops: one for each look-up table in an ECP5 (Lattice FPGA-TN-02204: two of both a slice), two in the
+        7-series (Xilinx UG474).
     """
 
     name: str
     family: Family
     luts: int
     block_rams: int
+
+    @property
+    def registers(self) -> int:
+        return self.luts * (1 if self.family == ECP5 else 2)
 
 
 def _ecp5() -> list[Device]:

@@ -46,7 +46,7 @@ class BoardLogic(wiring.Component):
 
     def __init__(self, name: str, config: CoreConfig, ports: Sequence[TopPort], host_link: HostLinkChoice, *,
                  watchdog_disables: bool, watchdog_seconds: float, slow_speeds: bool, time_scale: float):
-        config.check_line_rate()
+        config.check_port_rate()
         self._check_ports(config, ports, host_link)
         self.config = config
         self._ports = tuple(ports)

@@ -18,6 +18,8 @@ MAX_FRAME_JUMBO = 9018
 MOST_FILTER_RULES = 2048
 #: What the shortest frame takes of a line, with preamble and gap.
 _SHORTEST_BITS = (64 + 8 + 12) * 8
+#: What a core must take from a port of 1 Gb/s: both clocks may be 100 ppm off (IEEE 802.3, 35.5.2.3).
+_LEAST_PORT_RATE = 1.001e9
 #: Cycles of a ring of the FIB that an IPv4 packet takes.
 _RING_CYCLES = 10
 #: Circuits of a core that has any; at most as many as there are VLAN ids.
@@ -87,6 +89,9 @@ class CoreConfig:
     headers : int
         Headers of one port that may be on their way through the look-ups at once, and verdicts that wait there for the
         frame's end, a power of two, 4 to 16. Behind them, frames wait in the ingress.
+    record_rows : int
+        Rows of the memory in which records wait for their look-ups, 16 or 64. No more than 16 are used: with 64 it is
+        cheaper as block RAM, 13 blocks of 18 kbit, than as 650 look-up tables.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -116,6 +121,7 @@ class CoreConfig:
     vmac_cycles: int = 1
     context_words: int = 1
     headers: int = 16
+    record_rows: int = 16
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -145,6 +151,8 @@ class CoreConfig:
         self._between("vmac_cycles", 1, 2)
         self._between("context_words", 1, 4, power_of_two=True)
         self._between("headers", 4, 16, power_of_two=True)
+        if self.record_rows not in (16, 64):
+            raise ConfigError(f"record_rows must be 16 or 64, not {self.record_rows}")
         self._between("filter_rules", 0, MOST_FILTER_RULES)
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)
@@ -170,11 +178,26 @@ class CoreConfig:
             kind = "a power of two, " if power_of_two else ""
             raise ConfigError(f"{name} must be {kind}{least} to {most}, not {value}")
 
+    def check_port_rate(self) -> None:
+        """Check that the core can take what one port delivers at 1 Gb/s, as a MAC's receiver must not wait.
+
+        A core that can't carry all its ports at once drops whole frames at their ingress. A MAC sends none with a
+        gap: it begins a frame when it has so much of it that the least rate of the frame buffer suffices for the rest.
+
+        Raises
+        ------
+        ConfigError
+            If ``data_width * clock_hz`` is less than that, and some for clocks that differ.
+        """
+        if self.data_width * self.clock_hz < _LEAST_PORT_RATE:
+            raise ConfigError(f"data_width {self.data_width} at {self.clock_hz / 1e6:g} MHz carries "
+                              f"{self.data_width * self.clock_hz / 1e9:g} Gb/s, less than a port of 1 Gb/s delivers: "
+                              "use a wider data_width or a faster clock")
+
     def check_line_rate(self) -> None:
         """Check that the core can carry all its data ports at 1 Gb/s.
 
-        A busy host port may then slow the others down, but never in the middle of a frame: a MAC begins a frame when
-        it has so much of it that the least rate of the frame buffer suffices for the rest.
+        A busy host port may then slow the others down, but never in the middle of a frame.
 
         Raises
         ------

@@ -13,10 +13,9 @@ from .records import META
 
 __all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
 
-#: Records that wait: 16 in memory, as many as a look-up table has rows, and one in a register. With the one that is
-#: being dealt out they are as many as the FIB holds, so that they are never full before it is.
-_RECORDS = 17
-assert MOST_REQUESTS <= _RECORDS + 1
+#: The FIFO of records has ``record_rows`` in memory and one in a register. With the one that is being dealt out they
+#: are as many as the FIB holds, so that they are never full before it is.
+assert MOST_REQUESTS <= 16 + 2
 #: Outcomes of a quick engine that wait. Those of the two records more are in the engine itself.
 _OUTCOMES = 16
 
@@ -110,7 +109,8 @@ class Lookup(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.records = records = fifo.SyncFIFOBuffered(width=_KEPT.size, depth=_RECORDS)
+        m.submodules.records = records = fifo.SyncFIFOBuffered(
+            width=_KEPT.size, depth=self._config.record_rows + 1)
 
         # The record that is being dealt out, with what is worked out on its way here.
         record, seed = Signal(META), Signal.like(self.i_seed)

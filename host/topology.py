@@ -77,6 +77,7 @@ class Core(Model):
     vmac_cycles: int | None = None
     context_words: int | None = None
     headers: int | None = None
+    record_rows: int | None = None
     fib_words: int | None = None
     fib_rings: int | None = None
     adjacencies: int | None = None

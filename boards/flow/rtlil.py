@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Design", "DesignMemory", "read_design"]
+__all__ = ["REGISTERS", "Design", "DesignMemory", "read_design"]
+
+#: Kinds of cells that are registers.
+REGISTERS = "$dff", "$adff", "$dffe", "$sdff"
 
 _MODULE = re.compile(r"module \\(\S+)")
 _MEMORY = re.compile(r"  memory width (\d+) size (\d+) \\(\S+)")
@@ -127,7 +130,7 @@ def _count_cell(found: Design, memories: dict[str, DesignMemory], cell: str, par
         # A comparison or a reduction has one bit, but works on many.
         width = max(int(parameters.get(name, 0)) for name in ("A_WIDTH", "B_WIDTH", "Y_WIDTH"))
         found.bits[cell] += width
-    elif cell == "$mux" or cell in ("$dff", "$adff", "$dffe", "$sdff"):
+    elif cell == "$mux" or cell in REGISTERS:
         found.bits[cell] += int(parameters["WIDTH"])
     elif not cell.startswith("$"):
         found.bits[cell] += 1

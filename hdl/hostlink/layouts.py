@@ -18,7 +18,7 @@ __all__ = [
     "STORED_BEAT", "AUTH_ETHERTYPE", "AUTH_HEADER", "AUTH_HEADER_BEATS", "AUTH_HEADER_BYTES", "AUTH_LEAST_BYTES",
     "AUTH_TRAILER", "AUTH_VERSION",
     "AUTH_WELCOME", "CRC_BYTES", "DEFAULT_BAUD", "DEFAULT_MAC", "END", "ESC", "ESC_END", "ESC_ESC", "ETHERTYPE",
-    "KEY_BYTES", "AuthKind", "Direction", "LinkEvent", "SlipEvent", "auth_longest", "check_width",
+    "KEY_BYTES", "LINK_WIDTH", "AuthKind", "Direction", "LinkEvent", "SlipEvent", "auth_longest", "check_width",
 ]
 
 #: Local experimental EtherType 2 (IEEE 802, clause 9.2.4) of authenticated host frames.
@@ -84,8 +84,9 @@ AUTH_HEADER = data.StructLayout({
     "tag": 64,
 })
 AUTH_HEADER_BYTES = AUTH_HEADER.size // 8
-#: Beats of it; the links work on beats of 64 bits only.
-AUTH_HEADER_BEATS = AUTH_HEADER.size // 64
+#: Bits of a beat inside of the authenticated link: a word of the hash.
+LINK_WIDTH = 64
+AUTH_HEADER_BEATS = AUTH_HEADER.size // LINK_WIDTH
 
 #: A beat in the memory in which a frame waits for its verdict, or for its tag.
 STORED_BEAT = data.StructLayout({"data": 64, "empty": 3, "last": 1})
@@ -116,13 +117,13 @@ def auth_longest(config: CoreConfig) -> int:
 
 
 def check_width(config: CoreConfig, what: str) -> None:
-    """A host link works on 64-bit beats only.
+    """A part of the authenticated link has beats of ``LINK_WIDTH`` bits.
 
     Raises
     ------
     ConfigError
-        If the core has another width.
+        If they have another width.
     """
-    if config.data_width != 64:
-        raise ConfigError(f"{what} needs a data_width of 64, not {config.data_width}: choose that width, or a "
-                          "dedicated host port in the board file")
+    if config.data_width != LINK_WIDTH:
+        raise ConfigError(f"{what} needs a data_width of {LINK_WIDTH}, not {config.data_width}: put a FrameWidth "
+                          "between, as AuthenticatedLink does")

@@ -70,7 +70,7 @@ class LinkReceiver(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        check_width(config, "an authenticated host link")
+        check_width(config, "the receiver of a host link")
         self.config = config
         super().__init__({
             "nonce": In(64), "hash": Out(HashSignature),

@@ -20,7 +20,7 @@ class UartLink(wiring.Component):
     Parameters
     ----------
     config : CoreConfig
-        Parameters of the core; its beats must have 64 bits, and ``clock_hz`` is that of ``sync``.
+        Parameters of the core; ``clock_hz`` is that of ``sync``.
     baud : int
         Bits a second.
 
@@ -36,7 +36,7 @@ class UartLink(wiring.Component):
     Raises
     ------
     ConfigError
-        If a beat has another width, or the clock does not suit the rate.
+        If the clock does not suit the rate.
     """
 
     def __init__(self, config: CoreConfig, baud: int = DEFAULT_BAUD) -> None:

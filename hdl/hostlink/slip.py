@@ -14,9 +14,10 @@ from amaranth.utils import exact_log2
 from ..config import HOST_HEADER_BYTES, CoreConfig
 from ..framestore import FrameStore
 from ..stream import FrameSignature
-from .layouts import CRC_BYTES, END, ESC, ESC_END, ESC_ESC, SlipEvent, check_width
+from .layouts import CRC_BYTES, END, ESC, ESC_END, ESC_ESC, SlipEvent
 
 __all__ = ["SlipReceiver", "SlipTransmitter"]
+
 
 class SlipReceiver(wiring.Component):
     """Frames out of bytes; each is held until it is whole, and dropped whole if it is not good.
@@ -26,7 +27,7 @@ class SlipReceiver(wiring.Component):
     Parameters
     ----------
     config : CoreConfig
-        ``ingress_bytes`` is the size of the buffer; its beats must have 64 bits.
+        ``ingress_bytes`` is the size of the buffer.
 
     Attributes
     ----------
@@ -36,15 +37,9 @@ class SlipReceiver(wiring.Component):
         Host frames, for ``host_rx`` of the core.
     events : Signal, out
         One bit for each :class:`.layouts.SlipEvent`, high for a cycle for each frame that ended so.
-
-    Raises
-    ------
-    ConfigError
-        If a beat has another width.
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        check_width(config, "a host link by UART")
         self.config = config
         self._longest = config.max_frame - 4 + HOST_HEADER_BYTES
         super().__init__({
@@ -67,8 +62,9 @@ class SlipReceiver(wiring.Component):
         lost = Signal()             # a beat of it did not fit
         length = Signal(range(self._longest + CRC_BYTES + 2))   # with the CRC; stops at one too many
         late = Signal(8 * CRC_BYTES)        # the last four bytes, which may be the CRC
-        beat = Signal(64)           # bytes before those, the first one lowest once it is full,
-        filled = Signal(range(9))   # and how many
+        lanes = self.config.beat_bytes
+        beat = Signal(8 * lanes)    # bytes before those, the first one lowest once it is full,
+        filled = Signal(range(lanes + 1))   # and how many
 
         byte = Signal(8)
         takes, ends = Signal(), Signal()
@@ -100,12 +96,15 @@ class SlipReceiver(wiring.Component):
             m.d.sync += [late.eq(Cat(late[8:], byte)), length.eq(length + (length <= self._longest + CRC_BYTES))]
         with m.If(moves):
             # A beat leaves with the byte after it: only then it is known not to be the last one.
-            m.d.comb += store.write.eq((filled == 8) & store.room & ~lost)
-            m.d.sync += [lost.eq(lost | ((filled == 8) & ~store.room)), filled.eq(Mux(filled == 8, 1, filled + 1))]
-            with m.If(filled == 8):
+            m.d.comb += store.write.eq((filled == lanes) & store.room & ~lost)
+            m.d.sync += [
+                lost.eq(lost | ((filled == lanes) & ~store.room)),
+                filled.eq(Mux(filled == lanes, 1, filled + 1)),
+            ]
+            with m.If(filled == lanes):
                 m.d.sync += beat.eq(late[:8])
             with m.Else():
-                m.d.sync += beat.word_select(filled[:3], 8).eq(late[:8])
+                m.d.sync += beat.word_select(filled[:exact_log2(lanes)], 8).eq(late[:8])
 
         begun = (length != 0) | bad | escaped
         whole, long, full, good = Signal(), Signal(), Signal(), Signal()
@@ -134,7 +133,7 @@ class SlipTransmitter(wiring.Component):
     Parameters
     ----------
     config : CoreConfig
-        Parameters of the core; its beats must have 64 bits.
+        Parameters of the core.
 
     Attributes
     ----------
@@ -142,22 +141,17 @@ class SlipTransmitter(wiring.Component):
         Host frames, from ``host_tx`` of the core.
     o : stream of 8 bits
         Bytes, for a :class:`.uart.UartTransmitter`.
-
-    Raises
-    ------
-    ConfigError
-        If a beat has another width.
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        check_width(config, "a host link by UART")
+        self._lanes = config.beat_bytes
         super().__init__({"i": In(FrameSignature(config)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ETHERNET().create()
         beat = self.i.payload
-        index = Signal(range(8))    # of the byte in the beat, or in the CRC
+        index = Signal(range(self._lanes))  # of the byte in the beat, or in the CRC
         final = Signal.like(index)  # of the last one
         is_crc = Signal()
         escaped = Signal()          # ESC was sent for the next byte

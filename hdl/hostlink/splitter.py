@@ -38,7 +38,7 @@ class LinkSplitter(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        check_width(config, "an authenticated host link")
+        check_width(config, "the splitter of a host link")
         self._layout = frame_layout(config.data_width)
         super().__init__({
             "mac": In(48), "i": In(FrameSignature(config)),

@@ -60,7 +60,7 @@ class LinkTransmitter(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        check_width(config, "an authenticated host link")
+        check_width(config, "the transmitter of a host link")
         self.config = config
         super().__init__({
             "nonce": In(64), "mac": In(48), "hash": Out(HashSignature),

@@ -41,8 +41,8 @@ class BoardInfo:
     Attributes
     ----------
     config : CoreConfig
-        Its parameters; ``ingress_bytes``, ``filter_banks``, ``fib_rings``, ``vmac_cycles``, ``context_words`` and
-        ``headers``, which it does not tell, have their defaults.
+        Its parameters; ``ingress_bytes``, ``filter_banks``, ``fib_rings``, ``vmac_cycles``, ``context_words``,
+        ``headers`` and ``record_rows``, which it does not tell, have their defaults.
     has_macs : bool
         The core has MACs, so that frames can have a wrong FCS and queues can underflow.
     policer_cycles, shaper_cycles : int

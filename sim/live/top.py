@@ -68,11 +68,11 @@ class LiveTop:
 
 
 def two_port_top(host_link: HostLinkChoice, config: CoreConfig | None = None, *, phys: Sequence[str] = ("88E1512",),
-                 **more) -> LiveTop:
+                 data_width: int = 64, **more) -> LiveTop:
     """A small board with two data ports, for tests; a third port for the host, if it has one of its own."""
     config = config or CoreConfig(
-        ports=2, routers=2, fib_words=64, adjacencies=16, buffer_bytes=8192, queue_frames=16, filter_rules=4,
-        policers=4, mac_rows=16, clock_hz=32e6)
+        ports=2, data_width=data_width, routers=2, fib_words=64, adjacencies=16, buffer_bytes=8192, queue_frames=16,
+        filter_rules=4, policers=4, mac_rows=16, clock_hz=32e6)
     count = config.wired_ports + (host_link.kind == HostLinkKind.PORT)
     ports = tuple(TopPort(phy=phy_named(phys[number % len(phys)]), phy_address=number) for number in range(count))
     return LiveTop(name="two_ports", config=config, ports=ports, host_link=host_link, **more)

@@ -24,6 +24,7 @@ from polyrouter.hdl.enframer import HostEnframer
 from polyrouter.hdl.fallthrough import FallThroughFifo
 from polyrouter.hdl.flowhash import FlowHash
 from polyrouter.hdl.framemux import FrameMux
+from polyrouter.hdl.framewidth import FrameWidth
 from polyrouter.hdl.headertap import HeaderTap
 from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.inserter import Inserter
@@ -406,6 +407,14 @@ def test_terminations(tmp_path):
 def test_width_converters(tmp_path, converter, width):
     m = Module()
     m.submodules.dut = dut = converter(width)
+    rules(m, [(dut.i,)], [(dut.o,)])
+    prove(m, tmp_path, depth=3)
+
+
+@pytest.mark.parametrize("widths", [(32, 64), (64, 32), (64, 256), (256, 64)])
+def test_widths_of_frames(tmp_path, widths):
+    m = Module()
+    m.submodules.dut = dut = FrameWidth(*widths)
     rules(m, [(dut.i,)], [(dut.o,)])
     prove(m, tmp_path, depth=3)
 

@@ -89,6 +89,23 @@ def test_forwards_like_the_model_also_when_the_host_is_gone(board):
     forward(board, model, load[12:] if board.shared is None else load[6:])
 
 
+@pytest.mark.slow
+def test_a_narrow_core_behind_an_authenticated_link(tmp_path):
+    """Its beats are converted on their way to and from the link, and those of the port that both share."""
+    kind = HostLinkKind.AUTHENTICATED
+    top = top_of(kind, 32)
+    model = GoldenModel(top.config, has_macs=True)
+    with TopBoard(top, executable_of(kind, 32), tmp_path) as board, board.driver() as driver:
+        assert driver.info().config.data_width == 32
+        driver.write_rows(SCENARIO.writes)
+        for write in SCENARIO.writes:
+            model.tables.write(write.table, write.router, write.row, write.value)
+        forward(board, model, forwarding_frames(SCENARIO, 24))
+        counted = {key: value for key, value in driver.read_counters(0).items() if value}
+        assert counted == {(port, Reason(reason)): value
+                           for (router, port, reason), value in model.counters.items() if router == 0}
+
+
 def forward(board, model, frames):
     for frame in frames:
         board.ports[frame.port].send(frame.frame)

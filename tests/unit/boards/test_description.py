@@ -24,7 +24,7 @@ def test_ports_of_the_core_follow_from_the_host_link(name, kind, routers):
         return
     assert config.ports == len(board.ports) - (kind is HostLinkKind.PORT)
     assert (config.routers, config.clock_hz) == (routers, board.core_hz)
-    assert config.data_width * config.clock_hz >= config.ports * 1e9
+    assert config.data_width * config.clock_hz >= (config.ports if board.line_rate else 1) * 1e9
 
 
 def test_a_link_port_comes_on_top():
@@ -74,6 +74,9 @@ def test_wrong_parameters_of_the_core(parameters, said):
 def test_a_core_that_is_too_slow_for_its_ports():
     with pytest.raises(ConfigError, match="less than 2 ports of 1 Gb/s"):
         replace(VERSA, core_hz=25e6).config(HostLinkKind.UART)
+    assert replace(VERSA, core_hz=25e6, line_rate=False).config(HostLinkKind.UART).clock_hz == 25e6
+    with pytest.raises(ConfigError, match="less than a port of 1 Gb/s delivers"):
+        replace(VERSA, core_hz=25e6, line_rate=False).config(HostLinkKind.UART, data_width=32)
 
 
 def test_the_port_of_the_host_link():

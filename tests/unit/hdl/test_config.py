@@ -29,6 +29,7 @@ def test_defaults():
     ({"fib_words": 1 << 21}, "fib_words must be 64 to 1048576, not 2097152"),
     ({"fib_rings": 3}, "fib_rings must be 1 to 2, not 3"),
     ({"vmac_cycles": 3}, "vmac_cycles must be 1 to 2, not 3"),
+    ({"record_rows": 32}, "record_rows must be 16 or 64, not 32"),
     ({"context_words": 3}, "context_words must be a power of two, 1 to 4, not 3"),
     ({"headers": 32}, "headers must be a power of two, 4 to 16, not 32"),
     ({"adjacencies": 3}, "adjacencies must be 4 to 262144, not 3"),
@@ -63,6 +64,14 @@ def test_line_rate():
                                           "faster clock"):
         CoreConfig(ports=8, clock_hz=62.5e6).check_line_rate()
     CoreConfig(ports=8, data_width=128, clock_hz=62.5e6).check_line_rate()
+
+
+def test_rate_of_one_port():
+    CoreConfig(ports=8, data_width=32, clock_hz=32e6).check_port_rate()
+    with pytest.raises(ConfigError) as caught:
+        CoreConfig(ports=1, data_width=32, clock_hz=31.25e6).check_port_rate()
+    assert str(caught.value) == ("data_width 32 at 31.25 MHz carries 1 Gb/s, less than a port of 1 Gb/s delivers: use "
+                                 "a wider data_width or a faster clock")
 
 
 def test_line_rate_of_the_fib():

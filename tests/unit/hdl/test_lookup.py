@@ -114,9 +114,9 @@ def engine(asked, answers, request, outcome, *, rng, capacity, longest):
     return testbench
 
 
-def run(records, *, seed, longest, capacity, rates, gaps=True):
+def run(records, *, seed, longest, capacity, rates, rows=16):
     rng = random.Random(seed)
-    dut = Lookup(CoreConfig())
+    dut = Lookup(CoreConfig(record_rows=rows))
     seeds = [rng.getrandbits(SEED_BITS) for _ in records]
     answers = {
         "fib": [pack(FIB_OUTCOME, {"fib": rng.randrange(3), "result": rng.getrandbits(18)}) for _ in records],
@@ -159,13 +159,14 @@ def run(records, *, seed, longest, capacity, rates, gaps=True):
 @pytest.mark.parametrize(("slow", "rates"), [
     (None, (1, 1)), ("fib", (1, 0.6)), ("filter", (0.7, 1)), ("mac", (1, 1)), ("hash", (0.9, 0.9)),
 ])
-@pytest.mark.parametrize("capacity", [2, 40])
-def test_all_engines_answer_each_record(slow, rates, capacity):
+@pytest.mark.parametrize(("capacity", "rows"), [(2, 16), (40, 16), (40, 64)])
+def test_all_engines_answer_each_record(slow, rates, capacity, rows):
     """With room for many records in one engine (more than the stage has), or for few, and engines of any speed."""
     rng = random.Random(capacity)
     records = [some_record(rng) for _ in range(200)]
     longest = {name: 30 if name == slow else 5 for name in ENGINES}
-    asked, _, _ = run(records, seed=rng.randrange(1000), longest=longest, capacity=capacity, rates=rates)
+    asked, _, _ = run(records, seed=rng.randrange(1000), longest=longest, capacity=capacity, rates=rates,
+                      rows=rows)
     walked = Counter(name for name in ("fib", "filter", "mac") for request in asked[name] if request & 1)
     assert all(5 < walked[name] < 195 for name in walked) and len(walked) == 3
     assert any(unpack(FIB_REQUEST, request)["multicast"] for request in asked["fib"])

@@ -10,10 +10,15 @@ from amaranth.lib.memory import Memory
 from hypothesis import given
 from hypothesis import strategies as st
 from polyrouter.boards.devices import device_named
+from polyrouter.boards.ecp5_top import Ecp5Top
 from polyrouter.boards.flow.cells import FAMILIES, resources_of
+from polyrouter.boards.flow.design import board_top
+from polyrouter.boards.flow.ecp5 import Ecp5Flow
 from polyrouter.boards.flow.estimate import Estimate, MemoryEstimate, check_fit, estimate
 from polyrouter.boards.flow.rtlil import Design, DesignMemory, read_design
 from polyrouter.boards.flow.tools import FlowError, find_tool
+from polyrouter.boards.hostlink import HostLinkChoice
+from polyrouter.boards.registry import board_named
 from polyrouter.hdl.memories import IN_BLOCKS
 
 #: A memory that would be look-up tables, but is asked to be block RAM.
@@ -97,10 +102,30 @@ def test_too_many_look_up_tables():
     with pytest.raises(FlowError, match=r"takes about 60,000 look-up tables, and its LFE5U-45F has 43,848. The largest "
                                         "table is core.context.rows.memory, 32 rows of 340 bits, which takes 1,000 "
                                         "look-up tables: lower routers"):
-        check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 60_000))
+        check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 60_000, 0))
     with pytest.raises(FlowError, match="It has no table to speak of; take fewer ports, or another board"):
-        check_fit("mine", device_named("LFE5U-45F"), Estimate((), 60_000))
-    check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 45_000))    # a guess has its doubt
+        check_fit("mine", device_named("LFE5U-45F"), Estimate((), 60_000, 0))
+    check_fit("mine", device_named("LFE5U-45F"), Estimate((table,), 45_000, 0))     # a guess has its doubt
+
+
+def test_too_many_registers():
+    with pytest.raises(FlowError, match="about 50,000 registers, and its LFE5U-45F has 43,848"):
+        check_fit("mine", device_named("LFE5U-45F"), Estimate((), 1000, 50_000))
+    check_fit("mine", device_named("LFE5U-45F"), Estimate((), 1000, 45_000))
+    check_fit("mine", device_named("xc7a200t"), Estimate((), 1000, 200_000))    # which has two for each look-up table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, most_luts, most_block_rams", [
+    ("colorlight_5a75b", 0.92, 1.0), ("ecpix5", 0.7, 0.7), ("butterstick", 0.7, 0.7)])
+def test_boards_have_room_for_their_cores(name, most_luts, most_block_rams, tmp_path):
+    board = board_named(name)
+    choice = HostLinkChoice(kind=board.host_link, key=bytes(range(1, 17)))
+    top = board_top(board, board.config(board.host_link), choice)
+    found = estimate(read_design(Ecp5Flow(board, Ecp5Top(board, top), tmp_path, lambda _: None).elaborate()), "ecp5")
+    check_fit(name, board.device, found)
+    assert found.luts <= most_luts * board.device.luts and found.registers <= most_luts * board.device.registers
+    assert found.block_rams <= most_block_rams * board.device.block_rams
 
 
 def test_operations_and_memories_of_rtlil():
@@ -119,3 +144,4 @@ def test_operations_and_memories_of_rtlil():
     assert (table.name, table.width, table.rows) == ("table", 12, 40)
     assert (table.reads, table.unclocked_reads, table.writes) == (1, 1, 1)
     assert found.bits["$add"] >= 12 and found.bits["assign"] >= 18
+    assert found.bits["$dff"] == len(out)

@@ -4,6 +4,7 @@ import random
 import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from amaranth.hdl import Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib.wiring import connect
@@ -14,13 +15,14 @@ from polyrouter.hdl.hostlink.authenticated import AuthenticatedLink
 from polyrouter.hdl.hostlink.layouts import LinkEvent
 from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.layouts import unpack
+from polyrouter.hdl.stream import frame_layout
 from polyrouter.host.board.authenticated import AuthenticatedTransport
 from polyrouter.host.board.driver import Driver
 from polyrouter.host.board.hostport import HostPort
 from polyrouter.sim.auth_frames import BOARD_MAC, DATA, HELLO, TO_BOARD, tag_of
 
 from ..bench import simulate, sink, source
-from .link_bench import CONFIG, HOST_MAC, KEY, KEY_BITS, LAYOUT, beats_of, frames_of
+from .link_bench import CONFIG, HOST_MAC, KEY, KEY_BITS, beats_of, frames_of
 
 TYPE = bytes.fromhex("88b6")
 #: Seconds of the transport's clock in a cycle: its pauses are some hundreds of cycles.
@@ -33,18 +35,19 @@ LEAST, LONGEST = 64, CONFIG.max_frame - 4 + 64
 class LinkBoard(Elaboratable):
     """The link, and behind it what of a core answers requests."""
 
-    def __init__(self):
-        self.link = AuthenticatedLink(CONFIG)
-        self.control = ControlEngine(CONFIG)
+    def __init__(self, config):
+        self.config = config
+        self.link = AuthenticatedLink(config)
+        self.control = ControlEngine(config)
         self.reset = Signal()
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = self.link
         m.submodules.control = control = self.control
-        m.submodules.ingress = ingress = Ingress(CONFIG, host=True)
-        m.submodules.deframer = deframer = HostDeframer(CONFIG)
-        m.submodules.enframer = enframer = HostEnframer(CONFIG)
+        m.submodules.ingress = ingress = Ingress(self.config, host=True)
+        m.submodules.deframer = deframer = HostDeframer(self.config)
+        m.submodules.enframer = enframer = HostEnframer(self.config)
         connect(m, link.host_rx, ingress.i)
         connect(m, ingress.o, deframer.i)
         connect(m, deframer.o_request, control.i)
@@ -80,13 +83,13 @@ class Judge:
 class FrameCollector:
     """What a sink appends its beats to: gives each whole frame to ``take``."""
 
-    def __init__(self, take):
-        self._take, self._beats = take, []
+    def __init__(self, width, take):
+        self._width, self._take, self._beats = width, take, []
 
     def append(self, beat):
         self._beats.append(beat)
-        if unpack(LAYOUT, beat)["last"]:
-            self._take(*frames_of(self._beats))
+        if unpack(frame_layout(self._width), beat)["last"]:
+            self._take(*frames_of(self._beats, width=self._width))
             self._beats.clear()
 
 
@@ -100,10 +103,14 @@ class Bench:
         Frames that somebody sends after each frame of the host: takes it, and the bench.
     core : list of bytes
         Frames that the core sends meanwhile.
+    width : int
+        Bits of the core's beats.
     """
 
-    def __init__(self, script, *, nonce, attack=lambda frame, bench: (), core=(), seed=1):
-        self.board, self.judge, self.rng = LinkBoard(), Judge(nonce), random.Random(seed)
+    def __init__(self, script, *, nonce, attack=lambda frame, bench: (), core=(), seed=1, width=CONFIG.data_width):
+        self._width = width
+        self.board = LinkBoard(replace(CONFIG, data_width=width))
+        self.judge, self.rng = Judge(nonce), random.Random(seed)
         self.counts = Counter()             # what the board must have counted
         self.cycles = 0
         self.waiting = []                   # to be sent to the board before what the host sends
@@ -118,9 +125,9 @@ class Bench:
             try:
                 simulate(self.board, [self._main], [
                     self._clock, self._to_board,
-                    sink(self.board.link.tx, FrameCollector(self._from_board), rng=self.rng, rate=0.7),
-                    sink(self.board.link.core_rx, FrameCollector(self.to_core.append), rng=self.rng, rate=0.8),
-                    source(self.board.link.core_tx, [beat for frame in core for beat in beats_of(frame)],
+                    sink(self.board.link.tx, FrameCollector(width, self._from_board), rng=self.rng, rate=0.7),
+                    sink(self.board.link.core_rx, FrameCollector(width, self.to_core.append), rng=self.rng, rate=0.8),
+                    source(self.board.link.core_tx, [beat for frame in core for beat in beats_of(frame, width=width)],
                            rng=random.Random(seed), rate=0.3)], limit=5_000_000)
             finally:
                 self.driver.close()
@@ -180,7 +187,8 @@ class Bench:
             self.counts[self.judge.event(frame)] += 1
         else:
             self.others.append(frame)
-        await source(link.rx, beats_of(frame, rubbish=self.rng.getrandbits(64)), rng=self.rng, rate=0.6)(ctx)
+        beats = beats_of(frame, rubbish=self.rng.getrandbits(256), width=self._width)
+        await source(link.rx, beats, rng=self.rng, rate=0.6)(ctx)
         while (counted := await self._counted(ctx)).total() < self.counts.total():
             pass
         assert counted == self.counts

@@ -10,7 +10,6 @@ from polyrouter.hdl.stream import frame_layout
 from ..bench import frame_beats
 
 WIDTH = 64
-LAYOUT = frame_layout(WIDTH)
 CONFIG = CoreConfig(ports=2, data_width=WIDTH)
 KEY = bytes.fromhex("000102030405060708090a0b0c0d0e0f")
 KEY_BITS = int.from_bytes(KEY, "little")
@@ -38,23 +37,25 @@ class WithHash(Elaboratable):
         return m
 
 
-def beats_of(frame, error=0, rubbish=0):
+def beats_of(frame, error=0, rubbish=0, *, width=WIDTH):
     """Beats of a frame, with ``rubbish`` in the unused lanes of the last one."""
-    beats = frame_beats(LAYOUT, frame, WIDTH, error)
-    empty = -len(frame) % 8
+    beats = frame_beats(frame_layout(width), frame, width, error)
+    lanes = width // 8
+    empty = -len(frame) % lanes
     if empty:
-        beats[-1] |= (rubbish & (1 << 8 * empty) - 1) << 8 * (8 - empty)
+        beats[-1] |= (rubbish & (1 << 8 * empty) - 1) << 8 * (lanes - empty)
     return beats
 
 
-def frames_of(beats):
+def frames_of(beats, *, width=WIDTH):
     """Frames out of ``frame_layout`` beats, none of which may be in error."""
+    layout, lanes = frame_layout(width), width // 8
     frames, current = [], b""
     for beat in beats:
-        fields = unpack(LAYOUT, beat)
+        fields = unpack(layout, beat)
         assert fields["error"] == 0
         assert fields["last"] or not fields["empty"]
-        current += fields["data"].to_bytes(8, "little")[:8 - fields["empty"]]
+        current += fields["data"].to_bytes(lanes, "little")[:lanes - fields["empty"]]
         if fields["last"]:
             frames.append(current)
             current = b""

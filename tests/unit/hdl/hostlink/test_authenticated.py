@@ -3,12 +3,11 @@
 import random
 
 import pytest
-from polyrouter.hdl.config import ConfigError, CoreConfig
-from polyrouter.hdl.hostlink.authenticated import AuthenticatedLink
 from polyrouter.hdl.hostlink.layouts import LinkEvent
 from polyrouter.hdl.layouts import Register
 from polyrouter.sim.auth_frames import BOARD_MAC, DATA, HELLO, TO_BOARD, TO_HOST, WELCOME, AuthFrame
 
+from ..bench import WIDTHS
 from .board_bench import TYPE, Bench
 from .link_bench import CONFIG, HOST_MAC, KEY
 
@@ -28,17 +27,18 @@ def set_epoch(driver, value):
     driver.epoch = value
 
 
-def test_the_driver_reads_and_writes_what_is_behind_the_link():
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_driver_reads_and_writes_what_is_behind_the_link(width):
     """Its own answers are authentic, and nothing is lost, repeated or refused."""
     async def script(ctx, bench):
         await welcome(ctx, bench)
         info = await bench.call(ctx, bench.driver.info)
-        assert info.config.ports == CONFIG.ports and info.config.routers == CONFIG.routers
+        assert info.config.ports == CONFIG.ports and info.config.data_width == width
         for value in (1, 2**64 - 1, 0x0123456789ABCDEF):
             await bench.call(ctx, set_epoch, bench.driver, value)
             assert epoch_of(ctx, bench) == value == await bench.call(ctx, lambda: bench.driver.epoch)
 
-    bench = Bench(script, nonce=NONCE)
+    bench = Bench(script, nonce=NONCE, width=width)
     counters = bench.transport.counters
     assert bench.counts == {LinkEvent.ACCEPTED: counters.sent, LinkEvent.GREETED: counters.hellos}
     assert counters.received >= 8 and counters.welcomes == 1
@@ -72,7 +72,8 @@ def attacks(frame, bench):
     yield frame[:12] + b"\x08\x00" + frame[14:]
 
 
-def test_what_others_send_changes_nothing_and_is_counted_exactly():
+@pytest.mark.parametrize("width", [32, 64])
+def test_what_others_send_changes_nothing_and_is_counted_exactly(width):
     """Meanwhile the driver works as if there were nobody else, and so does the data port."""
     rng = random.Random(3)
     core = [rng.randbytes(12) + b"\x08\x00" + rng.randbytes(rng.randrange(40, 300)) for _ in range(40)]
@@ -88,7 +89,7 @@ def test_what_others_send_changes_nothing_and_is_counted_exactly():
         while len(bench.sent_by_core) < len(core):
             await ctx.tick()
 
-    bench = Bench(script, nonce=NONCE, attack=attacks, core=core)
+    bench = Bench(script, nonce=NONCE, attack=attacks, core=core, width=width)
     counters = bench.transport.counters
     assert bench.counts[LinkEvent.ACCEPTED] == counters.sent >= 2 * len(values)
     assert bench.counts[LinkEvent.GREETED] == counters.hellos == 1
@@ -148,8 +149,3 @@ def test_a_host_with_another_key_is_nobody():
         await bench.call(ctx, set_epoch, bench.driver, 5)   # the number 2**62 was not taken over
 
     assert Bench(script, nonce=NONCE).counts[LinkEvent.FORGED] == len(frames)
-
-
-def test_another_width_is_refused():
-    with pytest.raises(ConfigError, match="needs a data_width of 64, not 32"):
-        AuthenticatedLink(CoreConfig(data_width=32))

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Module
@@ -11,8 +12,8 @@ from polyrouter.hdl.hostlink.serial import UartLink
 from polyrouter.hdl.hostlink.slip import SlipReceiver, SlipTransmitter
 from polyrouter.host.board.slip import SlipDecoder, encode_slip
 
-from ..bench import simulate, sink, source, until
-from .link_bench import CONFIG, beats_of, frames_of
+from ..bench import WIDTHS, simulate, sink, source, until
+from .link_bench import CONFIG, WIDTH, beats_of, frames_of
 
 LONGEST = CONFIG.max_frame - 4 + 32
 
@@ -22,9 +23,9 @@ def random_frame(rng, least=1, most=200):
     return bytes(rng.choice([END, ESC, 0xDC, 0xDD, rng.randrange(256)]) for _ in range(length))
 
 
-def receive(line, *, rate=1.0, held=0, broken=(), seed=0):
+def receive(line, *, rate=1.0, held=0, broken=(), seed=0, width=WIDTH):
     """Frames and events that bytes on a line make; ``broken`` are positions of bytes without a stop bit."""
-    dut = SlipReceiver(CONFIG)
+    dut = SlipReceiver(replace(CONFIG, data_width=width))
     out, events = [], []
     out_sink = sink(dut.o, out, rng=random.Random(seed), rate=rate)
 
@@ -36,7 +37,7 @@ def receive(line, *, rate=1.0, held=0, broken=(), seed=0):
             await ctx.tick()
             ctx.set(dut.strobe, 0)
             await ctx.tick().repeat(2)
-        await ctx.tick().repeat(held + 3_000)
+        await ctx.tick().repeat(held + 6_000)
 
     async def take(ctx):
         await ctx.tick().repeat(held + 1)
@@ -47,39 +48,42 @@ def receive(line, *, rate=1.0, held=0, broken=(), seed=0):
             events.extend(event for event in SlipEvent if bits >> event & 1)
 
     simulate(dut, [main], [take, watch], limit=1_000_000)
-    return frames_of(out), events
+    return frames_of(out, width=width), events
 
 
-def send(frames, rates=(1.0, 1.0), rubbish=0):
+def send(frames, rates=(1.0, 1.0), rubbish=0, width=WIDTH):
     """Bytes on the line of frames."""
-    dut = SlipTransmitter(CONFIG)
+    dut = SlipTransmitter(replace(CONFIG, data_width=width))
     rng, line = random.Random(len(frames)), []
     count = sum(len(encode_slip(frame)) for frame in frames)
-    beats = [beat for frame in frames for beat in beats_of(frame, rubbish=rubbish)]
+    beats = [beat for frame in frames for beat in beats_of(frame, rubbish=rubbish, width=width)]
     simulate(dut, [source(dut.i, beats, rng=rng, rate=rates[0]), until(lambda: len(line) >= count, limit=100_000)],
              [sink(dut.o, line, rng=rng, rate=rates[1])])
     return bytes(line)
 
 
+@pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("rates", [(1, 1), (0.3, 1), (1, 0.2)])
-def test_what_is_sent_is_what_the_host_sends(rates):
+def test_what_is_sent_is_what_the_host_sends(rates, width):
     rng = random.Random(1)
     frames = [random_frame(rng) for _ in range(40)]
-    assert send(frames, rates, rng.getrandbits(64)) == b"".join(map(encode_slip, frames))
+    assert send(frames, rates, rng.getrandbits(256), width) == b"".join(map(encode_slip, frames))
 
 
+@pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("rate", [1, 0.1])
-def test_what_is_received(rate):
+def test_what_is_received(rate, width):
     rng = random.Random(2)
     frames = [random_frame(rng) for _ in range(60)] + [bytes([END]) * LONGEST, rng.randbytes(LONGEST)]
-    got, events = receive(b"".join(map(encode_slip, frames)), rate=rate)
+    got, events = receive(b"".join(map(encode_slip, frames)), rate=rate, width=width)
     assert got == frames and events == [SlipEvent.ACCEPTED] * len(frames)
 
 
-@pytest.mark.parametrize("length", range(1, 26))
-def test_each_length(length):
-    frame = bytes(range(length))
-    assert receive(encode_slip(frame)) == ([frame], [SlipEvent.ACCEPTED])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_each_length(width):
+    frames = [bytes(range(length)) for length in range(1, width // 4 + 10)]
+    assert receive(b"".join(map(encode_slip, frames)), width=width) == (frames, [SlipEvent.ACCEPTED] * len(frames))
+    assert send(frames, width=width) == b"".join(map(encode_slip, frames))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -144,19 +148,20 @@ def test_too_long():
     assert events == [SlipEvent.ACCEPTED] + [SlipEvent.LENGTH] * 4 + [SlipEvent.ACCEPTED]
 
 
-def test_no_room():
+@pytest.mark.parametrize("width", [32, 64])
+def test_no_room(width):
     """Whole frames are dropped and counted until the core takes some."""
     frames = [bytes([k]) * 900 for k in range(8)]
-    got, events = receive(b"".join(map(encode_slip, frames)), held=8 * 910 * 3)
+    got, events = receive(b"".join(map(encode_slip, frames)), held=8 * 910 * 3, width=width)
     counts = Counter(events)
     assert counts[SlipEvent.OVERFLOW] > 2 and counts.total() == 8
     assert got == frames[:counts[SlipEvent.ACCEPTED]]
 
 
-@pytest.mark.parametrize("clock_hz", [pytest.param(50e6, marks=pytest.mark.slow), 62.5e6])
-def test_two_links_end_to_end(clock_hz):
+@pytest.mark.parametrize("clock_hz,width", [pytest.param(50e6, 64, marks=pytest.mark.slow), (62.5e6, 64), (40e6, 32)])
+def test_two_links_end_to_end(clock_hz, width):
     """txd of one is rxd of the other; host_tx of it comes out at host_rx."""
-    config = CoreConfig(ports=2, clock_hz=clock_hz)
+    config = CoreConfig(ports=2, data_width=width, clock_hz=clock_hz)
     m = Module()
     m.submodules.a = a = UartLink(config)
     m.submodules.b = b = UartLink(config)
@@ -177,6 +182,6 @@ def test_two_links_end_to_end(clock_hz):
         await ctx.tick().repeat(3)
         counted.append(ctx.get(b.count))
 
-    beats = [beat for frame in frames for beat in beats_of(frame)]
+    beats = [beat for frame in frames for beat in beats_of(frame, width=width)]
     simulate(m, [source(a.host_tx, beats), count], [sink(b.host_rx, out, rng=rng, rate=0.4), watch], limit=300_000)
-    assert frames_of(out) == frames and counted == [len(frames)]
+    assert frames_of(out, width=width) == frames and counted == [len(frames)]
