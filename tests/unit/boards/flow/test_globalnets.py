@@ -1,9 +1,13 @@
 """Resets on the clock network: whose registers are moved there, and whose are not."""
 
+import json
 from random import Random
+from types import SimpleNamespace
 
 import pytest
+from polyrouter.boards.flow.ecp5 import Ecp5Flow
 from polyrouter.boards.flow.globalnets import FEWEST_REGISTERS, promote_resets
+from polyrouter.boards.registry import board_named
 
 
 def netlist(resets: dict, lut_inputs=()) -> dict:
@@ -56,3 +60,15 @@ def test_no_more_than_there_is_room_for_on_the_clock_network():
     found = netlist({net: FEWEST_REGISTERS + net for net in (3, 7, 4, 9)})
     assert promote_resets(found) == [FEWEST_REGISTERS + 9, FEWEST_REGISTERS + 7]
     assert sorted(buffers(found).values()) == [7, 9]
+
+
+def test_the_flow_does_so(tmp_path):
+    board = board_named("versa_ecp5")
+    top = SimpleNamespace(inner=SimpleNamespace(signature=SimpleNamespace(members={})))
+    told = []
+    flow = Ecp5Flow(board, top, tmp_path, told.append)
+    file = tmp_path / "top.json"
+    file.write_text(json.dumps(netlist({3: FEWEST_REGISTERS})))
+    flow._finish(file)
+    assert list(buffers(json.loads(file.read_text())).values()) == [3]
+    assert told == [f"resets on the clock network: 1, with {FEWEST_REGISTERS} registers"]
