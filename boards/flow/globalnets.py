@@ -1,7 +1,7 @@
 """Puts resets with many registers onto the clock network of an ECP5, where they take none of the fabric's wires.
 
-nextpnr does so with clocks only. In the fabric, the reset of a core is a tree to most of its registers, which the router
-takes up again whenever another net wants one of its wires, and may be the longest path of its clock domain.
+nextpnr does so with clocks only. In the fabric, the reset of a core is a tree to most of its registers. The router
+takes it up again whenever another net wants one of its wires, and it may be the longest path of its clock domain.
 """
 
 from collections import Counter
