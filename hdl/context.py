@@ -26,9 +26,9 @@ class ContextLookup(wiring.Component):
     Nothing is written while a row is read, so a frame sees all of a write or nothing. A router that does not exist
     (``no_router``) has a row of zeros.
 
-    A row is read in ``context_words`` cycles: takes a record as often as that, with a latency of one cycle more. An
-    access of the control port comes between two records and takes as long as one; each waits for one of the other at
-    most.
+    A row is read in ``context_words`` cycles, and a record leaves one cycle after it. If it is one word, a record is taken
+    every cycle; else a record stays at ``i`` until its row was read, one every ``context_words + 1`` cycles. An access of
+    the control port comes between two records and takes as long as one; each waits for one of the other at most.
 
     Parameters
     ----------
@@ -59,6 +59,8 @@ class ContextLookup(wiring.Component):
         self.rows = SerialTable(config.routers, CONTEXT_ROW.size, config.context_words)
         self.meta = Signal(META)
         self.exists = Signal()
+        #: The row of the record at ``i`` is asked for.
+        self.begins = Signal()
 
     def elaborate(self, platform):
         m = Module()
@@ -67,16 +69,25 @@ class ContextLookup(wiring.Component):
 
         meta, exists = self.meta, self.exists
         row = Signal(CONTEXT_ROW)
+        leaves = rows.o.valid & rows.o.ready
+        if rows.words == 1:
+            m.d.comb += [rows.i.valid.eq(self.i.valid), self.i.ready.eq(rows.i.ready)]
+            with m.If(self.begins):
+                m.d.sync += meta.eq(self.i.payload)
+        else:
+            waits = Signal()        # the record at ``i`` for its row
+            m.d.comb += [rows.i.valid.eq(self.i.valid & ~waits), self.i.ready.eq(leaves), meta.eq(self.i.payload)]
+            with m.If(self.begins | leaves):
+                m.d.sync += waits.eq(self.begins)
         m.d.comb += [
-            rows.i.valid.eq(self.i.valid),
-            self.i.ready.eq(rows.i.ready),
+            self.begins.eq(rows.i.valid & rows.i.ready),
             rows.i.payload.row.eq(self.i.payload.router),
             rows.i.payload.read.eq(self.i.payload.router < self.config.routers),
             row.eq(Mux(exists, rows.o.payload, 0)),
             rows.o.ready.eq(~self.o.valid | self.o.ready),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [meta.eq(self.i.payload), exists.eq(rows.i.payload.read)]
+        with m.If(self.begins):
+            m.d.sync += exists.eq(rows.i.payload.read)
 
         # Without a reset, flip-flops can be cleared for a router that does not exist: no logic is ahead of them.
         out = Signal(META, reset_less=True)
@@ -84,7 +95,7 @@ class ContextLookup(wiring.Component):
         m.d.comb += [self.o.payload.eq(out), self.o_seed.eq(seed)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(rows.o.valid & rows.o.ready):
+        with m.If(leaves):
             m.d.sync += [
                 self.o.valid.eq(1),
                 out.eq(meta),

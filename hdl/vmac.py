@@ -30,8 +30,8 @@ class VmacLookup(wiring.Component):
     The four slots of a role are read at once: the two ways are memories side by side, and each hash has a port of them.
     One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the control
     port does. If ``vmac_cycles`` is 2, the ways are in one memory, and read one after the other: one role in two
-    cycles, latency 10 cycles, a record every 9. Injected frames take the same time, but nothing is found for them. A
-    frame that is given to its router counts as having its own address.
+    cycles, a record every 10, which stays at ``i`` for 9 and leaves in the cycle after. Injected frames take the same
+    time, but nothing is found for them. A frame that is given to its router counts as having its own address.
 
     The second port's other cycles are the control port's: an access takes at most 4 cycles, or 7 if
     ``vmac_cycles`` is 2, and falls between two look-ups. So a look-up sees the table as it was at one moment: an entry
@@ -67,6 +67,7 @@ class VmacLookup(wiring.Component):
         self.turns = config.vmac_cycles         # in which a role is read
         self.last = 3 + len(Role) * self.turns                          # of the steps
         self.step = Signal(range(self.last + 1))
+        self.begins = Signal()                  # the look-up of the record at ``i``
         self.meta = Signal(META)
         count = range(_WAYS * _HASHES // self.turns)
         self.slots = [Signal(VMAC_ROW, name=f"slot_{k}") for k in count]
@@ -87,14 +88,19 @@ class VmacLookup(wiring.Component):
         idle, last, turns = 0, self.last, self.turns
         step, meta = self.step, self.meta
         leave = Signal()
+        may_begin = Signal()
         m.d.comb += [
             leave.eq((step == last) & (~self.o.valid | self.o.ready)),
-            self.i.ready.eq((step == idle) | leave),
+            self.begins.eq(may_begin & self.i.valid),
         ]
-        with m.If(self.i.ready):
-            m.d.sync += step.eq(idle)
-            with m.If(self.i.valid):
-                m.d.sync += [step.eq(1), meta.eq(self.i.payload)]
+        if turns == 1:
+            m.d.comb += [may_begin.eq((step == idle) | leave), self.i.ready.eq(may_begin)]
+            with m.If(self.begins):
+                m.d.sync += meta.eq(self.i.payload)
+        else:
+            m.d.comb += [may_begin.eq(step == idle), self.i.ready.eq(leave), meta.eq(self.i.payload)]
+        with m.If(may_begin | leave):
+            m.d.sync += step.eq(self.begins)
         with m.Elif(step != last):
             m.d.sync += step.eq(step + 1)
 
@@ -110,7 +116,7 @@ class VmacLookup(wiring.Component):
                 m.d.comb += key.eq(_key(self.i.payload, Role.OWN))
         seeds = (Cat(self.seed0, self.seed1), Cat(self.seed1, self.seed0))
         # They hold for a second step, if there is one: an odd one is.
-        with m.If(self.i.ready | ~step[0] if turns > 1 else Const(1)):
+        with m.If(~step[0] if turns > 1 else Const(1)):
             m.d.sync += [number.eq(toeplitz(seed, key, index_bits)) for number, seed in zip(hashes, seeds, strict=True)]
 
         # Memory: the row number of a slot is ``(hash number * 2 + way) << index bits | hash``, so the table's address
