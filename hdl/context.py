@@ -75,10 +75,8 @@ class ContextLookup(wiring.Component):
             with m.If(self.begins):
                 m.d.sync += meta.eq(self.i.payload)
         else:
-            waits = Signal()        # the record at ``i`` for its row
+            waits = (rows.step != 0) & ~rows.access         # the record at ``i``, for its row
             m.d.comb += [rows.i.valid.eq(self.i.valid & ~waits), self.i.ready.eq(leaves), meta.eq(self.i.payload)]
-            with m.If(self.begins | leaves):
-                m.d.sync += waits.eq(self.begins)
         m.d.comb += [
             self.begins.eq(rows.i.valid & rows.i.ready),
             rows.i.payload.row.eq(self.i.payload.router),

@@ -49,9 +49,13 @@ class Two:
                 m.d.comb += Value.cast(dut.i.payload[name])[-len(value):].eq(Mux(choose, value, AnySeq(len(value))))
             both.append(dut)
             chosen.append(choose)
-            takes.append(dut.i.valid & dut.i.ready)
+            # Some stages leave a record where it comes from while they work on it.
+            offered = Signal(1 + len(dut.i.payload.as_value()))
+            m.d.sync += offered.eq(Mux(dut.i.ready, 0, Cat(dut.i.valid, dut.i.payload)))
+            m.d.comb += Assume(~offered[0] | (offered == Cat(dut.i.valid, dut.i.payload)))
+            takes.append(getattr(dut, "begins", dut.i.valid & dut.i.ready))
         self.duts = both
-        #: Both take the record in this cycle; any of them takes any.
+        #: Both begin with the record in this cycle; any of them begins with any.
         self.begin, self.any_takes = Signal(), Signal()
         m.d.comb += [self.begin.eq(Cat(*chosen, *takes).all()), self.any_takes.eq(Cat(takes).any())]
 
@@ -98,7 +102,10 @@ def context_harness(config: CoreConfig) -> Module:
     # For a record, each reads the row of its router alone.
     for dut in (one, other):
         rows = dut.rows
-        begins, goes_on = dut.i.valid & dut.i.ready, (rows.step != 0) & (rows.step != rows.words) & ~rows.access
+        begins, under_way = dut.begins, (rows.step != 0) & ~rows.access
+        goes_on = under_way & (rows.step != rows.words)
+        if config.context_words > 1:
+            m.d.comb += Assert(~under_way | dut.i.valid)
         with m.If(rows.en & begins):
             m.d.comb += [Assert(rows.row == dut.i.payload.router), Assert(rows.row < config.routers)]
         m.d.comb += Assert(rows.step <= rows.words)
@@ -238,6 +245,8 @@ def vmac_harness(config: CoreConfig, mac_bits: int = _MAC_BITS) -> Module:
         m.d.comb += [Assert(value) for value in alike([(one.own, one.own_router)], [(other.own, other.own_router)])]
     with m.If(watched & (one.step >= 4 + 2 * turns)):
         m.d.comb += [Assert(value) for value in alike([(one.peer, one.peer_router)], [(other.peer, other.peer_router)])]
+    if turns > 1:
+        m.d.comb += [Assert((dut.step == 0) | dut.i.valid) for dut in (one, other)]
     with m.If(watched):
         m.d.comb += [
             Assert(one.step == other.step), Assert((one.step != 0) & (one.step <= last)),
