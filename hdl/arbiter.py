@@ -68,7 +68,7 @@ class HeaderArbiter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         sources = [*self.i, self.i_host]
-        m.submodules.slice = register = RegisterSlice(TAGGED_HEADER)
+        m.submodules.slice = register = RegisterSlice(TAGGED_HEADER, self.config.slices)
         m.submodules.turn = turn = RoundRobin(len(sources))
         connect(m, register.o, flipped(self.o))
 

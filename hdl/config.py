@@ -92,6 +92,9 @@ class CoreConfig:
     record_rows : int
         Rows of the memory in which records wait for their look-ups, 16 or 64. No more than 16 are used: with 64 it is
         cheaper as block RAM, 13 blocks of 18 kbit, than as 650 look-up tables.
+    slices : int
+        Registers, 1 or 0, between stages of the header path that need none at a slow clock: before the parser, ahead
+        of each ring of the FIB, and two in the verdict.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -122,6 +125,7 @@ class CoreConfig:
     context_words: int = 1
     headers: int = 16
     record_rows: int = 16
+    slices: int = 1
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -151,6 +155,7 @@ class CoreConfig:
         self._between("vmac_cycles", 1, 2)
         self._between("context_words", 1, 4, power_of_two=True)
         self._between("headers", 4, 16, power_of_two=True)
+        self._between("slices", 0, 1)
         if self.record_rows not in (16, 64):
             raise ConfigError(f"record_rows must be 16 or 64, not {self.record_rows}")
         self._between("filter_rules", 0, MOST_FILTER_RULES)

@@ -226,7 +226,7 @@ class FibRing(wiring.Component):
         self.collect = Signal()
         #: The request that is dealt out next, as it waits.
         self.waiting = Signal(_WAITING)
-        self.entrance = RegisterSlice(_WAITING)
+        self.entrance = RegisterSlice(_WAITING, config.slices)
 
     def slot(self, stage: int) -> Value:
         """Number of the slot that is in a stage."""

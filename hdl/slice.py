@@ -8,7 +8,7 @@ __all__ = ["RegisterSlice"]
 
 
 class RegisterSlice(wiring.Component):
-    """Stream register with a latency of one cycle and a throughput of one item a cycle.
+    """Stream register with a latency of one cycle and a throughput of one item a cycle, or no register at all.
 
     ``valid`` and ``payload`` are registered; ``ready`` passes through combinationally.
 
@@ -16,13 +16,19 @@ class RegisterSlice(wiring.Component):
     ----------
     shape : ShapeLike
         Payload of both streams.
+    registers : int
+        1, or 0 for wires: nothing takes a cycle then.
     """
 
-    def __init__(self, shape) -> None:
+    def __init__(self, shape, registers: int = 1) -> None:
+        self._registers = registers
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
+        if not self._registers:
+            wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
+            return m
         m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)

@@ -97,8 +97,9 @@ class Decide(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.tested = tested = RegisterSlice(data.StructLayout({"meta": META, "tests": _TESTS}))
-        m.submodules.decided = decided = RegisterSlice(VERDICT)
+        m.submodules.tested = tested = RegisterSlice(
+            data.StructLayout({"meta": META, "tests": _TESTS}), self.config.slices)
+        m.submodules.decided = decided = RegisterSlice(VERDICT, self.config.slices)
         connect(m, decided.o, flipped(self.o))
 
         m.d.comb += [

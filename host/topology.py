@@ -78,6 +78,7 @@ class Core(Model):
     context_words: int | None = None
     headers: int | None = None
     record_rows: int | None = None
+    slices: int | None = None
     fib_words: int | None = None
     fib_rings: int | None = None
     adjacencies: int | None = None

@@ -33,8 +33,8 @@ class Bench:
     ``i_duty`` and ``o_duty`` are the parts of the cycles in which the source has a request and the sink takes one.
     """
 
-    def __init__(self, pool, requests, *, i_duty=1.0, o_duty=1.0, seed=1, rings=2):
-        self.dut = FibLookup(CoreConfig(fib_words=len(pool), fib_rings=rings))
+    def __init__(self, pool, requests, *, i_duty=1.0, o_duty=1.0, seed=1, rings=2, slices=1):
+        self.dut = FibLookup(CoreConfig(fib_words=len(pool), fib_rings=rings, slices=slices))
         self.pool = pool
         self.requests = requests
         self.out = []

@@ -14,7 +14,7 @@ from .runner import AnyConst, AnySeq, cover, prove
 CONFIG = CoreConfig(fib_words=100)      # not a power of two
 
 
-def window_harness(step: int) -> Module:
+def window_harness(step: int, config: CoreConfig = CONFIG) -> Module:
     """A ring, of which one slot (any) is watched: what it was given, and what is read in its turn.
 
     The proof has four steps, each of which may assume what those before it have shown: (1) a walk keeps the window
@@ -22,7 +22,7 @@ def window_harness(step: int) -> Module:
     (4) no other row is read.
     """
     m = Module()
-    m.submodules.ring = ring = FibRing(CONFIG)
+    m.submodules.ring = ring = FibRing(config)
     if step == 1:
         m.submodules.contract = StreamContract(ring.o)
     m.d.comb += [
@@ -88,9 +88,9 @@ def window_harness(step: int) -> Module:
     return m
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
-def test_reads_stay_in_the_window(tmp_path, step):
-    prove(window_harness(step), tmp_path, depth=2)
+@pytest.mark.parametrize("step, slices", [*((step, 1) for step in (1, 2, 3, 4)), (1, 0)])
+def test_reads_stay_in_the_window(tmp_path, step, slices):
+    prove(window_harness(step, replace(CONFIG, slices=slices)), tmp_path, depth=2)
 
 
 def test_last_row_can_be_read(tmp_path):
@@ -125,6 +125,7 @@ def engine_harness(config: CoreConfig) -> Module:
     return m
 
 
-@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, fib_rings=1)], ids=["two", "one"])
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, fib_rings=1), replace(CONFIG, slices=0)],
+                         ids=["two", "one", "wires"])
 def test_engine_keeps_the_stream_rules(tmp_path, config):
     prove(engine_harness(config), tmp_path, depth=3)

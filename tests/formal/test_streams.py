@@ -150,9 +150,10 @@ def test_header_tap(tmp_path):
     prove(m, tmp_path, depth=10, induction=False)
 
 
-def test_arbiter(tmp_path):
+@pytest.mark.parametrize("slices", [1, 0])
+def test_arbiter(tmp_path, slices):
     m = Module()
-    m.submodules.dut = dut = HeaderArbiter(CoreConfig(ports=2, circuits=16))
+    m.submodules.dut = dut = HeaderArbiter(CoreConfig(ports=2, circuits=16, slices=slices))
     drive(m, dut.released)
     rules(m, [(dut.i[0],), (dut.i[1], dut.given, dut.given_router), (dut.i_host, dut.inject_router, dut.inject_port)],
           [(dut.o,)])
@@ -202,7 +203,9 @@ def test_mac_table(tmp_path):
     prove(m, tmp_path, depth=3, free_memories=True)
 
 
-@pytest.mark.parametrize("stage", [FlowHash, lambda: Decide(CoreConfig(circuits=16))], ids=["flow hash", "decide"])
+@pytest.mark.parametrize("stage", [
+    FlowHash, lambda: Decide(CoreConfig(circuits=16)), lambda: Decide(CoreConfig(circuits=16, slices=0))],
+    ids=["flow hash", "decide", "decide at once"])
 def test_pure_stage(tmp_path, stage):
     m = Module()
     m.submodules.dut = dut = stage()

@@ -89,10 +89,10 @@ def run(config, headers, injected, *, given=None, rates=(1.0, 1.0), seed=0, hold
     return result, times, most
 
 
-@pytest.mark.parametrize("ports, most_headers", [(1, 16), (3, 4), (4, 16), (8, 8)])
+@pytest.mark.parametrize("ports, most_headers, slices", [(1, 16, 1), (3, 4, 0), (4, 16, 1), (8, 8, 0)])
 @pytest.mark.parametrize("rates, hold", [((1.0, 1.0), 3), ((0.4, 0.7), 60), ((1.0, 1.0), 300)])
-def test_headers_keep_the_order_of_their_port(ports, most_headers, rates, hold):
-    config = CoreConfig(ports=ports, headers=most_headers)
+def test_headers_keep_the_order_of_their_port(ports, most_headers, slices, rates, hold):
+    config = CoreConfig(ports=ports, headers=most_headers, slices=slices)
     rng = random.Random(ports)
     headers = [[header(port, k, rng) for k in range(rng.randint(0, 40))] for port in range(ports)]
     injected = [(header(ports, k, rng), rng.randrange(8), rng.randrange(ports)) for k in range(20)]

@@ -37,9 +37,10 @@ def random_word(rng, size):
         "child": rng.randrange(size), "result": rng.randrange(4 * size)})
 
 
-@pytest.mark.parametrize(("seed", "i_duty", "o_duty", "rings"), [
-    (1, 1, 1, 2), (2, 0.05, 1, 2), (3, 1, 0.1, 2), (4, 0.5, 0.5, 2), (5, 1, 1, 1), (6, 0.5, 0.5, 1)])
-def test_random_words_against_the_specification(seed, i_duty, o_duty, rings):
+@pytest.mark.parametrize(("seed", "i_duty", "o_duty", "rings", "slices"), [
+    (1, 1, 1, 2, 1), (2, 0.05, 1, 2, 1), (3, 1, 0.1, 2, 1), (4, 0.5, 0.5, 2, 1), (5, 1, 1, 1, 1), (6, 0.5, 0.5, 1, 1),
+    (7, 1, 1, 2, 0), (8, 0.5, 0.5, 2, 0)])
+def test_random_words_against_the_specification(seed, i_duty, o_duty, rings, slices):
     rng = random.Random(seed)
     pool = [random_word(rng, 60) for _ in range(WORDS)]
     requests = []
@@ -53,7 +54,7 @@ def test_random_words_against_the_specification(seed, i_duty, o_duty, rings):
                                 source=rng.choice([None, rng.getrandbits(bits)]), walk=rng.random() < 0.9))
     want = [expected(bits, pool) for bits in requests]
     assert {unpack(OUTCOME, bits)["fib"] for bits in want} == set(FibOutcome)
-    assert Bench(pool, requests, i_duty=i_duty, o_duty=o_duty, seed=seed, rings=rings).run() == want
+    assert Bench(pool, requests, i_duty=i_duty, o_duty=o_duty, seed=seed, rings=rings, slices=slices).run() == want
 
 
 def chain(last_result, levels=FIB_LEVELS):
@@ -69,13 +70,13 @@ def chain(last_result, levels=FIB_LEVELS):
 @pytest.mark.parametrize(("ipv6", "levels", "source", "most"), [
     (False, FIB_LEVELS, None, 5), (False, FIB_LEVELS, 0, 10), (True, FIB_LEVELS_IPV6, None, 17),
     (True, FIB_LEVELS_IPV6, 0, 34)])
-@pytest.mark.parametrize("rings", [2, 1])
-def test_longest_walks_follow_each_other(ipv6, levels, source, most, rings):
+@pytest.mark.parametrize("rings, slices", [(2, 1), (1, 1), (2, 0)])
+def test_longest_walks_follow_each_other(ipv6, levels, source, most, rings, slices):
     pool, count = chain(0, levels), 100
     reads = len(walk(pool.__getitem__, 0, base=0, size=WORDS, words=WORDS, ipv6=ipv6, source=source)[1])
     assert reads == (levels + 1) * (1 if source is None else 2)
     bits = request(0, ipv6=ipv6, source=source)
-    bench = Bench(pool, [bits] * count, rings=rings)
+    bench = Bench(pool, [bits] * count, rings=rings, slices=slices)
     assert bench.run() == [outcome(0)] * count
     # What the first and the last one take alone comes on top.
     assert bench.cycles <= 2 * most // rings * count + 4 * (reads + 1) + 10

@@ -314,7 +314,7 @@ def random_record(rng, config, trouble):
     (4, 0, (1.0, 1.0)), (8, 0, (0.6, 0.4)), (1, 0, (1.0, 1.0)), (5, 64, (1.0, 1.0)), (8, 4096, (0.6, 0.4)),
     (2, 16, (1.0, 1.0))])
 def test_first_condition_that_holds_is_the_reason(ports, circuits, rates):
-    config = CoreConfig(ports=ports, circuits=circuits)
+    config = CoreConfig(ports=ports, circuits=circuits, slices=int(ports != 8))
     rng = random.Random(ports)
     records = [random_record(rng, config, rng.choice([0, 1, 1, 1, 2, 2, 3, 5])) for _ in range(4000)]
     out, *_ = run_stage(Decide(config), [pack(META, record) for record in records], rates=rates)
