@@ -95,6 +95,9 @@ class CoreConfig:
     slices : int
         Registers, 1 or 0, between stages of the header path that need none at a slow clock: before the parser, ahead
         of each ring of the FIB, and two in the verdict.
+    answer_bits : int
+        Bits of a word that the control engine reads at once, 64 or 16, of tables that only the host changes. With 16
+        it reads a row four times, and fewer wires lead to it; a read then takes some 30 cycles more.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -126,6 +129,7 @@ class CoreConfig:
     headers: int = 16
     record_rows: int = 16
     slices: int = 1
+    answer_bits: int = 64
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -158,6 +162,8 @@ class CoreConfig:
         self._between("slices", 0, 1)
         if self.record_rows not in (16, 64):
             raise ConfigError(f"record_rows must be 16 or 64, not {self.record_rows}")
+        if self.answer_bits not in (16, 64):
+            raise ConfigError(f"answer_bits must be 16 or 64, not {self.answer_bits}")
         self._between("filter_rules", 0, MOST_FILTER_RULES)
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)

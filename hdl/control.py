@@ -59,13 +59,21 @@ _WINDOWS = {
     Table.MAC: ("mac_base", "mac_size"),
 }
 _HIT_BITS = exact_log2(len(HitStat))
+#: Tables whose rows nobody but this engine changes, so that a word can be read in parts.
+_STILL = frozenset({
+    Table.VMAC, Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY, Table.FILTER, Table.ACTION, Table.POLICER,
+    Table.SHAPER, Table.QUOTA, Table.LINK, Table.TERMINATION,
+})
+#: Cycles between two parts: accesses are not closer than those of two operations, which look-ups have to live with.
+_PAUSE_CYCLES = 8
 
 
 class ControlEngine(wiring.Component):
     """Executes requests one after the other, and one operation of a request after the other.
 
     The operations are kept in a block RAM, where the answers take their place. An operation takes 7 to 10 cycles and
-    what its table takes; a request and its response one and two cycles more for each 64-bit word.
+    what its table takes; a request and its response one and two cycles more for each 64-bit word. If ``answer_bits`` is
+    16, a read of a table that only this engine changes is four accesses to it, with 8 cycles between.
 
     Parameters
     ----------
@@ -208,6 +216,7 @@ class ControlEngine(wiring.Component):
         last_word = Signal()
         words = Signal(range(max(row_words(table) for table in Table) + 1))
         acked = Signal()
+        in_parts = Signal()                 # the operation reads a row that stands still
         m.d.comb += [
             window_row.eq(op.row),
             writing.eq(op.opcode == Opcode.WRITE),
@@ -218,17 +227,34 @@ class ControlEngine(wiring.Component):
             for table in Table:
                 with m.Case(table):
                     m.d.comb += words.eq(row_words(table))
+                    if config.answer_bits < WORD_BITS and table in _STILL:
+                        m.d.comb += in_parts.eq(~writing)
                     if table in ports:
                         m.d.comb += acked.eq(ports[table].ack)
         # All words of all rows: which one it is, is known long before, so that each bit takes but half a look-up table.
+        # Those that stand still come in parts, so that a row's bits meet near their table, and few wires lead here.
         sources = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
                    **{table: port.r_data for table, port in ports.items()}}
-        found = []
+        answer_bits = config.answer_bits
+        parts = WORD_BITS // answer_bits
+        part = Signal(range(max(2, parts)))         # zero but in the midst of a read in parts
+        pause = Signal(range(_PAUSE_CYCLES))
+        final_part = Signal()
+        m.d.comb += final_part.eq(~in_parts | (part == parts - 1))
+        found, found_part = [], []
         for table, row in sources.items():
             for index in range(row_words(table)):
-                chosen = Signal(name=f"chosen_{table.name.lower()}_{index}")
-                m.d.sync += chosen.eq((op.table == table) & (op.word == index))
-                found.append(Mux(chosen, row[index * WORD_BITS:][:WORD_BITS], 0))
+                here = (op.table == table) & (op.word == index)
+                bits = row[index * WORD_BITS:][:WORD_BITS]
+                if parts == 1 or table not in _STILL:
+                    chosen = Signal(name=f"chosen_{table.name.lower()}_{index}")
+                    m.d.sync += chosen.eq(here)
+                    found.append(Mux(chosen, bits, 0))
+                    continue
+                for k in range(-(-len(bits) // answer_bits)):
+                    chosen = Signal(name=f"chosen_{table.name.lower()}_{index}_{k}")
+                    m.d.sync += chosen.eq(here & (part == k))
+                    found_part.append(Mux(chosen, bits[k * answer_bits:][:answer_bits], 0))
         table_rows = Signal(range(max(self._rows.values()) + 1))
         with m.Switch(op.table):
             for table in _WINDOWS:
@@ -353,7 +379,10 @@ class ControlEngine(wiring.Component):
                     with m.If(~writing | last_word):
                         m.next = "ACCESS"
             with m.State("ACCESS"):
-                m.d.sync += answered.eq(reduce(or_, found))
+                with m.If(in_parts):
+                    m.d.sync += answered.word_select(part, answer_bits).eq(reduce(or_, found_part, Const(0)))
+                with m.Else():
+                    m.d.sync += answered.eq(reduce(or_, found))
                 with m.Switch(op.table):
                     with m.Case(Table.INFO):
                         m.next = "ANSWER"
@@ -369,7 +398,16 @@ class ControlEngine(wiring.Component):
                         self.member_write.en.eq(writing & (op.table == Table.CONTEXT)),
                         self.port_write.en.eq(writing & (op.table == Table.PORT)),
                     ]
-                    m.next = "ANSWER"
+                    with m.If(final_part):
+                        m.d.sync += part.eq(0)
+                        m.next = "ANSWER"
+                    with m.Else():
+                        m.d.sync += part.eq(part + 1)
+                        m.next = "PAUSE"
+            with m.State("PAUSE"):
+                m.d.sync += pause.eq(Mux(pause == _PAUSE_CYCLES - 1, 0, pause + 1))
+                with m.If(pause == _PAUSE_CYCLES - 1):
+                    m.next = "ACCESS"
             with m.State("FENCE"):
                 m.d.sync += older.eq(older - self.lookup_leave)
                 with m.If(older == 0):

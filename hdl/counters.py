@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In
 
 from .config import CoreConfig
 from .layouts import REASONS
-from .memories import NEVER_MEET, delivered
+from .memories import NEVER_MEET, delivered, whole_blocks
 from .records import EVENT, TableSignature
 from .roundrobin import RoundRobin
 from .table import table_addr_bits
@@ -78,7 +78,7 @@ class Counters(wiring.Component):
             ]
 
         m.submodules.memory = mem = memory.Memory(
-            shape=unsigned(64), depth=self._rows, init=[], attrs=NEVER_MEET)
+            shape=unsigned(64), depth=whole_blocks(self._rows), init=[], attrs=NEVER_MEET)
         read, write = mem.read_port(), mem.write_port()
         table = self.table
         addr = Signal.like(row)

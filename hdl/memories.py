@@ -5,7 +5,7 @@ from typing import Any
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, memory
 
-__all__ = ["IN_BLOCKS", "NEVER_MEET", "Synthesis", "delivered"]
+__all__ = ["IN_BLOCKS", "NEVER_MEET", "Synthesis", "delivered", "whole_blocks"]
 
 #: Attribute of a memory of which nobody uses what is read of a row in the cycle in which it is written. Vivado knows it
 #: by itself (UG901, RW_ADDR_COLLISION); for yosys, ``boards/flow/yosys.py`` translates it. Without it, yosys puts a
@@ -17,6 +17,16 @@ IN_BLOCKS = {"ram_style": "block"}
 
 class Synthesis:
     """A platform that stands for synthesis where no board is at hand."""
+
+
+def whole_blocks(rows: int) -> int:
+    """Depth of a memory that has this many rows: the next power of two, if that is a third more at most.
+
+    Of a depth between two powers of two, yosys makes banks of block RAM with a multiplexer of the row's width behind
+    them, to save a few blocks. Narrower and deeper blocks need none, nor the wires to it.
+    """
+    power = 1 << max(rows - 1, 1).bit_length()
+    return power if 3 * power <= 4 * rows else rows
 
 
 def delivered(m: Module, platform: Any, read: memory.ReadPort, write: memory.WritePort) -> Any:

@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from itertools import pairwise
 
 import pytest
 from polyrouter.hdl.config import CoreConfig
@@ -239,10 +240,11 @@ def window(rng, config, router):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("ports", "routers", "circuits"), [(1, 1, 0), (4, 8, 0), (3, 5, 16)])
-def test_random_requests(width, ports, routers, circuits):
+@pytest.mark.parametrize(("ports", "routers", "circuits", "answer_bits"), [
+    (1, 1, 0, 64), (4, 8, 0, 64), (3, 5, 16, 64), (3, 5, 16, 16)])
+def test_random_requests(width, ports, routers, circuits, answer_bits):
     config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64,
-                        filter_rules=8, mac_rows=32, circuits=circuits)
+                        filter_rules=8, mac_rows=32, circuits=circuits, answer_bits=answer_bits)
     has_board = ports != 1
     bench = Bench(config, seed=width + ports, has_macs=ports == 4, has_board=has_board)
     model = Model(config, has_macs=ports == 4, has_board=has_board)
@@ -278,6 +280,47 @@ def test_random_requests(width, ports, routers, circuits):
         assert len(seen) > 4
 
     bench.run(main)
+
+
+#: Tables that frames, time or PHYs change too.
+CHANGING = {Table.COUNTER, Table.QUEUE, Table.HIT, Table.MAC, Table.BOARD}
+
+
+@pytest.mark.parametrize("answer_bits, least", [(64, 1), (16, 4)])
+def test_only_what_stands_still_is_read_in_parts(answer_bits, least):
+    """A word of a table that changes is of one moment. Parts are as far apart as accesses of two operations."""
+    config = CoreConfig(circuits=16, answer_bits=answer_bits)
+    bench = Bench(config)
+    model = Model(config)
+    everywhere = {"enable": 1, **{f"{name}_size": 8 for name in ("fib", "adj", "filter", "policer", "mac")}}
+    rows = [Table[name.upper()] for name in PORTS]
+    written = [write for table in rows if table not in (Table.QUEUE, Table.BOARD, Table.CONTEXT)
+               for write in write_row(table, 0, random.Random(table).getrandbits(ROWS[table]))]
+    reads = [op(Opcode.READ, table, 0, word=word) for table in rows for word in range(row_words(table))]
+    accesses = {table: [] for table in rows}
+
+    async def watch(ctx):
+        cycle = 0
+        async for _, _, *acks in ctx.tick().sample(*(
+                getattr(bench.dut, name).ack & ~getattr(bench.dut, name).write for name in PORTS)):
+            cycle += 1
+            for table, ack in zip(rows, acks, strict=True):
+                if ack:
+                    accesses[table].append(cycle)
+
+    async def main(ctx):
+        for sequence, ops in enumerate((write_row(Table.CONTEXT, 0, pack(CONTEXT_ROW, everywhere)), written)):
+            assert await bench.request(ctx, ops, sequence) == model.request(sequence, ops)
+        for times in accesses.values():
+            times.clear()
+        assert await bench.request(ctx, reads, 2) == model.request(2, reads)
+
+    simulate(bench.dut, [main], [*(bench.memory(name) for name in bench.stored), watch,
+                                 sink(bench.dut.o, bench.out, rng=bench.rng, rate=0.8)], limit=40_000)
+    for table, times in accesses.items():
+        windows = sum(row_words(other) for other in WINDOWS) if table is Table.CONTEXT else 0
+        assert len(times) == row_words(table) * (1 if table in CHANGING else least) + windows
+        assert all(later - earlier >= 9 for earlier, later in pairwise(times))
 
 
 @pytest.mark.parametrize("has_board", [False, True])
