@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from amaranth.build.res import ResourceError
 from polyrouter.hdl.config import ConfigError
@@ -26,6 +27,7 @@ from .globalnets import FEWEST_REGISTERS, promote_resets
 from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
+from .room import MOST_USED, keep_room, slice_tiles
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
 from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
@@ -101,7 +103,8 @@ class Ecp5Flow:
         FlowError
             If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
         """
-        key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS))
+        key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS),
+                     str(MOST_USED))
         netlist = self._synthesis / "top.json"
         if kept_result(self._synthesis, key) is None:
             with making(self._synthesis) as made:
@@ -110,9 +113,9 @@ class Ecp5Flow:
                 started = time.monotonic()
                 with Tools() as tools:
                     tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
-                self._finish(made / "top.json")
+                empty = self._finish(made / "top.json")
                 (made / "top.il").unlink()
-                write_result(made, key, {"seconds": round(time.monotonic() - started, 1)})
+                write_result(made, key, {"seconds": round(time.monotonic() - started, 1), "empty": empty})
         return netlist
 
     def place(self, seed: int, tools: Tools) -> Placement:
@@ -141,7 +144,7 @@ class Ecp5Flow:
                 "--report", "report.json", "--log", "nextpnr.log"], made, lambda line: self._nextpnr_line(seed, line))
             placement = placement_of(seed, json.loads((made / "report.json").read_text()),
                                      (made / "nextpnr.log").read_text(), self._top.clocks(),
-                                     round(time.monotonic() - started, 1))
+                                     round(time.monotonic() - started, 1), self._synthesis_result("empty"))
             (made / "top.json").unlink()
             write_result(made, key, {"placement": placement.as_dict()})
         return placement
@@ -174,18 +177,24 @@ class Ecp5Flow:
 
     def synthesis_seconds(self) -> float:
         """How long the synthesis took when it was made."""
-        return json.loads((self._synthesis / "result.json").read_text())["seconds"]
+        return self._synthesis_result("seconds")
+
+    def _synthesis_result(self, name: str) -> Any:
+        return json.loads((self._synthesis / "result.json").read_text())[name]
 
     def _has_rings(self) -> bool:
         return "entropy" in self._top.inner.signature.members
 
-    def _finish(self, file: Path) -> None:
-        """Check a netlist, and give it what nextpnr does not do by itself."""
+    def _finish(self, file: Path) -> int:
+        """Check a netlist, and give it what nextpnr does not do by itself; returns look-up tables to be left empty."""
         netlist = json.loads(file.read_text())
         self._check_loops(netlist)
         moved = promote_resets(netlist)
         self._tell(f"resets on the clock network: {len(moved)}, with {sum(moved)} registers")
+        empty = keep_room(netlist, slice_tiles(self._platform.device))
+        self._tell(f"look-up tables that stay empty: {empty}")
         file.write_text(json.dumps(netlist))
+        return empty
 
     def _check_loops(self, netlist: Mapping) -> None:
         loops: list[Mapping | set[str]] = [

@@ -8,6 +8,9 @@ from .timing import ClockTiming, TimingError, check_timing
 
 __all__ = ["Placement", "placement_of"]
 
+#: nextpnr's name of a look-up table.
+_LUT = "TRELLIS_COMB"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -49,7 +52,7 @@ class Placement:
 
 
 def placement_of(seed: int, report: Mapping[str, Any], log: str, clocks: Mapping[str, float],
-                 seconds: float) -> Placement:
+                 seconds: float, empty: int = 0) -> Placement:
     """Judge a run of nextpnr.
 
     Parameters
@@ -58,6 +61,8 @@ def placement_of(seed: int, report: Mapping[str, Any], log: str, clocks: Mapping
     report, log, clocks
         As for :func:`.check_timing`.
     seconds : float
+    empty : int
+        Look-up tables that nextpnr counts as used, although they are there to stay empty.
     """
     try:
         check_timing(report, log, clocks)
@@ -66,5 +71,5 @@ def placement_of(seed: int, report: Mapping[str, Any], log: str, clocks: Mapping
         problem = str(error)
     found = [ClockTiming(net, row["achieved"], row["constraint"]) for net, row in report["fmax"].items()]
     return Placement(seed, tuple(sorted(found, key=lambda clock: clock.mhz / clock.wanted_mhz)), problem,
-                     {kind: (row["used"], row["available"]) for kind, row in report["utilization"].items()
-                      if row["used"]}, seconds)
+                     {kind: (row["used"] - (empty if kind == _LUT else 0), row["available"])
+                      for kind, row in report["utilization"].items() if row["used"]}, seconds)

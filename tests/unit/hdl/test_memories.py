@@ -5,7 +5,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Signal, unsigned
 from amaranth.lib import data, memory
 from amaranth.sim import Simulator
-from polyrouter.hdl.memories import NEVER_MEET, Synthesis, delivered
+from polyrouter.hdl.memories import NEVER_MEET, Synthesis, delivered, whole_blocks
 
 PAIR = data.StructLayout({"low": 3, "high": 5})
 
@@ -72,3 +72,9 @@ def test_synthesis_has_the_memory_only():
     text = rtlil.convert(dut, ports=ports, platform=Synthesis())
     assert "cell $xor" not in text
     assert 'attribute \\rw_addr_collision "no"' in text
+
+
+@pytest.mark.parametrize("rows, depth", [
+    (1, 1), (2, 2), (3, 4), (5, 5), (6, 8), (1024, 1024), (1025, 1025), (3071, 3071), (3072, 4096), (3168, 4096)])
+def test_memory_is_a_third_deeper_at_most(rows, depth):
+    assert whole_blocks(rows) == depth

@@ -69,6 +69,9 @@ def test_the_flow_does_so(tmp_path):
     flow = Ecp5Flow(board, top, tmp_path, told.append)
     file = tmp_path / "top.json"
     file.write_text(json.dumps(netlist({3: FEWEST_REGISTERS})))
-    flow._finish(file)
+    empty = flow._finish(file)
     assert list(buffers(json.loads(file.read_text())).values()) == [3]
-    assert told == [f"resets on the clock network: 1, with {FEWEST_REGISTERS} registers"]
+    assert told == [f"resets on the clock network: 1, with {FEWEST_REGISTERS} registers",
+                    f"look-up tables that stay empty: {empty}"]
+    cells = json.loads(file.read_text())["modules"]["top"]["cells"].values()
+    assert empty == sum(cell["type"] == "TRELLIS_COMB" for cell in cells) > 0

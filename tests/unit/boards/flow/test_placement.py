@@ -20,6 +20,7 @@ def test_the_worst_clock_decides(core, eth):
     assert (found.margin >= 1) == (not found.problem)
     assert found.used == {"TRELLIS_COMB": (7, 10)}
     assert Placement.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+    assert placement_of(3, report, "", CLOCKS, 1.5, empty=2).used == {"TRELLIS_COMB": (5, 10)}
 
 
 def test_an_ignored_constraint_is_a_problem():
