@@ -29,9 +29,10 @@ class VmacLookup(wiring.Component):
 
     The four slots of a role are read at once: the two ways are memories side by side, and each hash has a port of them.
     One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the control
-    port does. If ``vmac_cycles`` is 2, the ways are in one memory, and read one after the other: one role in two
-    cycles, a record every 10, which stays at ``i`` for 9 and leaves in the cycle after. Injected frames take the same
-    time, but nothing is found for them. A frame that is given to its router counts as having its own address.
+    port does. If ``vmac_cycles`` is 2, the ways are in one memory with a port each, and the hashes are made and read
+    one after the other: one role in two cycles, a record every 10, which stays at ``i`` for 9 and leaves in the cycle
+    after. Injected frames take the same time, but nothing is found for them. A frame that is given to its router counts
+    as having its own address.
 
     The second port's other cycles are the control port's: an access takes at most 4 cycles, or 7 if
     ``vmac_cycles`` is 2, and falls between two look-ups. So a look-up sees the table as it was at one moment: an entry
@@ -104,34 +105,40 @@ class VmacLookup(wiring.Component):
         with m.Elif(step != last):
             m.d.sync += step.eq(step + 1)
 
-        # A role's hashes are ready for the step that reads.
+        # A role's hashes are ready for the step that reads: both, or one after the other by the same logic.
         key = Signal(VMAC_KEY_BITS)
-        hashes = [Signal(index_bits, name=f"hash_{k}") for k in range(_HASHES)]
         with m.Switch(step):
-            with m.Case(turns):
+            with m.Case(*range(turns, 2 * turns)):
                 m.d.comb += key.eq(_key(meta, Role.PEER))
-            with m.Case(2 * turns):
+            with m.Case(*range(2 * turns, 3 * turns)):
                 m.d.comb += key.eq(_key(meta, Role.SEGMENT))
             with m.Default():
                 m.d.comb += key.eq(_key(self.i.payload, Role.OWN))
-        seeds = (Cat(self.seed0, self.seed1), Cat(self.seed1, self.seed0))
-        # They hold for a second step, if there is one: an odd one is.
-        with m.If(~step[0] if turns > 1 else Const(1)):
-            m.d.sync += [number.eq(toeplitz(seed, key, index_bits)) for number, seed in zip(hashes, seeds, strict=True)]
+        seeds = [Cat(self.seed0, self.seed1), Cat(self.seed1, self.seed0)]
+        if turns > 1:
+            seeds = [Mux(step[0], seeds[1], seeds[0])]
+        hashes = [Signal(index_bits, name=f"hash_{k}") for k in range(len(seeds))]
+        m.d.sync += [number.eq(toeplitz(seed, key, index_bits)) for number, seed in zip(hashes, seeds, strict=True)]
 
         # Memory: the row number of a slot is ``(hash number * 2 + way) << index bits | hash``, so the table's address
         # is ``hash | way << index bits | hash number << index bits + 1``; so is that of a memory with both ways.
         reading = Signal()
         start = Signal()
         way = self.table.addr[index_bits]
-        turn = [] if turns == 1 else [~step[0]]     # the way that is read
-        table_row = self.table.addr if turns > 1 else Cat(self.table.addr[:index_bits], self.table.addr[-1])
+        if turns == 1:
+            # The ports of each way are for a hash each.
+            first_row, second_row = (Cat(number, Const(k, 1)) for k, number in enumerate(hashes))
+            table_row = Cat(self.table.addr[:index_bits], self.table.addr[-1])
+        else:
+            # The ports are for a way each, and the turns for a hash each: an even step reads the second one's.
+            first_row, second_row = (Cat(hashes[0], Const(k, 1), ~step[0]) for k in range(_WAYS))
+            table_row = self.table.addr
         second_addr = Signal(index_bits + turns)    # one signal for reading and writing: one port of the memory
         slots = iter(self.slots)                # what each port of each way delivers
         m.d.comb += [
             reading.eq((step >= 1) & (step <= len(Role) * turns)),
             start.eq(self.table.stb & ~self.table.ack & ~reading),
-            second_addr.eq(Mux(reading, Cat(hashes[1], *turn, Const(1, 1)), table_row)),
+            second_addr.eq(Mux(reading, second_row, table_row)),
         ]
         m.d.sync += self.table.ack.eq(start)
         for k in range(_WAYS // turns):
@@ -140,7 +147,7 @@ class VmacLookup(wiring.Component):
                 shape=unsigned(VMAC_ROW.size), depth=turns * _HASHES << index_bits, init=[], attrs=NEVER_MEET)
             write, first, second = mem.write_port(), mem.read_port(), mem.read_port()
             m.d.comb += [
-                first.addr.eq(Cat(hashes[0], *turn, Const(0, 1))),
+                first.addr.eq(first_row),
                 first.en.eq(reading),
                 second.addr.eq(second_addr),
                 second.en.eq(reading | (start & ~self.table.write)),
