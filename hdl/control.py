@@ -233,6 +233,7 @@ class ControlEngine(wiring.Component):
                         m.d.comb += acked.eq(ports[table].ack)
         # All words of all rows: which one it is, is known long before, so that each bit takes but half a look-up table.
         # Those that stand still come in parts, so that a row's bits meet near their table, and few wires lead here.
+        # They meet in a register: else synthesis makes one tree of all tables, whose leaves it shuffles.
         sources = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
                    **{table: port.r_data for table, port in ports.items()}}
         answer_bits = config.answer_bits
@@ -241,8 +242,12 @@ class ControlEngine(wiring.Component):
         pause = Signal(range(_PAUSE_CYCLES))
         final_part = Signal()
         m.d.comb += final_part.eq(~in_parts | (part == parts - 1))
+        meet, met = Signal(), Signal()              # in this cycle they do, in the one before they did
+        met_part = Signal.like(part)
+        m.d.sync += [met.eq(meet), met_part.eq(part)]
         found, found_part = [], []
         for table, row in sources.items():
+            pieces = []
             for index in range(row_words(table)):
                 here = (op.table == table) & (op.word == index)
                 bits = row[index * WORD_BITS:][:WORD_BITS]
@@ -254,7 +259,12 @@ class ControlEngine(wiring.Component):
                 for k in range(-(-len(bits) // answer_bits)):
                     chosen = Signal(name=f"chosen_{table.name.lower()}_{index}_{k}")
                     m.d.sync += chosen.eq(here & (part == k))
-                    found_part.append(Mux(chosen, bits[k * answer_bits:][:answer_bits], 0))
+                    pieces.append(Mux(chosen, bits[k * answer_bits:][:answer_bits], 0))
+            if pieces:
+                found_part.append(Signal(answer_bits, name=f"met_{table.name.lower()}"))
+                m.d.sync += found_part[-1].eq(reduce(or_, pieces))
+        with m.If(met):
+            m.d.sync += answered.word_select(met_part, answer_bits).eq(reduce(or_, found_part, Const(0)))
         table_rows = Signal(range(max(self._rows.values()) + 1))
         with m.Switch(op.table):
             for table in _WINDOWS:
@@ -379,9 +389,8 @@ class ControlEngine(wiring.Component):
                     with m.If(~writing | last_word):
                         m.next = "ACCESS"
             with m.State("ACCESS"):
-                with m.If(in_parts):
-                    m.d.sync += answered.word_select(part, answer_bits).eq(reduce(or_, found_part, Const(0)))
-                with m.Else():
+                m.d.comb += meet.eq(in_parts)
+                with m.If(~in_parts):
                     m.d.sync += answered.eq(reduce(or_, found))
                 with m.Switch(op.table):
                     with m.Case(Table.INFO):
