@@ -21,8 +21,9 @@ BOARD = Board(
     host_link=HostLinkKind.UART,
     # The least of the PLL's at which two ports of shortest frames may all have the longest IPv6 walks: 17 cycles each.
     core_hz=625e6 / 12,
-    core={"routers": 32, "fib_words": 2048, "adjacencies": 256, "buffer_bytes": 16384, "filter_rules": 256,
-          "vmac_cycles": 2, "context_words": 4, "headers": 4},
+    # Without filter: there is room for its logic, but not for its wires.
+    core={"routers": 32, "fib_words": 2048, "adjacencies": 256, "buffer_bytes": 16384, "filter_rules": 0,
+          "vmac_cycles": 2, "context_words": 4, "headers": 4, "slices": 0, "answer_bits": 16},
     leds=(Led("led", 0), Led("led", 1)),
     uart="uart",
     openfpgaloader=("--cable", "ft2232"),

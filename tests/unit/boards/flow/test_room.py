@@ -2,6 +2,7 @@
 
 from collections import Counter
 from copy import deepcopy
+from statistics import mean
 
 import pytest
 from polyrouter.boards.flow.room import MOST_USED, keep_room, sites_used, slice_tiles
@@ -45,24 +46,29 @@ def test_the_emptier_the_device_the_more_stays_empty(luts):
     assert luts <= MOST_USED * (640 - count) or count == 0
     fuller = keep_room(netlist(luts + 30), TILES)
     assert fuller <= count
-    assert count == (240 if luts <= 350 else count) and (luts < 564 or count == 0)
+    assert (count > 100) == (luts <= 350) and (luts <= MOST_USED * 640 or count == 0)
     cells = found["modules"]["top"]["cells"]
     assert {name: cells[name] for name in before["modules"]["top"]["cells"]} == before["modules"]["top"]["cells"]
 
 
-@pytest.mark.parametrize("luts", [0, 350, 400, 430, 500])
+@pytest.mark.parametrize("luts", [0, 350, 400, 430, 450])
 def test_chains_and_small_memories_find_rows_of_their_own(luts):
     found = netlist(luts)
-    keep_room(found, TILES)
+    assert keep_room(found, TILES)
     slices = Counter(place.split(".")[0] for place in places(found))
-    assert set(slices.values()) <= {2}          # both look-up tables of a slice, or none
-    rows = {row: {name[-1] for name in slices if f"/Y{row}/" in name} for _, row in TILES}
-    assert [rows[row] for row in (2, 7)] == [set(), set()]      # every fourth row with tiles
-    assert all(empty <= {"A", "D"} for empty in rows.values())
+    assert set(slices.values()) == {2}          # both look-up tables of a slice, or none
     assert set(slices) <= {f"X{column}/Y{row}/SLICE{name}" for column, row in TILES for name in "AD"}
-    # In every row all tiles are alike.
-    assert all(Counter(name.split("/")[1] for name in slices)[f"Y{row}"] == 10 * len(empty)
-               for row, empty in rows.items())
+    assert not [name for name in slices if "/Y2/" in name or "/Y7/" in name]        # every fourth row with tiles
+
+
+@pytest.mark.parametrize("luts", [0, 350, 400, 430, 450])
+def test_more_in_the_middle(luts):
+    found = netlist(luts)
+    keep_room(found, TILES)
+    by_tile = Counter(place.split("/SLICE")[0] for place in places(found))
+    middle = [by_tile[f"X{column}/Y{row}"] for column in (8, 9, 10, 11) for row in (6, 7, 8)]
+    edge = [by_tile[f"X{column}/Y{row}"] for column in (5, 14) for row in (6, 7, 8)]
+    assert mean(middle) > mean(edge)
 
 
 def test_it_is_the_same_each_time():
