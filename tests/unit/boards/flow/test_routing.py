@@ -1,0 +1,88 @@
+"""Place and route: a router that makes no progress is stopped, and the board's own seed is the first."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from polyrouter.boards.flow import build, ecp5
+from polyrouter.boards.flow.ecp5 import Ecp5Flow
+from polyrouter.boards.flow.placement import Placement
+from polyrouter.boards.flow.tools import FlowError, Tools
+from polyrouter.boards.registry import board_named
+
+#: Prints rounds of the router, a wire less wanted in each, and then ends or goes on for ever.
+_ROUTER = """#!/bin/sh
+echo 'Info: Running router2...'
+wanted=$1
+round=0
+while [ $wanted -ge 0 ]; do
+    round=$((round + 1))
+    echo "Info:     iter=$round wires=5 overused=$wanted overuse=7 archfail=NA"
+    wanted=$((wanted - $2))
+done
+echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}}' > report.json
+: > nextpnr.log
+"""
+
+
+def place(tmp_path, monkeypatch, wanted: int, less: int):
+    program = tmp_path / "nextpnr"
+    program.write_text(_ROUTER.replace("$1", str(wanted)).replace("$2", str(less)))
+    program.chmod(0o755)
+    monkeypatch.setattr(ecp5, "find_tool", lambda name: str(program))
+    monkeypatch.setattr(ecp5, "tool_version", lambda name: "1")
+    told: list[str] = []
+    top = SimpleNamespace(inner=SimpleNamespace(signature=SimpleNamespace(members={})), clocks=dict)
+    flow = Ecp5Flow(board_named("versa_ecp5"), top, tmp_path, told.append)
+    flow._files["top.lpf"] = ""
+    (tmp_path / "synthesis").mkdir()
+    (tmp_path / "synthesis" / "top.json").write_text("{}")
+    (tmp_path / "synthesis" / "result.json").write_text(json.dumps({"seconds": 1.0, "empty": 4}))
+    with Tools() as tools:
+        return told, flow.place(3, tools)
+
+
+def test_rounds_are_told_and_what_is_to_stay_empty_is_not_counted(tmp_path, monkeypatch):
+    told, placement = place(tmp_path, monkeypatch, 20, 10)
+    assert placement.used == {"TRELLIS_COMB": (5, 20)}
+    assert [line for line in told if "round" in line] == [
+        f"place and route, seed 3: round {number}, {wanted} wires are wanted by several nets"
+        for number, wanted in ((1, 20), (2, 10), (3, 0))]
+
+
+def test_no_progress_is_stopped(tmp_path, monkeypatch):
+    with pytest.raises(FlowError, match="seed 3 failed: after 150 rounds of the router, 12 wires are still wanted by "
+                                        "several nets; make the core smaller"):
+        place(tmp_path, monkeypatch, 12, 0)
+    assert not [path for path in tmp_path.iterdir() if "seed" in path.name]
+
+
+@pytest.mark.parametrize(("first", "seeds", "order"), [(1, 3, [1, 2, 3]), (3, 4, [3, 1, 2, 4]), (9, 2, [1, 2])])
+def test_the_boards_own_seed_is_first(tmp_path, monkeypatch, first, seeds, order):
+    tried: list[int] = []
+
+    class Flow:
+        def __init__(self, *_):
+            pass
+
+        def elaborate(self):
+            return ""
+
+        def forget_bitstream(self):
+            pass
+
+        def synthesize(self):
+            pass
+
+        def place(self, seed, tools):
+            tried.append(seed)
+            return Placement(seed, (), "too slow", {}, 1.0)
+
+        def synthesis_seconds(self):
+            return 1.0
+
+    monkeypatch.setattr(build, "Ecp5Flow", Flow)
+    monkeypatch.setattr(build, "Ecp5Top", lambda *_: None)
+    monkeypatch.setattr(build, "_check_fit", lambda *_: None)
+    build._ecp5(SimpleNamespace(seed=first, out_of_context=False), None, tmp_path, seeds, True, 1, lambda _: None)
+    assert tried == order
