@@ -148,6 +148,8 @@ class ControlEngine(wiring.Component):
         })
         #: The operation under way.
         self.op = Signal(CONTROL_OP)
+        #: It will go on with the same access, for the next part of a word.
+        self.pauses = Signal()
 
     def elaborate(self, platform):
         m = Module()
@@ -407,13 +409,13 @@ class ControlEngine(wiring.Component):
                         self.member_write.en.eq(writing & (op.table == Table.CONTEXT)),
                         self.port_write.en.eq(writing & (op.table == Table.PORT)),
                     ]
-                    with m.If(final_part):
-                        m.d.sync += part.eq(0)
-                        m.next = "ANSWER"
-                    with m.Else():
+                    m.next = "ANSWER"
+                    m.d.sync += part.eq(0)
+                    with m.If(~final_part):
                         m.d.sync += part.eq(part + 1)
                         m.next = "PAUSE"
             with m.State("PAUSE"):
+                m.d.comb += self.pauses.eq(1)
                 m.d.sync += pause.eq(Mux(pause == _PAUSE_CYCLES - 1, 0, pause + 1))
                 with m.If(pause == _PAUSE_CYCLES - 1):
                     m.next = "ACCESS"
