@@ -64,6 +64,8 @@ class HeaderArbiter(wiring.Component):
             "released": In(config.all_ports),
             "o": Out(stream.Signature(TAGGED_HEADER)),
         })
+        #: Whose header is moved: one bit at most, the host's the last; it holds until the header is taken.
+        self.chosen = Signal(config.ports + 1)
 
     def elaborate(self, platform):
         m = Module()
@@ -73,7 +75,7 @@ class HeaderArbiter(wiring.Component):
         connect(m, register.o, flipped(self.o))
 
         asks = Signal(len(sources))
-        chosen = Signal(len(sources))       # one bit at most; holds until its header is taken
+        chosen = self.chosen
         taken = Signal(len(sources))
         free = Signal()
         m.d.comb += [

@@ -5,7 +5,7 @@ that a FIFO keeps the rules is shown once. Where not said otherwise, the proofs 
 """
 
 import pytest
-from amaranth.hdl import Assert, Assume, Const, Module, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Const, Module, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from polyrouter.hdl.adjacency import AdjacencyLookup
@@ -157,6 +157,9 @@ def test_arbiter(tmp_path, slices):
     drive(m, dut.released)
     rules(m, [(dut.i[0],), (dut.i[1], dut.given, dut.given_router), (dut.i_host, dut.inject_router, dut.inject_port)],
           [(dut.o,)])
+    # What induction need not begin with: two are chosen, or one that has no header.
+    valid = Cat(source.valid for source in (*dut.i, dut.i_host))
+    m.d.comb += Assert(((dut.chosen & (dut.chosen - 1)) == 0) & ((dut.chosen & ~valid) == 0))
     prove(m, tmp_path, depth=3)
 
 
