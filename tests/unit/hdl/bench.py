@@ -2,7 +2,7 @@
 
 import random
 
-from amaranth.hdl import Value
+from amaranth.hdl import Module, Signal, Value
 from amaranth.sim import Simulator
 from polyrouter.hdl.layouts import pack, unpack
 
@@ -16,7 +16,12 @@ def simulate(dut, testbenches, background=(), limit=100_000):
         await ctx.delay(limit * PERIOD)
         raise AssertionError(f"not finished after {limit} cycles")
 
-    sim = Simulator(dut)
+    # Testbenches need a clock, and a component of plain logic has none.
+    top = Module()
+    top.submodules.dut = dut
+    toggle = Signal()
+    top.d.sync += toggle.eq(~toggle)
+    sim = Simulator(top)
     sim.add_clock(PERIOD)
     for testbench in testbenches:
         sim.add_testbench(testbench)
