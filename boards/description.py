@@ -144,8 +144,6 @@ class Board:
         dropped, whole, where it comes in, and counted.
     out_of_context : bool
         No board but an FPGA: its pins are free, and there are no DDR cells at them. For figures only.
-    seed : int
-        Placement that is tried first: one with which a core of these parameters was seen to keep its clocks.
 
     Raises
     ------
@@ -170,7 +168,6 @@ class Board:
     openfpgaloader: tuple[str, ...] = ()
     line_rate: bool = True
     out_of_context: bool = False
-    seed: int = 1
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or len(self.name) > BOARD_NAME_BYTES:

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import TrafficClass
-from .memories import NEVER_MEET, delivered, roomy
+from .memories import NEVER_MEET, delivered, ram_style
 from .queues import queue_row_bits, queue_rows
 
 __all__ = ["ActiveLists", "Turn"]
@@ -86,7 +86,7 @@ class ActiveLists(wiring.Component):
             filled = [self.filled[q][c] for q in ports]
             m.submodules[f"links_{c}"] = links = memory.Memory(
                 shape=unsigned(len(self.row)), depth=queue_rows(config), init=[],
-                attrs=NEVER_MEET | roomy(queue_rows(config)))
+                attrs=NEVER_MEET | ram_style(queue_rows(config)))
             write, read = links.write_port(), links.read_port()
             link = delivered(m, platform, read, write)
             head, tail, any_ = Array(heads)[self.port], Array(tails)[self.port], Array(filled)[self.port]

@@ -5,7 +5,7 @@ from typing import Any
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, memory
 
-__all__ = ["IN_BLOCKS", "NEVER_MEET", "Synthesis", "delivered", "roomy", "whole_blocks"]
+__all__ = ["IN_BLOCKS", "NEVER_MEET", "Synthesis", "delivered", "ram_style", "whole_blocks"]
 
 #: Attribute of a memory of which nobody uses what is read of a row in the cycle in which it is written. Vivado knows it
 #: by itself (UG901, RW_ADDR_COLLISION); for yosys, ``boards/flow/yosys.py`` translates it. Without it, yosys puts a
@@ -19,7 +19,7 @@ class Synthesis:
     """A platform that stands for synthesis where no board is at hand."""
 
 
-def roomy(rows: int) -> dict[str, str]:
+def ram_style(rows: int) -> dict[str, str]:
     """Attributes of a memory of narrow rows: block RAM if it is more rows than look-up tables have.
 
     In look-up tables, more than 16 rows are banks with a multiplexer behind them, and wires to each.

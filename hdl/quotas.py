@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import QUOTA_ROW
-from .memories import roomy
+from .memories import ram_style
 from .queues import cell_count_bits
 from .records import ROUTER_BITS, TableSignature
 from .table import table_addr_bits
@@ -70,7 +70,7 @@ class Quotas(wiring.Component):
         config = self._config
         layout = data.StructLayout({"quota": QUOTA_ROW, "held": range(config.cells + 1)})
         m.submodules.rows = rows = memory.Memory(
-            shape=layout, depth=config.routers + 1, init=[], attrs=roomy(config.routers + 1))
+            shape=layout, depth=config.routers + 1, init=[], attrs=ram_style(config.routers + 1))
         write = rows.write_port()
         read = rows.read_port(transparent_for=(write,))
 

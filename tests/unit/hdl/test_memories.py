@@ -5,7 +5,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Signal, unsigned
 from amaranth.lib import data, memory
 from amaranth.sim import Simulator
-from polyrouter.hdl.memories import NEVER_MEET, Synthesis, delivered, whole_blocks
+from polyrouter.hdl.memories import IN_BLOCKS, NEVER_MEET, Synthesis, delivered, ram_style, whole_blocks
 
 PAIR = data.StructLayout({"low": 3, "high": 5})
 
@@ -78,3 +78,7 @@ def test_synthesis_has_the_memory_only():
     (1, 1), (2, 2), (3, 4), (5, 5), (6, 8), (1024, 1024), (1025, 1025), (3071, 3071), (3072, 4096), (3168, 4096)])
 def test_memory_is_a_third_deeper_at_most(rows, depth):
     assert whole_blocks(rows) == depth
+
+
+def test_more_rows_than_look_up_tables_have_are_block_ram():
+    assert (ram_style(16), ram_style(17)) == ({}, IN_BLOCKS)

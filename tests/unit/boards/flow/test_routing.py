@@ -1,12 +1,11 @@
-"""Place and route: a router that makes no progress is stopped, and the board's own seed is the first."""
+"""Place and route: a router that makes no progress is stopped."""
 
 import json
 from types import SimpleNamespace
 
 import pytest
-from polyrouter.boards.flow import build, ecp5
+from polyrouter.boards.flow import ecp5
 from polyrouter.boards.flow.ecp5 import Ecp5Flow
-from polyrouter.boards.flow.placement import Placement
 from polyrouter.boards.flow.tools import FlowError, Tools
 from polyrouter.boards.registry import board_named
 
@@ -55,34 +54,3 @@ def test_no_progress_is_stopped(tmp_path, monkeypatch):
                                         "several nets; make the core smaller"):
         place(tmp_path, monkeypatch, 12, 0)
     assert not [path for path in tmp_path.iterdir() if "seed" in path.name]
-
-
-@pytest.mark.parametrize(("first", "seeds", "order"), [(1, 3, [1, 2, 3]), (3, 4, [3, 1, 2, 4]), (9, 2, [1, 2])])
-def test_the_boards_own_seed_is_first(tmp_path, monkeypatch, first, seeds, order):
-    tried: list[int] = []
-
-    class Flow:
-        def __init__(self, *_):
-            pass
-
-        def elaborate(self):
-            return ""
-
-        def forget_bitstream(self):
-            pass
-
-        def synthesize(self):
-            pass
-
-        def place(self, seed, tools):
-            tried.append(seed)
-            return Placement(seed, (), "too slow", {}, 1.0)
-
-        def synthesis_seconds(self):
-            return 1.0
-
-    monkeypatch.setattr(build, "Ecp5Flow", Flow)
-    monkeypatch.setattr(build, "Ecp5Top", lambda *_: None)
-    monkeypatch.setattr(build, "_check_fit", lambda *_: None)
-    build._ecp5(SimpleNamespace(seed=first, out_of_context=False), None, tmp_path, seeds, True, 1, lambda _: None)
-    assert tried == order
