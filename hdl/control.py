@@ -1,8 +1,5 @@
 """Control engine: executes the host's table accesses."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -35,6 +32,7 @@ from .layouts import (
 from .membership import MemberWrite, PortWrite
 from .memories import NEVER_MEET, delivered
 from .policers import policer_cycles
+from .readback import Readback
 from .records import TableSignature
 from .shapers import shaper_cycles
 from .stream import PacketSignature
@@ -59,11 +57,6 @@ _WINDOWS = {
     Table.MAC: ("mac_base", "mac_size"),
 }
 _HIT_BITS = exact_log2(len(HitStat))
-#: Tables whose rows nobody but this engine changes, so that a word can be read in parts.
-_STILL = frozenset({
-    Table.VMAC, Table.CONTEXT, Table.PORT, Table.FIB, Table.ADJACENCY, Table.FILTER, Table.ACTION, Table.POLICER,
-    Table.SHAPER, Table.QUOTA, Table.LINK, Table.TERMINATION,
-})
 #: Cycles between two parts: accesses are not closer than those of two operations, which look-ups have to live with.
 _PAUSE_CYCLES = 8
 
@@ -206,7 +199,6 @@ class ControlEngine(wiring.Component):
         register = op.row[:ceil_log2(len(Register))]
 
         status = Signal(OpStatus)
-        answered = Signal(WORD_BITS)        # the word that was read
         shadow = Signal(_ROW_BITS)
         base = Signal(max(CONTEXT_ROW[name].width for name, _ in _WINDOWS.values()))
         size = Signal(max(CONTEXT_ROW[name].width for _, name in _WINDOWS.values()))
@@ -218,7 +210,6 @@ class ControlEngine(wiring.Component):
         last_word = Signal()
         words = Signal(range(max(row_words(table) for table in Table) + 1))
         acked = Signal()
-        in_parts = Signal()                 # the operation reads a row that stands still
         m.d.comb += [
             window_row.eq(op.row),
             writing.eq(op.opcode == Opcode.WRITE),
@@ -229,44 +220,12 @@ class ControlEngine(wiring.Component):
             for table in Table:
                 with m.Case(table):
                     m.d.comb += words.eq(row_words(table))
-                    if config.answer_bits < WORD_BITS and table in _STILL:
-                        m.d.comb += in_parts.eq(~writing)
-                    if table in ports:
-                        m.d.comb += acked.eq(ports[table].ack)
-        # All words of all rows: which one it is, is known long before, so that each bit takes but half a look-up table.
-        # Those that stand still come in parts, so that a row's bits meet near their table, and few wires lead here.
-        # They meet in a register: else synthesis makes one tree of all tables, whose leaves it shuffles.
-        sources = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
-                   **{table: port.r_data for table, port in ports.items()}}
-        answer_bits = config.answer_bits
-        parts = WORD_BITS // answer_bits
-        part = Signal(range(max(2, parts)))         # zero but in the midst of a read in parts
+        rows = {Table.INFO: self._info(op.row), Table.REGISTER: registers[register],
+                **{table: port.r_data for table, port in ports.items()}}
+        m.submodules.readback = readback = Readback(config, rows)
+        m.d.comb += [readback.table.eq(op.table), readback.word.eq(op.word)]
+        m.d.comb += [getattr(readback, table.name.lower()).eq(row) for table, row in rows.items()]
         pause = Signal(range(_PAUSE_CYCLES))
-        final_part = Signal()
-        m.d.comb += final_part.eq(~in_parts | (part == parts - 1))
-        meet, met = Signal(), Signal()              # in this cycle they do, in the one before they did
-        met_part = Signal.like(part)
-        m.d.sync += [met.eq(meet), met_part.eq(part)]
-        found, found_part = [], []
-        for table, row in sources.items():
-            pieces = []
-            for index in range(row_words(table)):
-                here = (op.table == table) & (op.word == index)
-                bits = row[index * WORD_BITS:][:WORD_BITS]
-                if parts == 1 or table not in _STILL:
-                    chosen = Signal(name=f"chosen_{table.name.lower()}_{index}")
-                    m.d.sync += chosen.eq(here)
-                    found.append(Mux(chosen, bits, 0))
-                    continue
-                for k in range(-(-len(bits) // answer_bits)):
-                    chosen = Signal(name=f"chosen_{table.name.lower()}_{index}_{k}")
-                    m.d.sync += chosen.eq(here & (part == k))
-                    pieces.append(Mux(chosen, bits[k * answer_bits:][:answer_bits], 0))
-            if pieces:
-                found_part.append(Signal(answer_bits, name=f"met_{table.name.lower()}"))
-                m.d.sync += found_part[-1].eq(reduce(or_, pieces))
-        with m.If(met):
-            m.d.sync += answered.word_select(met_part, answer_bits).eq(reduce(or_, found_part, Const(0)))
         table_rows = Signal(range(max(self._rows.values()) + 1))
         with m.Switch(op.table):
             for table in _WINDOWS:
@@ -391,28 +350,22 @@ class ControlEngine(wiring.Component):
                     with m.If(~writing | last_word):
                         m.next = "ACCESS"
             with m.State("ACCESS"):
-                m.d.comb += meet.eq(in_parts)
-                with m.If(~in_parts):
-                    m.d.sync += answered.eq(reduce(or_, found))
+                m.d.comb += [
+                    readback.take.eq(acked & ~writing),
+                    self.member_write.en.eq(acked & writing & (op.table == Table.CONTEXT)),
+                    self.port_write.en.eq(acked & writing & (op.table == Table.PORT)),
+                ]
                 with m.Switch(op.table):
-                    with m.Case(Table.INFO):
-                        m.next = "ANSWER"
-                    with m.Case(Table.REGISTER):
-                        with m.If(writing):
-                            m.d.sync += registers[register].eq(shadow)
-                        m.next = "ANSWER"
+                    with m.Case(Table.INFO, Table.REGISTER):
+                        m.d.comb += acked.eq(1)
                     for table, port in ports.items():
                         with m.Case(table):
-                            m.d.comb += port.stb.eq(1)
+                            m.d.comb += [port.stb.eq(1), acked.eq(port.ack)]
+                with m.If(writing & (op.table == Table.REGISTER)):
+                    m.d.sync += registers[register].eq(shadow)
                 with m.If(acked):
-                    m.d.comb += [
-                        self.member_write.en.eq(writing & (op.table == Table.CONTEXT)),
-                        self.port_write.en.eq(writing & (op.table == Table.PORT)),
-                    ]
                     m.next = "ANSWER"
-                    m.d.sync += part.eq(0)
-                    with m.If(~final_part):
-                        m.d.sync += part.eq(part + 1)
+                    with m.If(~writing & readback.more):
                         m.next = "PAUSE"
             with m.State("PAUSE"):
                 m.d.comb += self.pauses.eq(1)
@@ -433,11 +386,12 @@ class ControlEngine(wiring.Component):
                     write.data.eq(answer.as_value()[:WORD_BITS]),
                     write.en.eq(1),
                 ]
-                m.d.sync += word.eq(word + 1)
-                m.next = "ANSWER_DATA"
+                with m.If(~readback.busy):
+                    m.d.sync += word.eq(word + 1)
+                    m.next = "ANSWER_DATA"
             with m.State("ANSWER_DATA"):
                 m.d.comb += [
-                    write.data.eq(answered),
+                    write.data.eq(readback.o),
                     write.en.eq((op.opcode == Opcode.READ) & (status == OpStatus.OK)),
                 ]
                 m.d.sync += word.eq(word + 1)

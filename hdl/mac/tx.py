@@ -2,11 +2,10 @@
 
 from math import ceil
 
-from amaranth.hdl import DomainRenamer, Module, Mux, Signal
+from amaranth.hdl import DomainRenamer, Module, Mux, Signal, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer, PulseSynchronizer
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
-from amaranth.lib.data import View
 from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +19,7 @@ __all__ = ["GmiiTransmitter", "start_level"]
 CLOCK_TOLERANCE = 500e-6
 #: Beats of the FIFO besides those of the start level, for what is under way between the clocks. No more: what waits
 #: here nothing can overtake.
-_FIFO_BEATS = 5
+_FIFO_BEATS = 4
 
 
 def start_level(config: CoreConfig, max_frame: int) -> int:
@@ -77,10 +76,16 @@ class GmiiTransmitter(wiring.Component):
         m.submodules.fifo = fifo = AsyncFIFO(
             width=self._layout.size, depth=self._start_level + _FIFO_BEATS, w_domain="sync", r_domain="tx")
         m.d.comb += [self.i.ready.eq(fifo.w_rdy), fifo.w_en.eq(self.i.valid), fifo.w_data.eq(self.i.payload)]
-        head = View(self._layout, fifo.r_data)
-        whole = self._whole_frame(m, fifo, head)
+        # The beat that is next stands in a register, as there are cycles enough to fetch it: what the FIFO has to offer
+        # is so no part of the path from the state to the beat.
+        ahead, there = Signal(self._layout), Signal()
+        m.d.comb += fifo.r_en.eq(~there)
+        with m.If(~there):
+            m.d.tx += [ahead.eq(fifo.r_data), there.eq(fifo.r_rdy)]
+        take = Signal()
+        whole = self._whole_frame(m, len(fifo.r_level), take & ahead.last)
         startable = Signal()
-        m.d.tx += startable.eq(whole | (fifo.r_level >= self._start_level))
+        m.d.tx += startable.eq(whole | (there & (fifo.r_level >= self._start_level - 1)))
 
         m.submodules.crc = crc = DomainRenamer("tx")(CRC32_ETHERNET().create())
         byte, enable, error = Signal(8), Signal(), Signal()
@@ -98,9 +103,9 @@ class GmiiTransmitter(wiring.Component):
         step = Signal(range(max(PREAMBLE_BYTES, GAP_BYTES)))
 
         def load():
-            m.d.comb += fifo.r_en.eq(1)
-            m.d.tx += [beat.eq(head.data), last.eq(head.last),
-                       left.eq(Mux(head.last, self._bytes - 1 - head.empty, self._bytes - 1))]
+            m.d.comb += take.eq(1)
+            m.d.tx += [beat.eq(ahead.data), last.eq(ahead.last), there.eq(0),
+                       left.eq(Mux(ahead.last, self._bytes - 1 - ahead.empty, self._bytes - 1))]
 
         with m.FSM(domain="tx"):
             with m.State("IDLE"):               # is also the last byte of a gap
@@ -130,7 +135,7 @@ class GmiiTransmitter(wiring.Component):
                         m.next = "FCS"
                         with m.If(length < least - 1):
                             m.next = "PAD"
-                    with m.Elif(fifo.r_rdy):
+                    with m.Elif(there):
                         load()
                     with m.Else():
                         m.d.comb += underflow.i.eq(1)
@@ -153,9 +158,10 @@ class GmiiTransmitter(wiring.Component):
                 m.d.comb += [enable.eq(1), error.eq(1)]
                 m.next = "DRAIN"
 
-            with m.State("DRAIN"):
-                m.d.comb += fifo.r_en.eq(1)
-                with m.If(fifo.r_rdy & head.last):
+            with m.State("DRAIN"), m.If(there):
+                m.d.comb += take.eq(1)
+                m.d.tx += there.eq(0)
+                with m.If(ahead.last):
                     m.next = "GAP"
 
             with m.State("GAP"):
@@ -164,9 +170,8 @@ class GmiiTransmitter(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def _whole_frame(self, m: Module, fifo: AsyncFIFO, head: View) -> Signal:
-        """Whether the end of a frame is in the FIFO: ends written, in Gray code, against ends read."""
-        width = len(fifo.r_level)
+    def _whole_frame(self, m: Module, width: int, end_taken: ValueLike) -> Signal:
+        """Whether the end of a frame is here: ends written, in Gray code of so many bits, against ends taken."""
         written, written_gray, written_tx = Signal(width), Signal(width), Signal(width)
         read, whole = Signal(width), Signal()
         with m.If(self.i.valid & self.i.ready & self.i.payload.last):
@@ -174,7 +179,7 @@ class GmiiTransmitter(wiring.Component):
         # In a register of its own, as only a register changes one bit at a time
         m.d.sync += written_gray.eq(written ^ written >> 1)
         m.submodules.written = FFSynchronizer(written_gray, written_tx, o_domain="tx")
-        with m.If(fifo.r_en & fifo.r_rdy & head.last):
+        with m.If(end_taken):
             m.d.tx += read.eq(read + 1)
         m.d.comb += whole.eq(written_tx != (read ^ read >> 1))
         return whole
