@@ -143,7 +143,7 @@ class Board:
         The core must carry all ports at once. If False it may be slower, as on a small FPGA: what it can't carry is
         dropped, whole, where it comes in, and counted.
     out_of_context : bool
-        No board but an FPGA: its pins are free, and there are no DDR cells at them. For figures only.
+        No board but an FPGA, whose pins could be others too. For figures only: there is no bitstream.
 
     Raises
     ------

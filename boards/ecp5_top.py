@@ -10,7 +10,6 @@ from .clocking.ecp5_chain import Ecp5PllChain
 from .clocking.request import Output
 from .description import Board
 from .entropy import RingOscillators
-from .freepins import FreeRgmiiPins
 from .pads import Pads, request_ports
 from .rgmii.ecp5 import Ecp5RgmiiPins
 from .rgmii.ports import RgmiiPorts
@@ -66,13 +65,8 @@ class Ecp5Top(Elaboratable):
         return m
 
     def _rgmii(self, m: Module, platform, number: int, pins, entry) -> None:
-        if self._board.out_of_context:
-            cells = FreeRgmiiPins(pins)
-            clock = pins.rx_clk
-        else:
-            ports = RgmiiPorts.of_resource(pins)
-            cells = Ecp5RgmiiPins(ports, rx_delay_ns=entry.fpga_rx_delay_ns, tx_delay_ns=entry.fpga_tx_delay_ns,
-                                  txc_delay_ns=entry.fpga_txc_delay_ns)
-            clock = ports.rxc
-        platform.add_clock_constraint(clock.io, ETH_HZ)
+        ports = RgmiiPorts.of_resource(pins)
+        cells = Ecp5RgmiiPins(ports, rx_delay_ns=entry.fpga_rx_delay_ns, tx_delay_ns=entry.fpga_tx_delay_ns,
+                              txc_delay_ns=entry.fpga_txc_delay_ns)
+        platform.add_clock_constraint(ports.rxc.io, ETH_HZ)
         connect_rgmii(m, self.inner, number, cells, tx="eth")

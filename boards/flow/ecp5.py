@@ -131,9 +131,7 @@ class Ecp5Flow:
             If nextpnr fails. Timing that is missed is in the result.
         """
         options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
-                   "--router", _ROUTER,
-                   *(["--ignore-loops"] if self._has_rings() else []),
-                   *(["--lpf-allow-unconstrained"] if self._board.out_of_context else []), "--seed", str(seed)]
+                   "--router", _ROUTER, *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
         netlist = (self._synthesis / "top.json").read_bytes()
         key = digest(netlist, self._files["top.lpf"], *options, tool_version(_NEXTPNR))
         folder = self._folder / f"seed-{seed}"

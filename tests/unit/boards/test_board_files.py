@@ -13,7 +13,6 @@ from amaranth_boards.kc705 import KC705Platform
 from polyrouter.boards.description import BoardError
 from polyrouter.boards.devices import ECP5, XILINX7, device_named
 from polyrouter.boards.ecp5_top import Ecp5Top
-from polyrouter.boards.freepins import FREE_PINS
 from polyrouter.boards.hostlink import HostLinkKind
 from polyrouter.boards.registry import BOARD_NAMES, board_named, boards
 from polyrouter.boards.xilinx7_top import Xilinx7Top
@@ -82,7 +81,7 @@ def test_no_two_pins_of_a_board_are_the_same(name):
     groups = [platform.request(*board.resource_of(port), dir="-") for port in range(len(board.ports))]
     pins = [entry.name for group in groups for port in vars(group).values() for entry in port.io.metadata]
     assert len(pins) == len(set(pins))
-    assert len(pins) >= len(board.ports) * sum(width for _, width, _ in FREE_PINS) / 2
+    assert len(pins) >= len(board.ports) * 12
 
 
 @pytest.mark.parametrize("board,kind", [
@@ -98,7 +97,7 @@ def test_every_clock_of_an_ecp5_is_constrained_at_its_pin(board, kind):
     assert {float(hz) for name, hz in constraints.items() if name not in inputs} == {board.clock_hz()}
     assert set(top.clocks()) == {"sync", "eth", *(f"rgmii{port}_rx" for port in range(len(board.ports)))}
     places = re.findall(r'LOCATE COMP "(.+?)" SITE', plan.files["top.lpf"])
-    assert bool(places) != board.out_of_context
+    assert len(places) >= len(board.ports) * 12
     rings = plan.files["top.il"].count("cell \\LUT4")
     assert (rings > 0) == (kind is HostLinkKind.AUTHENTICATED)
 
