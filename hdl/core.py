@@ -262,6 +262,9 @@ class Core(wiring.Component):
             vmac.seed1.eq(control.registers[Register.HASH_SEED_1]),
             mac_table.age_cycles.eq(control.registers[Register.MAC_AGE_CYCLES]),
             buffer.shared_cells.eq(control.registers[Register.SHARED_CELLS]),
+        ]
+        # A cycle late, as readiness goes a long way here. What a fence is to hide was written further ago.
+        m.d.sync += [
             control.lookup_enter.eq(arbiter.o.valid & arbiter.o.ready),
             control.lookup_leave.eq(pairing.released.any()),
         ]
