@@ -123,13 +123,13 @@ class BoardLogic(wiring.Component):
 
     def _add_ports(self, m: Module, core: Core, registers: BoardRegisters) -> list[RgmiiMacPort]:
         """MACs and RGMIIs; their frame streams are connected with those of the core, or of the link that is between."""
-        add_line_domain(m, "eth_tx", self.eth_clk)
         lines = []
         for number in range(len(self._ports)):
+            add_line_domain(m, f"eth{number}_tx", self.eth_clk, after=f"eth{number - 1}_tx" if number else None)
             add_line_domain(m, f"rgmii{number}_rx", getattr(self, f"rgmii{number}_rx_clk"))
             line = RgmiiMacPort(self.config, self.config.max_frame + self._more_bytes(number),
                                 slow_speeds=self._slow_speeds)
-            m.submodules[f"line{number}"] = DomainRenamer({"rx": f"rgmii{number}_rx", "tx": "eth_tx"})(line)
+            m.submodules[f"line{number}"] = DomainRenamer({"rx": f"rgmii{number}_rx", "tx": f"eth{number}_tx"})(line)
             connect(m, line.ddr, flipped(getattr(self, f"rgmii{number}")))
             m.d.comb += [line.loopback.eq(registers.loopback[number]), registers.inband[number].eq(line.inband)]
             if number < self.config.wired_ports:

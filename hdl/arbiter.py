@@ -30,7 +30,8 @@ class HeaderArbiter(wiring.Component):
     a verdict of it was paired.
 
     Latency 2 cycles: in the first one a port is chosen, in the second its header, which is many bits, is moved. A
-    header a cycle, if they are not all of one port: of that, one every other cycle.
+    header every other cycle, which is more than the look-ups take: so that their readiness need not reach the ports.
+    Without slices, a header a cycle, if they are not all of one port.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class HeaderArbiter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         sources = [*self.i, self.i_host]
-        m.submodules.slice = register = RegisterSlice(TAGGED_HEADER, self.config.slices)
+        m.submodules.slice = register = RegisterSlice(TAGGED_HEADER, self.config.slices, cuts_ready=True)
         m.submodules.turn = turn = RoundRobin(len(sources))
         connect(m, register.o, flipped(self.o))
 

@@ -131,8 +131,10 @@ def test_headers_that_are_given_to_a_router(ports, rates):
         for item, router, egress in injected]
 
 
-def test_takes_turns_with_a_header_a_cycle():
-    config = CoreConfig()
+@pytest.mark.parametrize("slices, cycles", [(1, 2), (0, 1)])
+def test_takes_turns(slices, cycles):
+    """With a header every other cycle, or every cycle if there is no register."""
+    config = CoreConfig(slices=slices)
     rng = random.Random(1)
     headers = [[header(port, k, rng) for k in range(8)] for port in range(config.ports)]
     injected = [(header(4, k, rng), 1, 1) for k in range(8)]
@@ -140,7 +142,8 @@ def test_takes_turns_with_a_header_a_cycle():
     order = [tag["port"] for _, tag in out]
     assert sorted(order[:5]) == [0, 1, 2, 3, 4]
     assert order == order[:5] * 8
-    assert times == list(range(3, 3 + len(times)))      # offered in cycle 1
+    first = 2 + slices                                  # offered in cycle 1
+    assert times == list(range(first, first + cycles * len(times), cycles))
 
 
 def test_a_port_that_has_all_its_headers_underway_does_not_hold_up_the_others():
