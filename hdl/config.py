@@ -96,8 +96,8 @@ class CoreConfig:
         Registers, 1 or 0, between stages of the header path that need none at a slow clock: before the parser, ahead
         of each ring of the FIB, and two in the verdict.
     answer_bits : int
-        Bits of a word that the control engine reads at once, 64 or 16, of tables that only the host changes. With 16
-        it reads a row four times, and fewer wires lead to it; a read then takes some 30 cycles more.
+        Bits of a word that come to the control engine at once, 64 or 16. With 16, fewer wires lead there, and a read of
+        a table that only the host changes is four, some 30 cycles more; of other tables it takes 3 cycles more.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
