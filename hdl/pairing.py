@@ -183,16 +183,19 @@ class Pairing(wiring.Component):
         event = Signal()
         room = Signal()             # for all of its effects
         takes_effect = Signal()
-        free = [~target.valid | target.ready for target in (self.hit, self.learn, self.event)]
-        m.d.comb += room.eq((free[0] | ~hit) & (free[1] | ~learn) & (free[2] | ~event))
+        # Frames are further apart than an effect takes, so whether one is taken in this cycle need not be known in it.
+        m.d.comb += room.eq((~self.hit.valid | ~hit) & (~self.learn.valid | ~learn) & (~self.event.valid | ~event))
+        for target in (self.hit, self.learn, self.event):
+            with m.If(target.ready):
+                m.d.sync += target.valid.eq(0)
         # Payloads, too, are taken in without waiting for the decision.
-        with m.If(free[0]):
+        with m.If(~self.hit.valid):
             m.d.sync += [
                 self.hit.valid.eq(takes_effect & hit),
                 self.hit.payload.rule.eq(verdict.rule),
                 self.hit.payload.length.eq(fate.length),
             ]
-        with m.If(free[1]):
+        with m.If(~self.learn.valid):
             m.d.sync += [
                 self.learn.valid.eq(takes_effect & learn),
                 self.learn.payload.mac.eq(verdict.smac),
@@ -201,7 +204,7 @@ class Pairing(wiring.Component):
                 self.learn.payload.base.eq(verdict.mac_base),
                 self.learn.payload.size.eq(verdict.mac_size),
             ]
-        with m.If(free[2]):
+        with m.If(~self.event.valid):
             m.d.sync += [
                 self.event.valid.eq(takes_effect & event),
                 self.event.payload.router.eq(verdict.router),
