@@ -20,10 +20,11 @@ from ..lanes.software import SoftwareLane
 from ..lanes.trunk import Trunk
 from ..link_spec import VnicSpec
 from ..plan import router_differences
-from ..runtime.base import ContainerError, ContainerSpec, Limits, NoSuchContainer, RouterId, Runtime, State
-from ..spec import NodeSpec, PortSpec, RouterSpec
+from ..runtime.base import ContainerError, NoSuchContainer, RouterId, Runtime, State
+from ..spec import NodeSpec, RouterSpec
 from ..store import AgentStore
 from .board import BoardKeeper
+from .containers import RouterContainers
 from .dataplane import DataPlane
 from .events import EventLog
 from .node_links import is_served
@@ -39,19 +40,6 @@ _LONGEST_PAUSE = 30.0
 _STABLE = 10.0
 #: Seconds between looks at whether the board still does what it is told.
 _CHECK_SECONDS = 1.0
-#: A container forwards what the hardware hands up; of interfaces on one segment, each answers for itself only.
-_SYSCTLS = {
-    "net.ipv4.ip_forward": "1",
-    "net.ipv4.conf.all.rp_filter": "0",
-    "net.ipv4.conf.default.rp_filter": "0",
-    "net.ipv4.conf.all.arp_ignore": "1",
-    "net.ipv4.conf.all.arp_announce": "2",
-}
-#: A bridge has no addresses; what the kernel would send for link-local ones would only be noise on its segments.
-_NO_IPV6 = {
-    "net.ipv6.conf.all.disable_ipv6": "1",
-    "net.ipv6.conf.default.disable_ipv6": "1",
-}
 
 
 class AgentBusy(RuntimeError):
@@ -77,6 +65,7 @@ class Agent:
         self.store = AgentStore(directory / "agent.db")
         self.events = EventLog(directory / "events.jsonl")
         self.runtime = runtime
+        self._containers = RouterContainers(runtime, self.events)
         self.doing = ""
         self.spec: NodeSpec | None = None
         self.plane: DataPlane | None = None
@@ -337,7 +326,7 @@ class Agent:
         return RouterId(self.spec.topology, self.spec.node, router.number)
 
     def _settle_router(self, old: RouterSpec | None, router: RouterSpec, changes: list[str]) -> None:
-        assert self.plane is not None
+        assert self.plane is not None and self._fabric is not None
         if old is not None and self._must_recreate(old, router):
             old = None
         self.store.save_router(router.name, router.number, router.model_dump())
@@ -347,79 +336,26 @@ class Agent:
             self._routers[router.name] = router
             self._troubles.pop(router.name, None)
             return
-        status = self.runtime.status(self._id(router))
-        if status.state is not State.RUNNING or (old is not None and self._needs_new_container(old, router)):
+        id = self._id(router)
+        status = self.runtime.status(id)
+        if status.state is not State.RUNNING or (old is not None and self._containers.must_be_new(old, router)):
             self._say(f"starting the container of {router.name}")
-            self._new_container(router)
+            self.plane.detach(router.name)
+            self._containers.make(id, router, self._fabric)
             changes.append(f"started the container of {router.name}"
                            + ("" if status.state is State.ABSENT else f", which was {status.state}"))
         elif old is not None and old != router:
-            if self._change_container(old, router):
+            if self._containers.change(id, old, router, self._fabric):
                 self.plane.detach(router.name)
             changes.append(f"updated router {router.name}: {'; '.join(router_differences(old, router))}")
-        if self._ensure_ports(router, changes):
+        if made := self._containers.ensure_ports(id, router, self._fabric):
+            changes += [f"made {name} of {router.name}" for name in made]
             self.plane.detach(router.name)      # the relay has the old ones
         self._routers[router.name] = router
         self._troubles.pop(router.name, None)
-        self.plane.attach(router, self.runtime.netns(self._id(router)))
-        self._supervisor.watch(router.name, self.runtime.status(self._id(router)).pid,
+        self.plane.attach(router, self.runtime.netns(id))
+        self._supervisor.watch(router.name, self.runtime.status(id).pid,
                                lambda: self._container_ended(router.name))
-
-    @staticmethod
-    def _needs_new_container(old: RouterSpec, new: RouterSpec) -> bool:
-        return (old.image != new.image or old.daemons != new.daemons
-                or (old.mode == "routed") != (new.mode == "routed"))
-
-    def _new_container(self, router: RouterSpec) -> None:
-        assert self.plane is not None and self._fabric is not None
-        id = self._id(router)
-        self.plane.detach(router.name)
-        self.runtime.delete(id)
-        for port in router.ports:
-            self._fabric.remove_link(port.outer)
-        self.runtime.create(ContainerSpec(
-            id=id, config=router.frr, daemons=frozenset(router.daemons), image=router.image,
-            limits=self._limits(router), hostname=router.name,
-            sysctls=_SYSCTLS if router.mode == "routed" else _SYSCTLS | _NO_IPV6))
-        self._ensure_ports(router, [])
-        self.runtime.start(id)
-
-    def _limits(self, router: RouterSpec) -> Limits:
-        wanted = Limits(memory_bytes=router.limits.memory, cpus=router.limits.cpus, pids=router.limits.pids)
-        possible = wanted.only(self.runtime.supported_limits)
-        if possible != wanted:
-            missing = ", ".join(sorted(wanted.kinds - possible.kinds))
-            self.events.emit("limit skipped", router=router.name, limits=missing,
-                             why="this machine's control groups can't enforce it")
-        return possible
-
-    def _change_container(self, old: RouterSpec, router: RouterSpec) -> bool:
-        """Change a container that runs; returns whether interfaces of it were made anew."""
-        assert self._fabric is not None
-        id = self._id(router)
-        if old.limits != router.limits:
-            self.runtime.set_limits(id, self._limits(router))
-        kept = {port.name: port for port in router.ports}
-        remade = False
-        for port in old.ports:
-            if port.name not in kept or self._must_remake(port, kept[port.name]):
-                remade |= self._fabric.remove_link(port.outer)
-        remade |= self._ensure_ports(router, [])
-        if old.frr != router.frr:
-            self.runtime.reload_config(id, router.frr)
-        return remade
-
-    @staticmethod
-    def _must_remake(old: PortSpec, new: PortSpec) -> bool:
-        return (old.outer, old.mac, old.mtu) != (new.outer, new.mac, new.mtu)
-
-    def _ensure_ports(self, router: RouterSpec, changes: list[str]) -> bool:
-        assert self._fabric is not None
-        namespace = self.runtime.netns(self._id(router))
-        made = [port.name for port in router.ports
-                if self._fabric.ensure_veth(port.outer, port.name, namespace, port.mac, port.mtu)]
-        changes += [f"made {name} of {router.name}" for name in made]
-        return bool(made)
 
     def _remove_router(self, router: RouterSpec) -> None:
         assert self.plane is not None and self._fabric is not None
@@ -427,9 +363,7 @@ class Agent:
         self.plane.detach(router.name)
         self.plane.remove_router(router)
         if router.container:
-            self.runtime.delete(self._id(router))
-            for port in router.ports:
-                self._fabric.remove_link(port.outer)
+            self._containers.remove(self._id(router), router, self._fabric)
         self._routers.pop(router.name, None)
         self._troubles.pop(router.name, None)
         self.store.forget_router(router.name)
@@ -502,11 +436,8 @@ class Agent:
             if not router.container:
                 rows.append(self._number(router))
                 continue
-            id = self._id(router)
-            status, usage = self.runtime.status(id), self.runtime.usage(id)
-            row = {"name": name, "network": router.network, "number": router.number, "state": status.state.value,
-                   "container": True, "pid": status.pid, "ready": self.runtime.ready(id), "image": status.image,
-                   "memory_bytes": usage.memory_bytes, "cpu_seconds": usage.cpu_seconds, "pids": usage.pids,
+            row = {"name": name, "network": router.network, "number": router.number,
+                   **self._containers.row(self._id(router)),
                    "ports": {port.name: {"mac": port.mac, "addresses": port.addresses} for port in router.ports},
                    "trouble": self._troubles.get(name)}
             row |= self.plane.summary(name) if self.plane else {}
