@@ -26,10 +26,9 @@ class ContextLookup(wiring.Component):
     Nothing is written while a row is read, so a frame sees all of a write or nothing. A router that does not exist
     (``no_router``) has a row of zeros.
 
-    A row is read in ``context_words`` cycles, and a record leaves one cycle after it. If it is one word, a record is
-    taken every cycle; else a record stays at ``i`` until its row was read, one every ``context_words + 1`` cycles. An
-    access of the control port comes between two records and takes as long as one; each waits for one of the other at
-    most.
+    A row is read in ``context_words`` cycles, and a record leaves one cycle after it, one every ``context_words + 1``
+    cycles. If a row is more than one word, a record stays at ``i`` until it was read. An access of the control port
+    comes between two records and takes as long as one; each waits for one of the other at most.
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ class ContextLookup(wiring.Component):
             rows.i.payload.row.eq(self.i.payload.router),
             rows.i.payload.read.eq(self.i.payload.router < self.config.routers),
             row.eq(Mux(exists, rows.o.payload, 0)),
-            rows.o.ready.eq(~self.o.valid | self.o.ready),
+            rows.o.ready.eq(~self.o.valid),
         ]
         with m.If(self.begins):
             m.d.sync += exists.eq(rows.i.payload.read)

@@ -79,7 +79,7 @@ class Lookup(wiring.Component):
     find, the request has ``walk`` = 0, so that each engine has one outcome for each record.
 
     Latency: one cycle and that of the FIB, or two and that of the slowest other engine, but at least 3 cycles.
-    Throughput: that of the slowest engine, at best a record every cycle.
+    Throughput: that of the slowest engine, at best a record every other cycle.
 
     What only the engines need does not leave the stage: the ``fib_*``, root and ``filter_*`` window fields are zero in
     ``o``, and of the IP addresses only the upper :data:`ADDRESS_BITS_KEPT` bits are there.
@@ -116,14 +116,16 @@ class Lookup(wiring.Component):
         record, seed = Signal(META), Signal.like(self.i_seed)
         walks = {name: Signal(name=f"walk_{name}") for name in _walks(record)}
         valid, dealt_out = Signal(), Signal()
-        m.d.comb += self.i.ready.eq(~valid | dealt_out)
-        with m.If(self.i.ready):
+        m.d.comb += self.i.ready.eq(~valid)
+        with m.If(~valid):
             m.d.sync += valid.eq(self.i.valid)
             with m.If(self.i.valid):
                 m.d.sync += [
                     record.eq(self.i.payload), seed.eq(self.i_seed),
                     *(walks[name].eq(value) for name, value in _walks(self.i.payload).items()),
                 ]
+        with m.Elif(dealt_out):
+            m.d.sync += valid.eq(0)
 
         # Each engine and the FIFO take it when they can; the next one comes when all have.
         takers = {name: (getattr(self, f"{name}_i").valid, getattr(self, f"{name}_i").ready) for name in ENGINES}

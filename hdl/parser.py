@@ -224,7 +224,7 @@ class Parser(wiring.Component):
             with m.State("CONDITIONS"):
                 m.d.sync += second_cycle()
                 m.next = "RECORD"
-            with m.State("RECORD"), m.If(~self.o.valid | self.o.ready):
+            with m.State("RECORD"), m.If(~self.o.valid):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(meta)]
                 m.next = "TAG"
