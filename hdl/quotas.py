@@ -138,11 +138,13 @@ class Quotas(wiring.Component):
             m.d.comb += taken.eq(Mux(before >= 0, amount, after))
         with m.If(before > 0):
             m.d.comb += given.eq(Mux(after >= 0, amount, before))
+        # Whether ``taken`` is left, with both comparisons made before it is known which of them counts.
+        fits = Signal()
+        m.d.comb += fits.eq(~(after > 0) | Mux(before >= 0, (amount == 0) | (amount <= left), after <= left))
         row = Signal(layout)
         m.d.comb += [
             self.decide.eq(finish & taking),
-            self.accept.eq(self.decide & self.allow & ((taken == 0) | (taken <= left))
-                           & ~(old.quota.limited & (held > old.quota.limit))),
+            self.accept.eq(self.decide & self.allow & fits & ~(old.quota.limited & (held > old.quota.limit))),
             row.held.eq(held),
             row.quota.eq(Mux(taking | giving, old.quota, new)),
             write.addr.eq(addr),
