@@ -10,6 +10,7 @@ from polyrouter.hdl.config import MAX_FRAME_JUMBO, CoreConfig
 from polyrouter.hdl.core import Core
 from polyrouter.hdl.gmii_core import GmiiCore
 from polyrouter.hdl.layouts import REASONS
+from polyrouter.hdl.memories import whole_blocks
 
 
 @pytest.mark.parametrize("config", [
@@ -23,7 +24,7 @@ from polyrouter.hdl.layouts import REASONS
 def test_elaborates(config):
     text = rtlil.convert(Core(config))
     rows = (config.routers + 1) * config.all_ports * REASONS
-    assert f"memory width 64 size {rows}" in text, "the counters have a row for each router, port and reason"
+    assert f"memory width 64 size {whole_blocks(rows)}" in text, "the counters have a row for each router, port and reason"
     assert f"memory width 72 size {config.fib_words}" in text
 
 
