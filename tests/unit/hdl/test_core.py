@@ -24,7 +24,7 @@ from polyrouter.hdl.memories import whole_blocks
 def test_elaborates(config):
     text = rtlil.convert(Core(config))
     rows = (config.routers + 1) * config.all_ports * REASONS
-    assert f"memory width 64 size {whole_blocks(rows)}" in text, "the counters have a row for each router, port and reason"
+    assert f"memory width 64 size {whole_blocks(rows)}" in text, "the counters: router, port, reason"
     assert f"memory width 72 size {config.fib_words}" in text
 
 
