@@ -142,7 +142,7 @@ class Board:
     line_rate : bool
         The core must carry all ports at once. If False it may be slower, as on a small FPGA: what it can't carry is
         dropped, whole, where it comes in, and counted.
-    out_of_context : bool
+    figures_only : bool
         No board but an FPGA, whose pins could be others too. For figures only: there is no bitstream.
 
     Raises
@@ -167,7 +167,7 @@ class Board:
     slow_speeds: bool = True
     openfpgaloader: tuple[str, ...] = ()
     line_rate: bool = True
-    out_of_context: bool = False
+    figures_only: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or len(self.name) > BOARD_NAME_BYTES:

@@ -66,7 +66,7 @@ class ControlEngine(wiring.Component):
 
     The operations are kept in a block RAM, where the answers take their place. An operation takes 7 to 10 cycles and
     what its table takes; a request and its response one and two cycles more for each 64-bit word. If ``answer_bits`` is
-    16, a read of a table that only this engine changes is four accesses to it, with 8 cycles between.
+    16, a read of a table that only this engine changes is four accesses, 8 cycles apart; of others, 3 cycles longer.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class BuildResult:
         One for each seed that was tried; none for a 7-series FPGA.
     synthesis_seconds : float
     output : str
-        Path of the bitstream of the best seed, or of the Vivado project; empty out of context.
+        Path of the bitstream of the best seed, or of the Vivado project; empty for an FPGA without a board.
     """
 
     board: str
@@ -148,7 +148,7 @@ def _ecp5(board: Board, inner: wiring.Component, folder: Path, seeds: int, all_s
     flow.synthesize()
     placements = _place(flow, range(1, seeds + 1), all_seeds, jobs)
     best = max(placements, key=lambda placement: placement.margin)
-    output = "" if best.problem or board.out_of_context else str(flow.pack(best.seed))
+    output = "" if best.problem or board.figures_only else str(flow.pack(best.seed))
     used = {name: best.used.get(kind, (0, 0))[0] for name, kind in _ECP5_CELLS.items()}
     return used, tuple(placements), flow.synthesis_seconds(), output
 

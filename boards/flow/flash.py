@@ -29,7 +29,7 @@ def flash_board(board: Board, folder: Path, *, permanent: bool = False,
         If it was not built, openFPGALoader is not installed or fails, or doesn't know the board.
     """
     bitstream = folder / f"{board.name}.bit"
-    if board.out_of_context:
+    if board.figures_only:
         raise FlowError(f"{board.name} is no board, so there is nothing to load a bitstream into")
     if not bitstream.is_file():
         raise FlowError(f"there is no bitstream {bitstream}: build it with 'polyrouter board build {board.name}'")

@@ -424,6 +424,34 @@ def test_fence_waits_for_lookups_that_began_before():
     assert done
 
 
+def test_a_fence_sees_look_ups_of_which_it_is_told_some_cycles_late():
+    """The core tells it a cycle late: one that began as a row was written has to be counted all the same."""
+    bench = Bench(CoreConfig())
+    done = []
+
+    async def main(ctx):
+        dut = bench.dut
+        context = pack(CONTEXT_ROW, {"fib_base": 100, "fib_size": 4})
+        await bench.request(ctx, write_row(Table.CONTEXT, 0, context), 0)
+        await bench.feed(ctx, [*write_row(Table.FIB, 2, 5), op(Opcode.FENCE)], 1)
+        while not ctx.get(dut.fib.ack):
+            await ctx.tick()
+        await ctx.tick().repeat(3)
+        ctx.set(dut.lookup_enter, 1)
+        await ctx.tick()
+        ctx.set(dut.lookup_enter, 0)
+        await ctx.tick().repeat(100)
+        assert not bench.out and ctx.get(dut.busy)
+        ctx.set(dut.lookup_leave, 1)
+        await ctx.tick()
+        ctx.set(dut.lookup_leave, 0)
+        await bench.answered(ctx)
+        done.append(True)
+
+    bench.run(main)
+    assert done
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_words_and_back(width):
     rng = random.Random(width)

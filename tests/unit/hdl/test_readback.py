@@ -27,7 +27,7 @@ def test_words(answer_bits, tables):
                 ctx.set(getattr(dut, table.name.lower()), rng.getrandbits(ROWS[table]))
 
     async def read(ctx, table, word, pauses):
-        """Returns the word as it was in the row when it was taken first."""
+        """The word is as it was in the row when it was taken first."""
         ctx.set(dut.table, table)
         ctx.set(dut.word, word)
         noise(ctx)
