@@ -91,7 +91,7 @@ class VmacLookup(wiring.Component):
         leave = Signal()
         may_begin = Signal()
         m.d.comb += [
-            leave.eq((step == last) & ~self.o.valid),
+            leave.eq((step == last) & (~self.o.valid | self.o.ready)),
             self.begins.eq(may_begin & self.i.valid),
         ]
         if turns == 1:

@@ -187,7 +187,7 @@ def vmac_harness(config: CoreConfig, mac_bits: int = _MAC_BITS) -> Module:
         m.d.comb += [Assert(row.mac[:-mac_bits] == 0) for row in dut.rows]
     last, turns = one.last, one.turns
     watched, given = Signal(), Signal()
-    leaves = Cat((dut.step == last) & ~dut.o.valid for dut in (one, other))
+    leaves = Cat((dut.step == last) & (~dut.o.valid | dut.o.ready) for dut in (one, other))
     with m.If(pair.begin):
         m.d.sync += watched.eq(1)
     with m.Elif(pair.any_takes | leaves.any()):
