@@ -23,7 +23,7 @@ BOARD = Board(
     core_hz=625e6 / 12,
     # Without filter: there is room for its logic, but not for its wires.
     core={"routers": 32, "fib_words": 2048, "adjacencies": 256, "buffer_bytes": 16384, "filter_rules": 0,
-          "vmac_cycles": 2, "context_words": 4, "headers": 4, "slices": 0, "answer_bits": 16},
+          "vmac_cycles": 2, "context_words": 4, "headers": 4, "slices": 0, "access_bits": 16},
     leds=(Led("led", 0), Led("led", 1)),
     uart="uart",
     openfpgaloader=("--cable", "ft2232"),

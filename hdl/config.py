@@ -95,9 +95,10 @@ class CoreConfig:
     slices : int
         Registers, 1 or 0, between stages of the header path that need none at a slow clock: before the parser, ahead
         of each ring of the FIB, and two in the verdict.
-    answer_bits : int
-        Bits of a word that come to the control engine at once, 64 or 16. With 16, fewer wires lead there, and a read of
-        a table that only the host changes is four, some 30 cycles more; of other tables it takes 3 cycles more.
+    access_bits : int
+        Bits of a row that travel at once between the control engine and its table, 64 or 16. With 16, fewer wires lead
+        there. A read of a table that only the host changes is then four, some 30 cycles more; of other tables it takes
+        3 cycles more, and a write one and a cycle for each 16 bits of the row.
     clock_hz : float
         Clock of the core, in Hz. With MACs, ``data_width * clock_hz`` must carry all ports at once.
 
@@ -129,7 +130,7 @@ class CoreConfig:
     headers: int = 16
     record_rows: int = 16
     slices: int = 1
-    answer_bits: int = 64
+    access_bits: int = 64
     clock_hz: float = field(default=125e6)
 
     def __post_init__(self) -> None:
@@ -162,8 +163,8 @@ class CoreConfig:
         self._between("slices", 0, 1)
         if self.record_rows not in (16, 64):
             raise ConfigError(f"record_rows must be 16 or 64, not {self.record_rows}")
-        if self.answer_bits not in (16, 64):
-            raise ConfigError(f"answer_bits must be 16 or 64, not {self.answer_bits}")
+        if self.access_bits not in (16, 64):
+            raise ConfigError(f"access_bits must be 16 or 64, not {self.access_bits}")
         self._between("filter_rules", 0, MOST_FILTER_RULES)
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)

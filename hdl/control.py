@@ -34,6 +34,7 @@ from .memories import NEVER_MEET, delivered
 from .policers import policer_cycles
 from .readback import Readback
 from .records import TableSignature
+from .rowwriter import RowWriter
 from .shapers import shaper_cycles
 from .stream import PacketSignature
 from .table import port_index_bits, port_table_rows, table_addr_bits
@@ -42,8 +43,6 @@ from .words import WORD_BITS, WordJoiner, WordSplitter
 __all__ = ["ControlEngine"]
 
 _OP_WORDS = 2
-#: Bits of the longest row, in words.
-_ROW_BITS = WORD_BITS * max(row_words(table) for table in Table)
 #: Lookups that can be under way at once.
 _LOOKUP_BITS = 8
 #: Fields of the context row that say where a router's window of a table begins and how long it is.
@@ -65,8 +64,9 @@ class ControlEngine(wiring.Component):
     """Executes requests one after the other, and one operation of a request after the other.
 
     The operations are kept in a block RAM, where the answers take their place. An operation takes 7 to 10 cycles and
-    what its table takes; a request and its response one and two cycles more for each 64-bit word. If ``answer_bits`` is
-    16, a read of a table that only this engine changes is four accesses, 8 cycles apart; of others, 3 cycles longer.
+    what its table takes; a request and its response one and two cycles more for each 64-bit word. If ``access_bits`` is
+    16, a read of a table that only this engine changes is four accesses, 8 cycles apart; of others, 3 cycles longer; a
+    row is written one cycle later, and one for each 16 bits of it.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class ControlEngine(wiring.Component):
         })
         #: The operation under way.
         self.op = Signal(CONTROL_OP)
-        #: It will go on with the same access, for the next part of a word.
+        #: Its access is still to come, when a row is there or for the next part of a word.
         self.pauses = Signal()
 
     def elaborate(self, platform):
@@ -199,7 +199,6 @@ class ControlEngine(wiring.Component):
         register = op.row[:ceil_log2(len(Register))]
 
         status = Signal(OpStatus)
-        shadow = Signal(_ROW_BITS)
         base = Signal(max(CONTEXT_ROW[name].width for name, _ in _WINDOWS.values()))
         size = Signal(max(CONTEXT_ROW[name].width for _, name in _WINDOWS.values()))
         addr = Signal(max(len(base), *(len(port.addr) for port in ports.values())) + 1)
@@ -234,10 +233,13 @@ class ControlEngine(wiring.Component):
                     m.d.comb += [windowed.eq(1), table_rows.eq(rows)]
                     if table is Table.HIT:
                         m.d.comb += window_row.eq(op.row >> _HIT_BITS)
+        m.submodules.written = written = RowWriter(config, (Table.REGISTER, *ports))
+        m.d.comb += [written.table.eq(op.table), written.word.eq(op.word), written.i.eq(op.data),
+                     written.hand_over.eq(last_word)]
         for table, port in ports.items():
             m.d.comb += [
                 port.addr.eq(op.router if table is Table.CONTEXT else addr),
-                port.w_data.eq(shadow),
+                port.w_data.eq(getattr(written, table.name.lower())),
                 port.write.eq(writing),
             ]
         read_only = Signal()
@@ -251,10 +253,10 @@ class ControlEngine(wiring.Component):
             m.d.comb += [self.context.stb.eq(1), self.context.write.eq(0)]
         m.d.comb += [
             self.member_write.addr.eq(op.router),
-            self.member_write.data.eq(shadow),
+            self.member_write.data.eq(written.context),
             self.port_write.router.eq(op.router),
             self.port_write.port.eq(op.row),
-            self.port_write.vid.eq(data.View(PORT_ROW, shadow[:PORT_ROW.size]).vid),
+            self.port_write.vid.eq(data.View(PORT_ROW, written.port).vid),
         ]
 
         with m.FSM() as fsm:
@@ -345,24 +347,24 @@ class ControlEngine(wiring.Component):
                 with m.Elif(writing & read_only):
                     m.d.sync += status.eq(OpStatus.READ_ONLY)
                 with m.Else():
-                    with m.If(writing):
-                        m.d.sync += shadow.word_select(op.word, WORD_BITS).eq(op.data)
+                    m.d.comb += written.put.eq(writing)
                     with m.If(~writing | last_word):
                         m.next = "ACCESS"
             with m.State("ACCESS"):
                 m.d.comb += [
+                    self.pauses.eq(written.busy),
                     readback.take.eq(acked & ~writing),
                     self.member_write.en.eq(acked & writing & (op.table == Table.CONTEXT)),
                     self.port_write.en.eq(acked & writing & (op.table == Table.PORT)),
                 ]
-                with m.Switch(op.table):
+                with m.If(~written.busy), m.Switch(op.table):
                     with m.Case(Table.INFO, Table.REGISTER):
                         m.d.comb += acked.eq(1)
                     for table, port in ports.items():
                         with m.Case(table):
                             m.d.comb += [port.stb.eq(1), acked.eq(port.ack)]
-                with m.If(writing & (op.table == Table.REGISTER)):
-                    m.d.sync += registers[register].eq(shadow)
+                with m.If(acked & writing & (op.table == Table.REGISTER)):
+                    m.d.sync += registers[register].eq(written.register)
                 with m.If(acked):
                     m.next = "ANSWER"
                     with m.If(~writing & readback.more):

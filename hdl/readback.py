@@ -22,7 +22,7 @@ _WORDS = max(row_words(table) for table in Table)
 
 
 class Readback(wiring.Component):
-    """Brings one of the words of a row here, ``answer_bits`` of it at a time.
+    """Brings one of the words of a row here, ``access_bits`` of it at a time.
 
     The rows of all tables are wide, and their memories all over the chip: as one multiplexer, they are where an FPGA
     runs out of wires. So each table has a register of its own that is zero but for what was chosen of the row, and they
@@ -32,7 +32,7 @@ class Readback(wiring.Component):
     Parameters
     ----------
     config : CoreConfig
-        Gives ``answer_bits``.
+        Gives ``access_bits``.
     tables : iterable of Table
         Those that there are.
 
@@ -56,7 +56,7 @@ class Readback(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig, tables) -> None:
-        self._bits = config.answer_bits
+        self._bits = config.access_bits
         self._tables = tuple(tables)
         super().__init__({
             "table": In(Table), "word": In(range(_WORDS)), "take": In(1),

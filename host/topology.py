@@ -79,7 +79,7 @@ class Core(Model):
     headers: int | None = None
     record_rows: int | None = None
     slices: int | None = None
-    answer_bits: int | None = None
+    access_bits: int | None = None
     fib_words: int | None = None
     fib_rings: int | None = None
     adjacencies: int | None = None

@@ -14,7 +14,7 @@ OTHER_CONFIGS = {
     "8ports-128bit": CoreConfig(ports=8, routers=16, data_width=128, fib_words=8192, adjacencies=512, queue_frames=16),
     # As small as it gets for so many routers: rows are read in parts, one after the other.
     "2ports-20routers": CoreConfig(ports=2, routers=20, fib_words=4096, fib_rings=1, adjacencies=256, vmac_cycles=2,
-                                   context_words=4, headers=4, slices=0, answer_bits=16, buffer_bytes=32768,
+                                   context_words=4, headers=4, slices=0, access_bits=16, buffer_bytes=32768,
                                    queue_frames=32, clock_hz=62.5e6),
     "3ports-256bit-jumbo": CoreConfig(ports=3, routers=5, data_width=256, fib_words=2048, adjacencies=64,
                                       max_frame=9018, cell_bytes=128),

@@ -11,10 +11,10 @@ from .small import small_config
 from .test_streams import drive, rules, tables_of
 
 
-def config(answer_bits: int):
+def config(access_bits: int):
     """Nothing is a power of two that may be another number."""
     return small_config(data_width=64, routers=2, ports=2, fib_words=24, adjacencies=12, filter_rules=11, policers=5,
-                        mac_rows=16, circuits=16, answer_bits=answer_bits)
+                        mac_rows=16, circuits=16, access_bits=access_bits)
 
 
 CONFIG = config(64)
@@ -35,10 +35,10 @@ OF_THE_BOARD = (("vmac", CONFIG.vmac_slots), ("link", CONFIG.circuits), ("termin
                 ("board", BOARD_ROWS))
 
 
-def harness(answer_bits: int) -> Module:
+def harness(access_bits: int) -> Module:
     """The engine with a context table that holds any rows at first, and what the engine writes later."""
     m = Module()
-    m.submodules.dut = dut = ControlEngine(config(answer_bits), has_board=True)
+    m.submodules.dut = dut = ControlEngine(config(access_bits), has_board=True)
     tables = tables_of(dut)
     assert {id(getattr(dut, name)) for name, *_ in (*WINDOWS, *BLOCKS, *OF_THE_BOARD)} == {
         id(table) for table in tables}
@@ -62,7 +62,7 @@ def harness(answer_bits: int) -> Module:
     op = dut.op
 
     def accessed(name: str):
-        """Now, or after a pause in the midst of a read."""
+        """Now, or when the row is there, or after a pause in the midst of a read."""
         return getattr(dut, name).stb | (dut.pauses & (op.table == Table[name.upper()]))
 
     context = Signal(CONTEXT_ROW)
@@ -101,10 +101,10 @@ def harness(answer_bits: int) -> Module:
     return m
 
 
-@pytest.mark.parametrize("answer_bits", [64, 16])
-def test_window(tmp_path, answer_bits):
+@pytest.mark.parametrize("access_bits", [64, 16])
+def test_window(tmp_path, access_bits):
     # Whatever operations the engine finds in its buffer.
-    prove(harness(answer_bits), tmp_path, depth=6, free_memories=True)
+    prove(harness(access_bits), tmp_path, depth=6, free_memories=True)
 
 
 def test_accesses_happen(tmp_path):

@@ -30,7 +30,7 @@ def test_defaults():
     ({"fib_rings": 3}, "fib_rings must be 1 to 2, not 3"),
     ({"vmac_cycles": 3}, "vmac_cycles must be 1 to 2, not 3"),
     ({"slices": 2}, "slices must be 0 to 1, not 2"),
-    ({"answer_bits": 32}, "answer_bits must be 16 or 64, not 32"),
+    ({"access_bits": 32}, "access_bits must be 16 or 64, not 32"),
     ({"record_rows": 32}, "record_rows must be 16 or 64, not 32"),
     ({"context_words": 3}, "context_words must be a power of two, 1 to 4, not 3"),
     ({"headers": 32}, "headers must be a power of two, 4 to 16, not 32"),

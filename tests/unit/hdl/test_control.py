@@ -240,11 +240,11 @@ def window(rng, config, router):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("ports", "routers", "circuits", "answer_bits"), [
+@pytest.mark.parametrize(("ports", "routers", "circuits", "access_bits"), [
     (1, 1, 0, 64), (4, 8, 0, 64), (3, 5, 16, 64), (3, 5, 16, 16)])
-def test_random_requests(width, ports, routers, circuits, answer_bits):
+def test_random_requests(width, ports, routers, circuits, access_bits):
     config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64,
-                        filter_rules=8, mac_rows=32, circuits=circuits, answer_bits=answer_bits)
+                        filter_rules=8, mac_rows=32, circuits=circuits, access_bits=access_bits)
     has_board = ports != 1
     bench = Bench(config, seed=width + ports, has_macs=ports == 4, has_board=has_board)
     model = Model(config, has_macs=ports == 4, has_board=has_board)
@@ -286,10 +286,10 @@ def test_random_requests(width, ports, routers, circuits, answer_bits):
 CHANGING = {Table.COUNTER, Table.QUEUE, Table.HIT, Table.MAC, Table.BOARD}
 
 
-@pytest.mark.parametrize("answer_bits, least", [(64, 1), (16, 4)])
-def test_only_what_stands_still_is_read_in_parts(answer_bits, least):
+@pytest.mark.parametrize("access_bits, least", [(64, 1), (16, 4)])
+def test_only_what_stands_still_is_read_in_parts(access_bits, least):
     """A word of a table that changes is of one moment. Parts are as far apart as accesses of two operations."""
-    config = CoreConfig(circuits=16, answer_bits=answer_bits)
+    config = CoreConfig(circuits=16, access_bits=access_bits)
     bench = Bench(config)
     model = Model(config)
     everywhere = {"enable": 1, **{f"{name}_size": 8 for name in ("fib", "adj", "filter", "policer", "mac")}}

@@ -12,13 +12,13 @@ from .bench import simulate
 WORD = (1 << 64) - 1
 
 
-@pytest.mark.parametrize("answer_bits", [16, 64])
+@pytest.mark.parametrize("access_bits", [16, 64])
 @pytest.mark.parametrize("tables", [tuple(Table), (Table.INFO, Table.COUNTER, Table.MAC)], ids=["all", "three"])
-def test_words(answer_bits, tables):
+def test_words(access_bits, tables):
     """Rows that stand still do so while they are read; all others, and these before and after, are noise."""
-    rng = random.Random(f"{answer_bits} {len(tables)}")
-    dut = Readback(CoreConfig(answer_bits=answer_bits), tables)
-    parts = 64 // answer_bits
+    rng = random.Random(f"{access_bits} {len(tables)}")
+    dut = Readback(CoreConfig(access_bits=access_bits), tables)
+    parts = 64 // access_bits
     reads = 0
 
     def noise(ctx, *, but=None):
