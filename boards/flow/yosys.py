@@ -17,6 +17,13 @@ _FAST = re.compile(r"^module \\(\S+\.line\d+)$", re.MULTILINE)
 #: Adders and comparators of up to so many bits are made of look-up tables. Carry chains are faster, but each takes two
 #: look-up tables a bit, and up to four more at its ends.
 _MOST_PLAIN_BITS = 16
+#: What ``synth_ecp5`` does to registers, but clock enables and resets of fewer than so many are made of look-up tables.
+#: Each set of registers with a clock enable and a reset of its own takes a slice at least, and keeps all others off it:
+#: of a core's 700 sets half were of four registers and fewer.
+_LEAST_CONTROL_SET = 5
+_LARGE_CONTROL_SETS = (
+    "dfflegalize -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r "
+    f"-cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x -mince {_LEAST_CONTROL_SET} -minsrst {_LEAST_CONTROL_SET}")
 
 #: Memories of which hdl/memories.py says that their ports never meet; yosys has no attribute for that, but masks of as
 #: many bits as there are pairs of ports. Those with several write ports are left as they are.
@@ -49,7 +56,10 @@ def ecp5_mapped(clock_hz: float, fast: Sequence[str] = ()) -> str:
         *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in fast),
         "synth_ecp5 -top top -run begin:map_gates",
         f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<={_MOST_PLAIN_BITS} %i",
-        "synth_ecp5 -top top -run map_gates:map_luts",
+        "synth_ecp5 -top top -run map_gates:map_ffs",
+        "opt_clean",
+        _LARGE_CONTROL_SETS,
+        "synth_ecp5 -top top -run map_ffs:map_luts",
         "techmap -map +/lattice/latches_map.v",
         *(["design -save all", f"scratchpad -set abc9.D {_FAST_LOGIC_PS}", *apart] if fast else []),
         *(f"blackbox {module}" for module in fast),
