@@ -63,7 +63,7 @@ def test_a_wrong_clock(clock, said):
         replace(VERSA, clock=clock).clock_hz()
 
 
-@pytest.mark.parametrize("parameters,said", [({"rooters": 3}, "a core has no parameter rooters; it has adjacencies, "),
+@pytest.mark.parametrize("parameters,said", [({"rooters": 3}, "a core has no parameter rooters; it has access_bits, "),
                                              ({"clock_hz": 5}, "clock_hz can't be chosen"),
                                              ({"routers": 0}, "routers must be 1 to 1024")])
 def test_wrong_parameters_of_the_core(parameters, said):

@@ -32,7 +32,7 @@ def test_list(run):
     (["butterstick", "--host-link", "uart"], "it has no UART; take another host link"),
     (["ecpix5", "--host-link", "port"], "it has one port, which can't be both the host's alone and for data"),
     (["versa_ecp5", "--routers", "0"], "routers must be 1 to 1024, not 0"),
-    (["versa_ecp5", "--set", "rooters=3"], "a core has no parameter rooters; it has adjacencies, "),
+    (["versa_ecp5", "--set", "rooters=3"], "a core has no parameter rooters; it has access_bits, "),
     (["versa_ecp5", "--set", "routers"], "--set takes NAME=VALUE with a whole number, not 'routers'"),
     (["versa_ecp5", *_AUTHENTICATED, "--link-port", "2"],
      "the host link must be on one of the ports 0 to 1, not 2"),
