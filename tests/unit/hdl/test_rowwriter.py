@@ -44,7 +44,11 @@ def test_rows(access_bits, tables):
                     value << 64 * index for index, value in enumerate(kept)) & (1 << ROWS[table]) - 1
                 rows += 1
             # The word stays while it is put away, then not.
-            for _ in range(max(0, 64 // access_bits - cycles) + rng.choice([0, 0, 1, 5])):
+            for _ in range(max(0, 64 // access_bits - cycles)):
+                await ctx.tick()
+            ctx.set(dut.word, rng.randrange(row_words(table)))
+            ctx.set(dut.i, rng.getrandbits(64))
+            for _ in range(rng.choice([0, 0, 1, 5])):
                 await ctx.tick()
 
     simulate(dut, [main], limit=60_000)
