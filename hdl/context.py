@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import CONTEXT_ROW, RouterMode
+from .pieces import context_pieces
 from .ports import includes
 from .records import META, TableSignature
 from .serialtable import SerialTable
@@ -44,28 +45,33 @@ class ContextLookup(wiring.Component):
         Beside ``o``'s payload: the key of the router's flow hash.
     table : TableSignature
         Control port of the rows.
+    piece : PieceSignature
+        What is read by it, as the memory delivers it.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
+        # Attributes for the sake of proofs: the record whose row the memory delivers.
+        self.rows = SerialTable(config.routers, CONTEXT_ROW.size, config.context_words,
+                                config.access_bits if context_pieces(config) else 1)
+        self.meta = Signal(META)
+        self.exists = Signal()
+        #: The row of the record at ``i`` is asked for.
+        self.begins = Signal()
         super().__init__({
             "i": In(stream.Signature(META)),
             "o": Out(stream.Signature(META)),
             "o_seed": Out(CONTEXT_ROW["ecmp_seed"].width),
             "disable": In(1),
             "table": In(TableSignature(table_addr_bits(config.routers), CONTEXT_ROW.size)),
+            "piece": Out(self.rows.piece.signature),
         })
-        # Attributes for the sake of proofs: the record whose row the memory delivers.
-        self.rows = SerialTable(config.routers, CONTEXT_ROW.size, config.context_words)
-        self.meta = Signal(META)
-        self.exists = Signal()
-        #: The row of the record at ``i`` is asked for.
-        self.begins = Signal()
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.rows = rows = self.rows
         wiring.connect(m, wiring.flipped(self.table), rows.table)
+        wiring.connect(m, rows.piece, wiring.flipped(self.piece))
 
         meta, exists = self.meta, self.exists
         row = Signal(CONTEXT_ROW)

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2, exact_log2
 
 from .config import CoreConfig
@@ -31,6 +31,7 @@ from .layouts import (
 )
 from .membership import MemberWrite, PortWrite
 from .memories import NEVER_MEET, delivered
+from .pieces import context_pieces
 from .policers import policer_cycles
 from .readback import Readback
 from .records import TableSignature
@@ -90,6 +91,8 @@ class ControlEngine(wiring.Component):
         ``router << port_index_bits | port``, ``shaper`` by ``router * (ports + 1) + port``, ``counter`` as in
         :class:`.counters.Counters`, ``queue`` by ``(router * (ports + 1) + port) * 8 + stat``; of tables with windows
         the absolute row.
+    context_piece : PieceSignature
+        Of :func:`.context_pieces`: the pieces of context rows that are read.
     member_write : MemberWrite
         Writes of context rows.
     port_write : PortWrite
@@ -126,12 +129,14 @@ class ControlEngine(wiring.Component):
             Table.TERMINATION: config.circuits,
             **({Table.BOARD: BOARD_ROWS} if has_board else {}),
         }
+        pieces = context_pieces(config)
         super().__init__({
             "i": In(PacketSignature(config)),
             "request": In(REQUEST),
             "o": Out(stream.Signature(response_layout(config.data_width))),
             **{table.name.lower(): Out(TableSignature(table_addr_bits(rows), ROWS[table]))
                for table, rows in self._rows.items()},
+            **({"context_piece": In(pieces)} if pieces else {}),
             "member_write": Out(MemberWrite(config)),
             "port_write": Out(PortWrite(config)),
             "lookup_enter": In(1),
@@ -223,6 +228,9 @@ class ControlEngine(wiring.Component):
                 **{table: port.r_data for table, port in ports.items()}}
         m.submodules.readback = readback = Readback(config, rows)
         m.d.comb += [readback.table.eq(op.table), readback.word.eq(op.word)]
+        if context_pieces(config):
+            connect(m, flipped(self.context_piece), readback.context_piece)
+            del rows[Table.CONTEXT]
         m.d.comb += [getattr(readback, table.name.lower()).eq(row) for table, row in rows.items()]
         pause = Signal(range(_PAUSE_CYCLES))
         table_rows = Signal(range(max(self._rows.values()) + 1))

@@ -26,6 +26,7 @@ from .lookup import Lookup
 from .mactable import MacTable
 from .pairing import Pairing
 from .parser import Parser
+from .pieces import context_pieces
 from .policers import Policers
 from .records import TableSignature
 from .rewrite import Rewriter
@@ -208,6 +209,8 @@ class Core(wiring.Component):
                 (control.hit, hits.table), (control.policer, policers.table), (control.mac, mac_table.table),
                 (control.shaper, buffer.shaper), (control.quota, buffer.quota)):
             connect(m, table, where)
+        if context_pieces(config):
+            connect(m, context.piece, control.context_piece)
         if self.has_board:
             connect(m, control.board, flipped(self.board))
             m.d.comb += [

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import CoreConfig
 from .layouts import ROWS, Table, row_words
+from .pieces import context_pieces
 from .words import WORD_BITS
 
 __all__ = ["STILL", "Readback"]
@@ -27,12 +28,13 @@ class Readback(wiring.Component):
     The rows of all tables are wide, and their memories all over the chip: as one multiplexer, they are where an FPGA
     runs out of wires. So each table has a register of its own that is zero but for what was chosen of the row, and they
     meet behind it. Of a table in :data:`STILL` only a part is chosen, and the row is read again for the next one; of
-    others, which change meanwhile, the whole word is kept beside the table, and sent in parts.
+    others, which change meanwhile, the whole word is kept beside the table, and sent in parts. A context row, one of
+    the widest, comes from memory in pieces if ``context_words`` says so, and a part is chosen of one of them.
 
     Parameters
     ----------
     config : CoreConfig
-        Gives ``access_bits``.
+        Gives ``access_bits`` and ``context_words``.
     tables : iterable of Table
         Those that there are.
 
@@ -43,7 +45,10 @@ class Readback(wiring.Component):
     word : Signal, in
         Word of the row.
     info, register, vmac, ... : Signal, in
-        A row for each table, in lower case; must hold in the cycle of ``take``.
+        A row for each table, in lower case; must hold in the cycle of ``take``. No context, if it comes in pieces.
+    context_piece : PieceSignature, in
+        Of :func:`.context_pieces`: the row's pieces, the last one in the cycle of ``take`` at the latest; ``table`` and
+        ``word`` are there a cycle before the first one.
     take : Signal, in
         The row is there.
     more : Signal, out
@@ -58,9 +63,12 @@ class Readback(wiring.Component):
     def __init__(self, config: CoreConfig, tables) -> None:
         self._bits = config.access_bits
         self._tables = tuple(tables)
+        pieces = context_pieces(config) if Table.CONTEXT in self._tables else None
+        self._in_pieces = {Table.CONTEXT} if pieces else frozenset()
         super().__init__({
             "table": In(Table), "word": In(range(_WORDS)), "take": In(1),
-            **{table.name.lower(): In(ROWS[table]) for table in self._tables},
+            **{table.name.lower(): In(ROWS[table]) for table in self._tables if table not in self._in_pieces},
+            **({"context_piece": In(pieces)} if pieces else {}),
             "more": Out(1), "busy": Out(1), "o": Out(WORD_BITS),
         })
 
@@ -83,7 +91,9 @@ class Readback(wiring.Component):
         with m.Elif(coming != 0):
             m.d.sync += coming.eq(coming - 1)
 
-        met = [self._still(m, table, part) if table in STILL else self._changing(m, table) for table in self._tables]
+        met = [self._of_pieces(m, part) if table in self._in_pieces
+               else self._still(m, table, part) if table in STILL else self._changing(m, table)
+               for table in self._tables]
         with m.If(coming != 0):
             m.d.sync += self.o.eq(Cat(self.o, reduce(or_, met))[self._bits:])
         return m
@@ -109,6 +119,26 @@ class Readback(wiring.Component):
             for index, first in enumerate(range(0, len(word), self._bits))]
         met = Signal(self._bits, name=f"met_{table.name.lower()}")
         m.d.sync += met.eq(reduce(or_, pieces))
+        return met
+
+    def _of_pieces(self, m: Module, part: Signal) -> Signal:
+        """A part of the word of a context row, kept since its piece was there."""
+        piece = self.context_piece
+        here = self.table == Table.CONTEXT
+        index = Cat(part, self.word)        # of the part in the row
+        parts = range(-(-ROWS[Table.CONTEXT] // self._bits))
+        in_piece = piece.signature.bits // self._bits
+        chosen = [
+            self._chosen(m, f"context_part_{k}", here & index.matches(*parts[k::in_piece])) for k in range(in_piece)]
+        wanted = Cat(
+            self._chosen(m, f"context_piece_{k}", index.matches(*parts[k * in_piece:][:in_piece]))
+            for k in range(piece.signature.words))
+        kept = self._chosen(m, "context_kept", here & index.matches(*parts))
+        met = Signal(self._bits, name="met_context")
+        # Of another table, and behind the row's end, nothing is chosen.
+        with m.If(~kept | (piece.en & wanted.bit_select(piece.number, 1))):
+            m.d.sync += met.eq(reduce(or_, (
+                Mux(part_chosen, piece.data.word_select(k, self._bits), 0) for k, part_chosen in enumerate(chosen))))
         return met
 
     def _changing(self, m: Module, table: Table) -> Signal:

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .memories import NEVER_MEET, delivered
+from .pieces import PieceSignature, piece_bits
 from .records import TableSignature
 from .table import table_addr_bits
 
@@ -30,6 +31,8 @@ class SerialTable(wiring.Component):
         Bits of a row.
     words : int
         Words that a row is made of, a power of two.
+    part_bits : int
+        No part of a row that has so many bits, from the first bit on, is in two words.
 
     Attributes
     ----------
@@ -39,17 +42,20 @@ class SerialTable(wiring.Component):
         The rows, in the order of ``i``.
     table : TableSignature
         Control port.
+    piece : PieceSignature
+        The words of a row that is read by the control port, one a cycle.
     """
 
-    def __init__(self, rows: int, row_bits: int, words: int) -> None:
+    def __init__(self, rows: int, row_bits: int, words: int, part_bits: int = 1) -> None:
         self._rows = rows
         self.words = words
-        self._word_bits = -(-row_bits // words)
+        self._word_bits = piece_bits(row_bits, words, part_bits)
         addr_bits = table_addr_bits(rows)
         super().__init__({
             "i": In(stream.Signature(data.StructLayout({"read": 1, "row": addr_bits}))),
             "o": Out(stream.Signature(unsigned(row_bits))),
             "table": In(TableSignature(addr_bits, row_bits)),
+            "piece": Out(PieceSignature(words, self._word_bits)),
         })
         # Attributes for the sake of proofs. Word ``step - 1`` of the row is delivered, for the control port's
         # ``access`` or for a look-up that is ``reading``; the words before it are kept.
@@ -116,6 +122,9 @@ class SerialTable(wiring.Component):
             write.data.eq(Cat(table.w_data, Const(0, padding)).word_select(number, self._word_bits)),
             self.o.payload.eq(Cat(*self.kept, self.word)),
             table.r_data.eq(self.o.payload),
+            self.piece.en.eq(access & self.reading & (step != 0)),
+            self.piece.number.eq(step - 1),
+            self.piece.data.eq(self.word),
         ]
         for k, kept in enumerate(self.kept):
             with m.If(step == k + 1):

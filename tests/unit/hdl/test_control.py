@@ -28,6 +28,7 @@ from polyrouter.hdl.layouts import (
     row_words,
     unpack,
 )
+from polyrouter.hdl.pieces import context_pieces
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
 from polyrouter.hdl.stream import packet_layout
@@ -138,6 +139,7 @@ class Bench:
         self.config = config
         self.rng = random.Random(seed)
         self.dut = ControlEngine(config, has_macs, has_board)
+        self.pieces = context_pieces(config)
         self.stored = {name: defaultdict(int) for name in PORTS if has_board or name != "board"}
         self.member_writes = []
         self.port_writes = {}
@@ -160,12 +162,26 @@ class Bench:
                     assert now[2:] == (stb, write, addr, data)
                 if write:
                     rows[addr] = data
+                elif name == "context" and self.pieces:
+                    await self.deliver(ctx, rows[addr])
                 ctx.set(port.r_data, rows[addr])
                 ctx.set(port.ack, 1)
                 await ctx.tick()
                 ctx.set(port.ack, 0)
                 ctx.set(port.r_data, 0)
+                if name == "context" and self.pieces:
+                    ctx.set(self.dut.context_piece.en, 0)
         return testbench
+
+    async def deliver(self, ctx, row):
+        """The pieces of a context row; the last one stays, to be there with the acknowledgement."""
+        piece, (words, bits) = self.dut.context_piece, (self.pieces.words, self.pieces.bits)
+        ctx.set(piece.en, 1)
+        for number in range(words):
+            ctx.set(piece.number, number)
+            ctx.set(piece.data, row >> number * bits & (1 << bits) - 1)
+            if number < words - 1:
+                await ctx.tick()
 
     async def members(self, ctx):
         port = self.dut.member_write
@@ -240,11 +256,12 @@ def window(rng, config, router):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("ports", "routers", "circuits", "access_bits"), [
-    (1, 1, 0, 64), (4, 8, 0, 64), (3, 5, 16, 64), (3, 5, 16, 16)])
-def test_random_requests(width, ports, routers, circuits, access_bits):
+@pytest.mark.parametrize(("ports", "routers", "circuits", "access_bits", "context_words"), [
+    (1, 1, 0, 64, 1), (4, 8, 0, 64, 4), (3, 5, 16, 64, 1), (3, 5, 16, 16, 1), (2, 8, 0, 16, 2), (3, 5, 16, 16, 4)])
+def test_random_requests(width, ports, routers, circuits, access_bits, context_words):
     config = CoreConfig(data_width=width, ports=ports, routers=routers, fib_words=64, adjacencies=16, vmac_slots=64,
-                        filter_rules=8, mac_rows=32, circuits=circuits, access_bits=access_bits)
+                        filter_rules=8, mac_rows=32, circuits=circuits, access_bits=access_bits,
+                        context_words=context_words)
     has_board = ports != 1
     bench = Bench(config, seed=width + ports, has_macs=ports == 4, has_board=has_board)
     model = Model(config, has_macs=ports == 4, has_board=has_board)
@@ -286,10 +303,10 @@ def test_random_requests(width, ports, routers, circuits, access_bits):
 CHANGING = {Table.COUNTER, Table.QUEUE, Table.HIT, Table.MAC, Table.BOARD}
 
 
-@pytest.mark.parametrize("access_bits, least", [(64, 1), (16, 4)])
-def test_only_what_stands_still_is_read_in_parts(access_bits, least):
+@pytest.mark.parametrize("access_bits, context_words, least", [(64, 1, 1), (16, 1, 4), (16, 4, 4)])
+def test_only_what_stands_still_is_read_in_parts(access_bits, context_words, least):
     """A word of a table that changes is of one moment. Parts are as far apart as accesses of two operations."""
-    config = CoreConfig(circuits=16, access_bits=access_bits)
+    config = CoreConfig(circuits=16, access_bits=access_bits, context_words=context_words)
     bench = Bench(config)
     model = Model(config)
     everywhere = {"enable": 1, **{f"{name}_size": 8 for name in ("fib", "adj", "filter", "policer", "mac")}}

@@ -115,6 +115,41 @@ def test_what_is_not_to_be_read_is_not_read():
     assert read == [2] * 4
 
 
+@pytest.mark.parametrize("part_bits", [1, 16])
+@pytest.mark.parametrize("rows, row_bits, words", SHAPES)
+def test_pieces(rows, row_bits, words, part_bits):
+    """The words of a row that the control port reads come in their order, the last one with the acknowledgement."""
+    dut = SerialTable(rows, row_bits, words, part_bits)
+    bits = dut.piece.signature.bits
+    assert bits % part_bits == 0
+    assert bits * words >= row_bits > (bits - part_bits) * words
+    rng = random.Random(row_bits)
+    model, pieces, out = [rng.getrandbits(row_bits) for _ in range(rows)], [], []
+
+    async def watch(ctx):
+        piece, table = dut.piece, dut.table
+        async for _, _, en, number, value, ack, write in ctx.tick().sample(
+                piece.en, piece.number, piece.data, table.ack, table.write):
+            if en:
+                pieces.append((number, value, ack and not write))
+
+    async def main(ctx):
+        for row, value in enumerate(model):
+            await access(ctx, dut.table, row, value)
+        assert not pieces
+        for row in rng.choices(range(rows), k=60):
+            assert await access(ctx, dut.table, row) == model[row]
+            expected = [(number, model[row] >> number * bits & (1 << bits) - 1, number == words - 1)
+                        for number in range(words)]
+            await ctx.tick().repeat(rng.randrange(1, 4))
+            assert pieces == expected
+            pieces.clear()
+
+    simulate(dut, [main], [source(dut.i, [ask(rng.randrange(rows)) for _ in range(2000)], rng=rng, rate=0.5),
+                           sink(dut.o, out, rng=random.Random(2), rate=0.7), watch])
+    assert out
+
+
 @pytest.mark.parametrize("rows, row_bits, words", SHAPES)
 def test_elaborates(rows, row_bits, words):
     dut = SerialTable(rows, row_bits, words)
