@@ -20,5 +20,5 @@ BOARD = Board(
     host_link=HostLinkKind.AUTHENTICATED,
     core_hz=50e6,
     core={"routers": 32, "fib_words": 8192, "adjacencies": 512, "buffer_bytes": 49152, "filter_rules": 256,
-          "vmac_cycles": 2, "context_words": 4},
+          "vmac_cycles": 2, "context_words": 4, "access_bits": 16},
 )

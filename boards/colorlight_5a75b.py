@@ -46,7 +46,7 @@ BOARD = Board(
     line_rate=False,
     core={"data_width": 32, "routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 8192,
           "filter_rules": 0, "mac_rows": 256, "fib_rings": 1, "vmac_cycles": 2, "context_words": 4, "headers": 4,
-          "record_rows": 64},
+          "record_rows": 64, "slices": 0, "access_bits": 16},
     uart="uart",
     openfpgaloader=("--board", "colorlight"),
 )

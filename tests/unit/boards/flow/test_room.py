@@ -2,7 +2,6 @@
 
 from collections import Counter
 from copy import deepcopy
-from statistics import mean
 
 import pytest
 from polyrouter.boards.flow.room import MOST_USED, keep_room, sites_used, slice_tiles
@@ -46,29 +45,28 @@ def test_the_emptier_the_device_the_more_stays_empty(luts):
     assert luts <= MOST_USED * (640 - count) or count == 0
     fuller = keep_room(netlist(luts + 30), TILES)
     assert fuller <= count
-    assert (count > 100) == (luts <= 350) and (luts <= MOST_USED * 640 or count == 0)
+    assert count == (120 if luts <= MOST_USED * 520 else 80 if luts <= MOST_USED * 560 else 0)
     cells = found["modules"]["top"]["cells"]
     assert {name: cells[name] for name in before["modules"]["top"]["cells"]} == before["modules"]["top"]["cells"]
 
 
-@pytest.mark.parametrize("luts", [0, 350, 400, 430, 450])
+@pytest.mark.parametrize("luts", [0, 350, 400, 430, 440])
 def test_chains_and_small_memories_find_rows_of_their_own(luts):
     found = netlist(luts)
     assert keep_room(found, TILES)
     slices = Counter(place.split(".")[0] for place in places(found))
     assert set(slices.values()) == {2}          # both look-up tables of a slice, or none
-    assert set(slices) <= {f"X{column}/Y{row}/SLICE{name}" for column, row in TILES for name in "AD"}
+    assert set(slices) <= {f"X{column}/Y{row}/SLICE{name}" for column, row in TILES for name in "D"}
     assert not [name for name in slices if "/Y2/" in name or "/Y7/" in name]        # every fourth row with tiles
 
 
-@pytest.mark.parametrize("luts", [0, 350, 400, 430, 450])
-def test_more_in_the_middle(luts):
+@pytest.mark.parametrize("luts", [0, 350, 400, 430, 440])
+def test_the_same_in_all_columns(luts):
     found = netlist(luts)
     keep_room(found, TILES)
     by_tile = Counter(place.split("/SLICE")[0] for place in places(found))
-    middle = [by_tile[f"X{column}/Y{row}"] for column in (8, 9, 10, 11) for row in (6, 7, 8)]
-    edge = [by_tile[f"X{column}/Y{row}"] for column in (5, 14) for row in (6, 7, 8)]
-    assert mean(middle) > mean(edge)
+    for row in {row for _, row in TILES}:
+        assert len({by_tile[f"X{column}/Y{row}"] for column in range(5, 15)}) == 1
 
 
 def test_it_is_the_same_each_time():
