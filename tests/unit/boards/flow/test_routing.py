@@ -4,20 +4,20 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from polyrouter.boards.flow import ecp5
-from polyrouter.boards.flow.ecp5 import Ecp5Flow
+from polyrouter.boards.flow.ecp5 import NEXTPNR_VARIABLE, Ecp5Flow
 from polyrouter.boards.flow.tools import FlowError, Tools
 from polyrouter.boards.registry import board_named
 
 #: Prints rounds of the router, a wire less wanted in each, and then ends or goes on for ever.
 _ROUTER = """#!/bin/sh
+[ "$1" = --version ] && exit
 echo 'Info: Running router2...'
-wanted=$1
+wanted=WANTED
 round=0
 while [ $wanted -ge 0 ]; do
     round=$((round + 1))
     echo "Info:     iter=$round wires=5 overused=$wanted overuse=7 archfail=NA"
-    wanted=$((wanted - $2))
+    wanted=$((wanted - LESS))
 done
 echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}}' > report.json
 : > nextpnr.log
@@ -26,10 +26,9 @@ echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}
 
 def place(tmp_path, monkeypatch, wanted: int, less: int):
     program = tmp_path / "nextpnr"
-    program.write_text(_ROUTER.replace("$1", str(wanted)).replace("$2", str(less)))
+    program.write_text(_ROUTER.replace("WANTED", str(wanted)).replace("LESS", str(less)))
     program.chmod(0o755)
-    monkeypatch.setattr(ecp5, "find_tool", lambda name: str(program))
-    monkeypatch.setattr(ecp5, "tool_version", lambda name: "1")
+    monkeypatch.setenv(NEXTPNR_VARIABLE, str(program))
     told: list[str] = []
     top = SimpleNamespace(inner=SimpleNamespace(signature=SimpleNamespace(members={})), clocks=dict)
     flow = Ecp5Flow(board_named("versa_ecp5"), top, tmp_path, told.append)
@@ -54,3 +53,10 @@ def test_no_progress_is_stopped(tmp_path, monkeypatch):
                                         "several nets; make the core smaller"):
         place(tmp_path, monkeypatch, 12, 0)
     assert not [path for path in tmp_path.iterdir() if "seed" in path.name]
+
+
+def test_a_nextpnr_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv(NEXTPNR_VARIABLE, "/nowhere/nextpnr-ecp5")
+    with pytest.raises(FlowError, match="/nowhere/nextpnr-ecp5 is not installed: POLYROUTER_NEXTPNR must be the path"):
+        Ecp5Flow(board_named("versa_ecp5"), SimpleNamespace(inner=SimpleNamespace(
+            signature=SimpleNamespace(members={}))), tmp_path, print).place(1, Tools())
