@@ -134,11 +134,12 @@ class Dequeuer(wiring.Component):
             ending = Signal(name=f"ending_{q}")         # few beats are left
             follower = Signal.like(self.link_data, name=f"follower_{q}")
             credit = Signal(range(_FIFO_BEATS + 1), init=_FIFO_BEATS, name=f"credit_{q}")
+            has_credit = Signal(init=1, name=f"has_credit_{q}")     # a register, as the choice is a long path
             granted = Signal(name=f"granted_{q}")
             arrived = Signal(name=f"arrived_{q}")
             cell = Signal.like(self.link_data, name=f"cell_{q}")
             m.d.comb += [
-                turn.requests[q].eq(active & (credit != 0)),
+                turn.requests[q].eq(active & has_credit),
                 granted.eq(turn.valid & (turn.grant == q)),
                 arrived.eq(read_valid & (read_queue == q)),
                 cell.eq(state.cell),
@@ -171,7 +172,7 @@ class Dequeuer(wiring.Component):
                     m.d.sync += active.eq(0)
             m.d.comb += [
                 self.i[q].ready.eq(~active | (granted & last)),
-                self.want[q].eq(~active | (ending & (credit != 0))),
+                self.want[q].eq(~active | (ending & has_credit)),
             ]
             with m.If(self.i[q].valid & self.i[q].ready):
                 m.d.sync += [
@@ -208,5 +209,9 @@ class Dequeuer(wiring.Component):
                              for name in ("tagged", "tci", "keep_tag", "own_source")]
                 if q == config.link_port:
                     m.d.comb += [beat[name].eq(read_frame[name]) for name in ("from_link", "entropy")]
-            m.d.sync += credit.eq(credit - granted + (port.valid & port.ready))
+            taken = port.valid & port.ready
+            m.d.sync += [
+                credit.eq(credit - granted + taken),
+                has_credit.eq(taken | (credit > granted)),
+            ]
         return m
