@@ -5,7 +5,8 @@
 # make lint      ruff and mypy
 # make docs      the register map, build/docs/registers.md
 # make bitstream BOARD=NAME [KEY=FILE]   a board's bitstream, or its Vivado project, in build/boards/NAME
-# make boards-report   builds all boards with all seeds, and writes the table of docs/boards.md; takes hours
+# make boards-report [BOARD=NAME] [JOBS=N]   builds all boards, or one, with all seeds, N at once, and writes their rows of
+#                docs/boards.md; takes hours
 # make benchmarks  measures the data plane and its size, and writes the tables of docs/benchmarks.md; takes an hour
 
 BIN := .venv/bin
@@ -85,8 +86,8 @@ boards-report: venv
 	@mkdir -p build/boards
 	status=0; for board in $(or $(BOARD),$$($(BIN)/polyrouter board list --json | $(BIN)/python -c \
 		'import json, sys; print(*(row["name"] for row in json.load(sys.stdin)))')); do \
-		$(BIN)/polyrouter board build $$board --all-seeds || status=$$?; done; \
-	$(BIN)/polyrouter bench boards --json > build/boards/line_rate.json || status=$$?; \
+		$(BIN)/polyrouter board build $$board --all-seeds --jobs $(or $(JOBS),1) || status=$$?; done; \
+	$(BIN)/polyrouter bench boards $(addprefix --board ,$(BOARD)) --json > build/boards/line_rate.json || status=$$?; \
 	$(BIN)/python -m polyrouter.host.benchmarks.boards_report docs/boards.md build/boards && exit $$status
 
 venv:

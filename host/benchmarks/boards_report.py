@@ -1,15 +1,19 @@
 """Puts figures of boards into a Markdown page: ``python -m polyrouter.host.benchmarks.boards_report PAGE FOLDER``.
 
-What is between ``<!-- boards -->`` and ``<!-- end -->`` is replaced by what ``polyrouter board build NAME --all-seeds``
-has left in ``FOLDER/NAME/result.json``, and ``polyrouter bench boards --json`` in ``FOLDER/line_rate.json``. Boards
-that were not built are named as such.
+What is between ``<!-- boards -->`` and ``<!-- end -->`` is made of what ``polyrouter board build NAME --all-seeds`` has
+left in ``FOLDER/NAME/result.json``, and ``polyrouter bench boards --json`` in ``FOLDER/line_rate.json``. All boards
+take hours, so rows of boards that are not in the folder stay as they are, with the day on which they were built. Boards
+that have no row are named as such.
 """
 
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from polyrouter.boards.description import Board
@@ -18,32 +22,69 @@ from polyrouter.boards.flow.build import BuildResult
 from polyrouter.boards.flow.timing import ClockTiming
 from polyrouter.boards.registry import boards
 
-__all__ = ["boards_table", "fill_page"]
+__all__ = ["Built", "boards_table", "fill_page", "rows_of"]
 
 _SECTION = re.compile(r"(<!-- boards -->\n).*?(<!-- end -->)", re.DOTALL)
+_ROW = re.compile(r"^\| `(\w+)` \|.*\|$", re.MULTILINE)
 #: Parameters that the tables' sizes are, and what the columns call them.
 _TABLES = {"routers": "VRs", "fib_words": "FIB words", "adjacencies": "adjacencies", "filter_rules": "filter rules",
            "mac_rows": "MAC rows", "buffer_bytes": "buffer, kB"}
 
 
-def boards_table(entries: Iterable[tuple[Board, BuildResult | None, dict[str, Any] | None]]) -> str:
+@dataclass(frozen=True)
+class Built:
+    """What there is of a board.
+
+    Attributes
+    ----------
+    result : BuildResult
+    line : dict or None
+        Its row of the line-rate bench; None if that was not run.
+    day : date
+        When it was built.
+    """
+
+    result: BuildResult
+    line: dict[str, Any] | None
+    day: date
+
+
+def boards_table(entries: Iterable[tuple[Board, Built | None]],
+                 before: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> str:
     """Tables of parameters and of figures.
 
     Parameters
     ----------
     entries : iterable of tuple
-        A board, what it was built to, and its row of the line-rate bench; None for what was not run.
+        A board, and what it was built to, or None.
+    before : mapping
+        Of :func:`rows_of`: what stands there for a board that was not built.
     """
-    known = [(board, result, line) for board, result, line in entries]
-    lines = [_line("board", "ports for data", "host link", *_TABLES.values()), _rule(3 + len(_TABLES))]
-    lines += [_line(f"`{board.name}`", *_parameters(result)) for board, result, _ in known if result]
-    lines += ["", _line("board", "LUT", "FF", "block RAM", "DSP", "core clock, worst", "RGMII clocks, worst", "seeds",
-                        "line rate", "build, min"), _rule(10)]
-    lines += [_line(f"`{board.name}`", *_figures(board, result, line)) for board, result, line in known if result]
-    missing = [f"`{board.name}`" for board, result, _ in known if not result]
+    rows, missing = [], []
+    for board, built in entries:
+        if built:
+            rows.append((_line(f"`{board.name}`", *_parameters(built.result)),
+                         _line(f"`{board.name}`", *_figures(board, built))))
+        elif board.name in before:
+            rows.append(before[board.name])
+        else:
+            missing.append(f"`{board.name}`")
+    lines = [_line("board", "ports for data", "host link", *_TABLES.values()), _rule(3 + len(_TABLES)),
+             *(row for row, _ in rows), "",
+             _line("board", "LUT", "FF", "block RAM", "DSP", "core clock, worst", "RGMII clocks, worst", "seeds",
+                   "line rate", "build, min", "built on"), _rule(11), *(row for _, row in rows)]
     if missing:
         lines += ["", f"Not built for this table: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
+
+
+def rows_of(page: str) -> dict[str, tuple[str, str]]:
+    """The rows that a page has, of parameters and of figures, by board."""
+    found: dict[str, list[str]] = {}
+    section = _SECTION.search(page)
+    for row in _ROW.finditer(section[0] if section else ""):
+        found.setdefault(row[1], []).append(row[0])
+    return {name: (rows[0], rows[1]) for name, rows in found.items() if len(rows) == 2}
 
 
 def _line(*cells: str) -> str:
@@ -62,8 +103,8 @@ def _parameters(result: BuildResult) -> list[str]:
     return [str(ports), result.host_link, *(f"{value:,}" for value in values.values())]
 
 
-def _figures(board: Board, result: BuildResult, line: dict[str, Any] | None) -> list[str]:
-    device = board.device
+def _figures(board: Board, built: Built) -> list[str]:
+    device, result = board.device, built.result
     used = [_share(result.used["luts"], device.luts), f"{result.used['registers']:,}",
             _share(result.used["block_rams"], device.block_rams), _count(result.used.get("dsps"))]
     if device.family != ECP5:
@@ -77,7 +118,7 @@ def _figures(board: Board, result: BuildResult, line: dict[str, Any] | None) -> 
                   f"{kept} of {len(result.placements)} keep them"]
     placing = sum(each.seconds for each in result.placements) / max(len(result.placements), 1)
     seconds = result.synthesis_seconds + placing
-    return [*used, *clocks, _verdict(line), f"{seconds / 60:.0f}"]
+    return [*used, *clocks, _verdict(built.line), f"{seconds / 60:.0f}", built.day.isoformat()]
 
 
 def _is(clock: ClockTiming, mhz: float) -> bool:
@@ -125,12 +166,15 @@ def main(page: Path, folder: Path) -> None:
     rows = json.loads(line_rate.read_text())["results"] if line_rate.exists() else []
     lines = {row["name"]: row for row in rows}
 
-    def result(board: Board) -> BuildResult | None:
+    def built(board: Board) -> Built | None:
         path = folder / board.name / "result.json"
-        return BuildResult.from_dict(json.loads(path.read_text())) if path.exists() else None
+        if not path.exists():
+            return None
+        return Built(BuildResult.from_dict(json.loads(path.read_text())), lines.get(board.name),
+                     date.fromtimestamp(path.stat().st_mtime))
 
-    entries = [(board, result(board), lines.get(board.name)) for board in boards()]
-    page.write_text(fill_page(page.read_text(), boards_table(entries)))
+    text = page.read_text()
+    page.write_text(fill_page(text, boards_table([(board, built(board)) for board in boards()], rows_of(text))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The tables of boards in a page, from results of builds."""
 
 import json
+import os
 from dataclasses import replace
+from datetime import date, datetime
 
 import pytest
 from polyrouter.boards.flow.build import BuildResult
@@ -9,11 +11,12 @@ from polyrouter.boards.flow.placement import Placement
 from polyrouter.boards.flow.timing import ClockTiming
 from polyrouter.boards.registry import board_named
 from polyrouter.host.benchmarks.boards import line_mpps, verdict
-from polyrouter.host.benchmarks.boards_report import boards_table, fill_page, main
+from polyrouter.host.benchmarks.boards_report import Built, boards_table, fill_page, main, rows_of
 from polyrouter.sim.dataplane.measure import Throughput
 
 VERSA = replace(board_named("versa_ecp5"), core_hz=62.5e6)
 KC705 = board_named("kc705_ethfmc")
+DAY = date(2026, 11, 5)
 
 
 def built(board, *core_mhz: float, problem: str = "") -> BuildResult:
@@ -27,20 +30,21 @@ def built(board, *core_mhz: float, problem: str = "") -> BuildResult:
 
 def test_rows():
     line = {"ok": True, "value": 2.976, "bar": 2.974}
-    table = boards_table([(VERSA, built(VERSA, 71.06, 65.0), line), (KC705, built(KC705), None),
-                          (board_named("ecpix5"), None, None)]).splitlines()
+    table = boards_table([(VERSA, Built(built(VERSA, 71.06, 65.0), line, DAY)), (KC705, Built(built(KC705), None, DAY)),
+                          (board_named("ecpix5"), None)]).splitlines()
     sizes = VERSA.config(VERSA.host_link)
     assert (f"| `versa_ecp5` | 2 | authenticated | {sizes.routers} | {sizes.fib_words:,} | {sizes.adjacencies:,} | "
             f"{sizes.filter_rules:,} | {sizes.mac_rows:,} | {sizes.buffer_bytes // 1024} |") in table
     assert ("| `versa_ecp5` | 21,924 (50 %) | 20,000 | 54 (50 %) | 3 | 65.0 of 62.5 MHz | 130.0 of 125 MHz | "
-            "2 of 2 keep them | yes: 2.98 of 2.97 Mpps | 3 |") in table
-    assert ("| `kc705_ethfmc` | 20,380 (10 %) | 7 | 89 (10 %) |  | Vivado only | Vivado only |  | not measured | 1 |"
-            ) in table
+            "2 of 2 keep them | yes: 2.98 of 2.97 Mpps | 3 | 2026-11-05 |") in table
+    assert ("| `kc705_ethfmc` | 20,380 (10 %) | 7 | 89 (10 %) |  | Vivado only | Vivado only |  | not measured | 1 "
+            "| 2026-11-05 |") in table
     assert table[-1] == "Not built for this table: `ecpix5`."
 
 
 def test_a_seed_that_misses():
-    table = boards_table([(VERSA, built(VERSA, 60.0, problem="too slow"), {"ok": False, "value": 1.0, "bar": 2.974})])
+    line = {"ok": False, "value": 1.0, "bar": 2.974}
+    table = boards_table([(VERSA, Built(built(VERSA, 60.0, problem="too slow"), line, DAY))])
     assert "60.0 of 62.5 MHz" in table and "0 of 1 keep them" in table and "**no**: 1.00 of 2.97 Mpps" in table
 
 
@@ -57,6 +61,26 @@ def test_a_page_is_filled_from_a_folder(tmp_path):
     assert "71.0 of 62.5 MHz" in text and "yes: 2.98" in text and "old" not in text
     with pytest.raises(ValueError, match="there must be one place"):
         fill_page("nothing", "")
+
+
+def test_rows_of_boards_that_are_not_built_again_stay(tmp_path):
+    """Each with its day; the next one built anew replaces its own two rows only."""
+    page = tmp_path / "boards.md"
+    page.write_text("before\n<!-- boards -->\nold\n<!-- end -->\nafter\n")
+    assert rows_of(page.read_text()) == {}
+    for board, day, mhz in ((VERSA, 3, 71.0), (KC705, 4, None), (VERSA, 5, 66.5)):
+        folder = tmp_path / f"{board.name}-{day}"
+        (folder / board.name).mkdir(parents=True)
+        result = folder / board.name / "result.json"
+        result.write_text(json.dumps(built(board, *[mhz] if mhz else []).as_dict()))
+        os.utime(result, (datetime(2026, 11, day, 12).timestamp(),) * 2)
+        main(page, folder)
+        rows = rows_of(page.read_text())
+        assert rows[board.name][1].endswith(f"| 2026-11-0{day} |")
+    assert set(rows) == {"versa_ecp5", "kc705_ethfmc"}
+    assert rows["kc705_ethfmc"][1].endswith("| 2026-11-04 |")
+    assert "66.5 of 62.5 MHz" in page.read_text() and "71.0 of" not in page.read_text()
+    assert page.read_text().count("`versa_ecp5`") == 2
 
 
 @pytest.mark.parametrize("mpps,lost,wrong,ok", [(2.9761, 0, 0, True), (2.97, 0, 0, False), (2.9761, 1, 0, False),
