@@ -76,7 +76,7 @@ class Decide(wiring.Component):
     """Turns a frame's record, with all that was looked up, into a verdict.
 
     The first condition that holds, in the order of ``docs/dataplane.md``, is the frame's one reason. What depends on
-    the frame's length, on policers and on buffers is decided later. Takes a record each cycle; latency 2 cycles.
+    the frame's length, on policers and on buffers is decided later. Takes a record every other cycle; latency 2 cycles.
 
     The new checksum follows RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). For m = TTL, protocol and m' the same with
     the TTL one lower, ~m + m' is 0xFEFF whatever they are.
@@ -99,7 +99,8 @@ class Decide(wiring.Component):
         m = Module()
         m.submodules.tested = tested = RegisterSlice(
             data.StructLayout({"meta": META, "tests": _TESTS}), self.config.slices)
-        m.submodules.decided = decided = RegisterSlice(VERDICT, self.config.slices)
+        # Look-ups are further apart than two cycles; how full the stores behind are need not be known ahead of here.
+        m.submodules.decided = decided = RegisterSlice(VERDICT, self.config.slices, cuts_ready=True)
         connect(m, decided.o, flipped(self.o))
 
         m.d.comb += [
