@@ -55,7 +55,7 @@ BOARD = Board(
     host_link=HostLinkKind.UART,
     # The least that carries four lines: shortest frames leave 10.5 cycles for each.
     core_hz=62.5e6,
-    # Half of what its memories have room for, and no filter: with both, the clock was missed by a fifth.
+    # Half of what its memories have room for, and no filter: with both it was never routed.
     core={"routers": 32, "fib_words": 4096, "adjacencies": 512, "buffer_bytes": 32768, "filter_rules": 0,
           "vmac_cycles": 2, "context_words": 4, "access_bits": 16},
     uart="uart",

