@@ -56,7 +56,11 @@ class GmiiReceiver(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rxd, rx_dv, rx_er = Signal(8), Signal(), Signal()
-        m.d.rx += [rxd.eq(self.rxd), rx_dv.eq(self.rx_dv), rx_er.eq(self.rx_er)]
+        delimits = Signal()     # by itself, as what it decides about is wide
+        m.d.rx += [
+            rxd.eq(self.rxd), rx_dv.eq(self.rx_dv), rx_er.eq(self.rx_er),
+            delimits.eq(self.rx_dv & (self.rxd == SFD)),
+        ]
 
         m.submodules.fifo = fifo = AsyncFIFO(width=self._layout.size, depth=self.DEPTH, w_domain="rx", r_domain="sync")
         m.d.comb += [self.o.valid.eq(fifo.r_rdy), self.o.payload.eq(fifo.r_data), fifo.r_en.eq(self.o.ready)]
@@ -79,6 +83,9 @@ class GmiiReceiver(wiring.Component):
         phy_error = Signal()
         cut = Signal()
         owed = Signal(8)                                # frames of which nothing could be stored yet
+        # Taken in every cycle: its many bits don't wait for the decision to push.
+        view = View(self._layout, entry)
+        m.d.rx += view.data.eq(beat)
 
         with m.FSM(domain="rx", init="WAIT"):
             with m.State("WAIT"):  # noqa: SIM117 - an If inside of a State is not one condition
@@ -92,7 +99,7 @@ class GmiiReceiver(wiring.Component):
                     late_bytes.eq(0), beat_bytes.eq(0), length.eq(0), cut.eq(0),
                     phy_error.eq(rx_dv & (phy_error | rx_er)),
                 ]
-                with m.If(rx_dv & (rxd == SFD)):
+                with m.If(delimits):
                     with m.If(has_room & (owed == 0)):
                         m.next = "DATA"
                     with m.Else():
@@ -101,7 +108,7 @@ class GmiiReceiver(wiring.Component):
                         m.next = "WAIT"
                 with m.Elif(has_room & (owed != 0)):
                     m.d.rx += [owed.eq(owed - 1), push.eq(1)]
-                    self._end(m, entry, RxError.PHY, self._bytes - 1)
+                    self._end(m, view, RxError.PHY, self._bytes - 1)
 
             with m.State("DATA"):
                 with m.If(rx_dv):
@@ -116,11 +123,10 @@ class GmiiReceiver(wiring.Component):
                             m.d.rx += [beat.word_select(beat_bytes, 8).eq(late[:8]), beat_bytes.eq(beat_bytes + 1)]
                         with m.Else():
                             # Only now is it known that this beat is not the last one
-                            view = View(self._layout, entry)
                             m.d.rx += [
                                 beat[:8].eq(late[:8]), beat_bytes.eq(1),
                                 push.eq(has_room & ~cut), cut.eq(cut | ~has_room),
-                                view.data.eq(beat), view.empty.eq(0), view.last.eq(0), view.error.eq(RxError.NONE),
+                                view.empty.eq(0), view.last.eq(0), view.error.eq(RxError.NONE),
                             ]
                 with m.Else():
                     m.next = "IDLE"
@@ -129,9 +135,8 @@ class GmiiReceiver(wiring.Component):
                         ~crc.match_detected, RxError.FCS, Mux(bad_length, RxError.LENGTH, RxError.NONE)))
                     empty = Mux(beat_bytes == 0, self._bytes - 1, self._bytes - beat_bytes)
                     m.d.rx += [phy_error.eq(0), push.eq(1)]
-                    self._end(m, entry, error, empty, beat)
+                    self._end(m, view, error, empty)
         return m
 
-    def _end(self, m: Module, entry, error, empty, beat=0) -> None:
-        view = View(self._layout, entry)
-        m.d.rx += [view.data.eq(beat), view.empty.eq(empty), view.last.eq(1), view.error.eq(error)]
+    def _end(self, m: Module, view, error, empty) -> None:
+        m.d.rx += [view.empty.eq(empty), view.last.eq(1), view.error.eq(error)]
