@@ -117,7 +117,7 @@ def test_too_many_registers():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name, most_luts, most_block_rams", [
-    ("colorlight_5a75b", 0.92, 1.0), ("ecpix5", 0.7, 0.7), ("butterstick", 0.7, 0.7), ("versa_ecp5", 0.75, 1.0),
+    ("colorlight_5a75b", 0.92, 1.0), ("ecpix5", 0.7, 0.75), ("butterstick", 0.7, 0.75), ("versa_ecp5", 0.75, 1.0),
     ("ecp5_85f_4port", 0.5, 1.0)])
 def test_boards_have_room_for_their_cores(name, most_luts, most_block_rams, tmp_path):
     board = board_named(name)
