@@ -88,7 +88,7 @@ boards-report: venv
 		'import json, sys; print(*(row["name"] for row in json.load(sys.stdin)))')); do \
 		$(BIN)/polyrouter board build $$board --all-seeds --jobs $(or $(JOBS),1) || status=$$?; done; \
 	$(BIN)/polyrouter bench boards $(addprefix --board ,$(BOARD)) --json > build/boards/line_rate.json || status=$$?; \
-	$(BIN)/python -m polyrouter.host.benchmarks.boards_report docs/boards.md build/boards && exit $$status
+	$(BIN)/python -m polyrouter.host.benchmarks.boards_report docs/boards.md build/boards $(BOARD) && exit $$status
 
 venv:
 	@tools/bootstrap

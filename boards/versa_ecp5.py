@@ -21,7 +21,7 @@ BOARD = Board(
     host_link=HostLinkKind.UART,
     # The least of the PLL's at which two ports of shortest frames may all have the longest IPv6 walks: 17 cycles each.
     core_hz=625e6 / 12,
-    # Without filter: with it, more than 70 % of the look-up tables are taken.
+    # Without filter, whose look-up tables would bring it to some 70 % of what there is.
     core={"routers": 32, "fib_words": 2048, "adjacencies": 256, "buffer_bytes": 16384, "filter_rules": 0,
           "vmac_cycles": 2, "context_words": 4, "headers": 4, "slices": 0, "access_bits": 16},
     leds=(Led("led", 0), Led("led", 1)),

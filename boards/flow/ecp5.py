@@ -44,11 +44,11 @@ _PLACER = "static"
 #: For a device that is nearly full: there static found no place for every cell in minutes.
 _PLACER_IF_FULL = "heap"
 #: For those of nextpnr's settings that are no options, in the netlist: how many tiles beside its cells a net may go by.
-#: With 3, the default, few wires lack for long.
+#: With 3, the default, a few wires stay wanted for many more rounds.
 _NETLIST_SETTINGS = {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
 #: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
 _ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
-#: It never gives up. Cores that could be routed took 19 to 124 rounds; others made no progress after 40.
+#: It never gives up. Cores that could be routed took 33 to 138 rounds; others made no progress after 40.
 _MOST_ROUNDS = 150
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"

@@ -1,9 +1,9 @@
-"""Puts figures of boards into a Markdown page: ``python -m polyrouter.host.benchmarks.boards_report PAGE FOLDER``.
+"""Puts figures of boards into a page: ``python -m polyrouter.host.benchmarks.boards_report PAGE FOLDER [BOARD ...]``.
 
 What is between ``<!-- boards -->`` and ``<!-- end -->`` is made of what ``polyrouter board build NAME --all-seeds`` has
 left in ``FOLDER/NAME/result.json``, and ``polyrouter bench boards --json`` in ``FOLDER/line_rate.json``. All boards
-take hours, so rows of boards that are not in the folder stay as they are, with the day on which they were built. Boards
-that have no row are named as such.
+take hours; so if boards are named, the rows of the others stay as they are, with the day on which they were built. What
+was to be built and was not has no row, and is named as such.
 """
 
 import json
@@ -58,7 +58,7 @@ def boards_table(entries: Iterable[tuple[Board, Built | None]],
     entries : iterable of tuple
         A board, and what it was built to, or None.
     before : mapping
-        Of :func:`rows_of`: what stands there for a board that was not built.
+        Of :func:`rows_of`: rows to be kept, of boards that were not built.
     """
     rows, missing = [], []
     for board, built in entries:
@@ -160,22 +160,24 @@ def fill_page(page: str, table: str) -> str:
     return filled
 
 
-def main(page: Path, folder: Path) -> None:
-    """Fill the table of a page from a folder of results."""
+def main(page: Path, folder: Path, *names: str) -> None:
+    """Fill the table of a page from a folder of results: the rows of the boards that are named, by default all."""
+    named = set(names) or {board.name for board in boards()}
     line_rate = folder / "line_rate.json"
     rows = json.loads(line_rate.read_text())["results"] if line_rate.exists() else []
     lines = {row["name"]: row for row in rows}
 
     def built(board: Board) -> Built | None:
         path = folder / board.name / "result.json"
-        if not path.exists():
+        if board.name not in named or not path.exists():
             return None
         return Built(BuildResult.from_dict(json.loads(path.read_text())), lines.get(board.name),
                      date.fromtimestamp(path.stat().st_mtime))
 
     text = page.read_text()
-    page.write_text(fill_page(text, boards_table([(board, built(board)) for board in boards()], rows_of(text))))
+    kept = {name: rows for name, rows in rows_of(text).items() if name not in named}
+    page.write_text(fill_page(text, boards_table([(board, built(board)) for board in boards()], kept)))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -167,3 +167,8 @@ def run_stage(dut, items, *, tables=(), rates=(1.0, 1.0), seed=0):
 
     simulate(dut, [main, until(lambda: len(out) == len(items))], [monitor])
     return out, taken, given
+
+
+def pieces_of(signature, row):
+    """The pieces that a row is delivered in, for a :class:`.PieceSignature`."""
+    return [row >> number * signature.bits & (1 << signature.bits) - 1 for number in range(signature.words)]

@@ -34,7 +34,7 @@ from polyrouter.hdl.shapers import shaper_cycles
 from polyrouter.hdl.stream import packet_layout
 from polyrouter.hdl.words import WORD_BITS, WordJoiner, WordSplitter, beat_layout
 
-from .bench import WIDTHS, packet_beats, packets, simulate, sink, source
+from .bench import WIDTHS, packet_beats, packets, pieces_of, simulate, sink, source
 
 MAC = 0x0A0B0C0D0E0F
 #: Tables that have no router.
@@ -175,13 +175,13 @@ class Bench:
 
     async def deliver(self, ctx, row):
         """The pieces of a context row; the last one stays, to be there with the acknowledgement."""
-        piece, (words, bits) = self.dut.context_piece, (self.pieces.words, self.pieces.bits)
+        piece = self.dut.context_piece
         ctx.set(piece.en, 1)
-        for number in range(words):
-            ctx.set(piece.number, number)
-            ctx.set(piece.data, row >> number * bits & (1 << bits) - 1)
-            if number < words - 1:
+        for number, value in enumerate(pieces_of(self.pieces, row)):
+            if number:
                 await ctx.tick()
+            ctx.set(piece.number, number)
+            ctx.set(piece.data, value)
 
     async def members(self, ctx):
         port = self.dut.member_write

@@ -8,7 +8,7 @@ from polyrouter.hdl.layouts import ROWS, Table, row_words
 from polyrouter.hdl.pieces import context_pieces
 from polyrouter.hdl.readback import STILL, Readback
 
-from .bench import simulate
+from .bench import pieces_of, simulate
 
 WORD = (1 << 64) - 1
 
@@ -36,15 +36,15 @@ def test_words(access_bits, context_words, tables):
 
     async def deliver(ctx, row):
         """The pieces one after the other, now and then with a pause; the last one stays for the cycle of ``take``."""
-        for number in range(pieces.words):
-            ctx.set(dut.context_piece.en, 1)
-            ctx.set(dut.context_piece.number, number)
-            ctx.set(dut.context_piece.data, row >> number * pieces.bits & (1 << pieces.bits) - 1)
-            if number < pieces.words - 1:
+        for number, value in enumerate(pieces_of(pieces, row)):
+            if number:
                 await ctx.tick()
                 if rng.random() < 0.3:
                     noise(ctx)
                     await ctx.tick()
+            ctx.set(dut.context_piece.en, 1)
+            ctx.set(dut.context_piece.number, number)
+            ctx.set(dut.context_piece.data, value)
 
     async def read(ctx, table, word, pauses):
         """The word is as it was in the row when it was taken first."""

@@ -55,6 +55,16 @@ def test_a_device_that_is_nearly_full_is_placed_by_another_placer(tmp_path, monk
     assert f"--placer {placer} --router router2 --seed 3" in (tmp_path / "seed-3" / "arguments").read_text()
 
 
+def test_settings_that_are_no_options_are_in_the_netlist(tmp_path):
+    """The key of a module from which nextpnr takes them (its JSON front end)."""
+    file = tmp_path / "top.json"
+    file.write_text(json.dumps({"modules": {"top": {"ports": {}, "cells": {}, "netnames": {}}}}))
+    Ecp5Flow(board_named("versa_ecp5"), SimpleNamespace(inner=SimpleNamespace(
+        signature=SimpleNamespace(members={}))), tmp_path, lambda _: None)._finish(file)
+    settings = json.loads(file.read_text())["modules"]["top"]["settings"]
+    assert settings == {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
+
+
 def test_no_progress_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(FlowError, match="seed 3 failed: after 150 rounds of the router, 12 wires are still wanted by "
                                         "several nets; make the core smaller"):

@@ -64,23 +64,30 @@ def test_a_page_is_filled_from_a_folder(tmp_path):
 
 
 def test_rows_of_boards_that_are_not_built_again_stay(tmp_path):
-    """Each with its day; the next one built anew replaces its own two rows only."""
+    """Whatever else is in the folder, only the rows of the board that is named change; of one that fails they go."""
     page = tmp_path / "boards.md"
     page.write_text("before\n<!-- boards -->\nold\n<!-- end -->\nafter\n")
     assert rows_of(page.read_text()) == {}
     for board, day, mhz in ((VERSA, 3, 71.0), (KC705, 4, None), (VERSA, 5, 66.5)):
-        folder = tmp_path / f"{board.name}-{day}"
-        (folder / board.name).mkdir(parents=True)
-        result = folder / board.name / "result.json"
+        before = rows_of(page.read_text())
+        (tmp_path / board.name).mkdir(exist_ok=True)
+        result = tmp_path / board.name / "result.json"
+        (tmp_path / "line_rate.json").write_text(json.dumps({"results": [
+            {"name": board.name, "ok": True, "value": 2.976, "bar": 2.974}]}))
         result.write_text(json.dumps(built(board, *[mhz] if mhz else []).as_dict()))
         os.utime(result, (datetime(2026, 11, day, 12).timestamp(),) * 2)
-        main(page, folder)
+        main(page, tmp_path, board.name)
         rows = rows_of(page.read_text())
-        assert rows[board.name][1].endswith(f"| 2026-11-0{day} |")
+        assert rows[board.name][1].endswith(f"| 2026-11-0{day} |") and "2.98" in rows[board.name][1]
+        assert {name: row for name, row in rows.items() if name != board.name} == {
+            name: row for name, row in before.items() if name != board.name}
     assert set(rows) == {"versa_ecp5", "kc705_ethfmc"}
     assert rows["kc705_ethfmc"][1].endswith("| 2026-11-04 |")
     assert "66.5 of 62.5 MHz" in page.read_text() and "71.0 of" not in page.read_text()
     assert page.read_text().count("`versa_ecp5`") == 2
+    (tmp_path / "versa_ecp5" / "result.json").unlink()
+    main(page, tmp_path, "versa_ecp5")
+    assert set(rows_of(page.read_text())) == {"kc705_ethfmc"}
 
 
 @pytest.mark.parametrize("mpps,lost,wrong,ok", [(2.9761, 0, 0, True), (2.97, 0, 0, False), (2.9761, 1, 0, False),
