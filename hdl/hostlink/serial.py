@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..config import CoreConfig
+from ..slice import RegisterSlice
 from ..stream import FrameSignature
 from .counters import LinkCounters
 from .layouts import DEFAULT_BAUD, SlipEvent
@@ -59,7 +60,10 @@ class UartLink(wiring.Component):
         m.submodules.enframer = enframer = self._enframer
         m.submodules.counters = counters = LinkCounters(len(SlipEvent))
         connect(m, flipped(self.host_tx), enframer.i)
-        connect(m, enframer.o, transmitter.i)
+        # The transmitter's ``ready`` is the carry of its phase; from here on it would go as far as the core's queues.
+        m.submodules.byte = byte = RegisterSlice(8, cuts_ready=True)
+        connect(m, enframer.o, byte.i)
+        connect(m, byte.o, transmitter.i)
         connect(m, deframer.o, flipped(self.host_rx))
         m.d.comb += [
             receiver.rxd.eq(self.rxd), self.txd.eq(transmitter.txd),
