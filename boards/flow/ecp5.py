@@ -28,6 +28,7 @@ from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
 from .room import SETTINGS, keep_room, slice_tiles
+from .rounds import RouterRounds
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
 from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
@@ -46,10 +47,6 @@ _PLACER_IF_FULL = "heap"
 #: For those of nextpnr's settings that are no options, in the netlist: how many tiles beside its cells a net may go by.
 #: With 3, the default, a few wires stay wanted for many more rounds.
 _NETLIST_SETTINGS = {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
-#: What it prints of each of its rounds: the number, and wires that are wanted by two nets or more.
-_ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
-#: It never gives up. Cores that could be routed took 33 to 138 rounds; others made no progress after 40.
-_MOST_ROUNDS = 150
 #: What stands in the platform's script for steps that depend on the design.
 _OWN_STEPS = "# steps of polyrouter"
 _SIZE = re.compile(r"(LFE5UM5G|LFE5UM|LFE5U)-(\d+)F")
@@ -155,13 +152,15 @@ class Ecp5Flow:
         folder = self._folder / f"seed-{seed}"
         if (found := kept_result(folder, key)) is not None:
             return Placement.from_dict(found["placement"])
+        rounds = RouterRounds()
         with making(folder) as made:
             os.link(self._synthesis / "top.json", made / "top.json")
             (made / "top.lpf").write_text(self._files["top.lpf"])
             started = time.monotonic()
             tools.run(f"place and route, seed {seed}", [
                 nextpnr, *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
-                "--report", "report.json", "--log", "nextpnr.log"], made, lambda line: self._nextpnr_line(seed, line))
+                "--report", "report.json", "--log", "nextpnr.log"], made,
+                lambda line: self._nextpnr_line(seed, rounds, line))
             placement = placement_of(seed, json.loads((made / "report.json").read_text()),
                                      (made / "nextpnr.log").read_text(), self._top.clocks(),
                                      round(time.monotonic() - started, 1), self._synthesis_result("empty"))
@@ -229,12 +228,11 @@ class Ecp5Flow:
         if found := YOSYS_PASS.match(line):
             self._tell(f"synthesis: {found[1]}")
 
-    def _nextpnr_line(self, seed: int, line: str) -> None:
+    def _nextpnr_line(self, seed: int, rounds: RouterRounds, line: str) -> None:
+        step = f"place and route, seed {seed}"
         if line.startswith("Info: ") and line[6:7].isalpha():
-            self._tell(f"place and route, seed {seed}: {line[6:].strip()}")
-        elif found := _ROUND.match(line):
-            number, wanted = int(found[1]), int(found[2])
-            self._tell(f"place and route, seed {seed}: round {number}, {wanted} wires are wanted by several nets")
-            if wanted and number >= _MOST_ROUNDS:
-                raise FlowError(f"place and route, seed {seed} failed: after {number} rounds of the router, {wanted} "
-                                "wires are still wanted by several nets; make the core smaller")
+            self._tell(f"{step}: {line[6:].strip()}")
+        elif rounds.read(line):
+            self._tell(f"{step}: round {rounds.number}, {rounds.wanted} wires are wanted by several nets")
+            if rounds.hopeless:
+                raise FlowError(f"{step} failed: {rounds.hopeless}; make the core smaller")

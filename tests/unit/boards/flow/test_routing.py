@@ -8,26 +8,24 @@ from polyrouter.boards.flow.ecp5 import NEXTPNR_VARIABLE, Ecp5Flow
 from polyrouter.boards.flow.tools import FlowError, Tools
 from polyrouter.boards.registry import board_named
 
-#: Prints rounds of the router, a wire less wanted in each, and then ends or goes on for ever.
+#: Prints rounds of the router, with so many wires wanted in each.
 _ROUTER = """#!/bin/sh
 [ "$1" = --version ] && exit
 echo "$@" > arguments
 echo 'Info: Running router2...'
-wanted=WANTED
 round=0
-while [ $wanted -ge 0 ]; do
+for wanted in WANTED; do
     round=$((round + 1))
     echo "Info:     iter=$round wires=5 overused=$wanted overuse=7 archfail=NA"
-    wanted=$((wanted - LESS))
 done
 echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}}' > report.json
 : > nextpnr.log
 """
 
 
-def place(tmp_path, monkeypatch, wanted: int, less: int, empty: int = 4):
+def place(tmp_path, monkeypatch, wanted: list[int], empty: int = 4):
     program = tmp_path / "nextpnr"
-    program.write_text(_ROUTER.replace("WANTED", str(wanted)).replace("LESS", str(less)))
+    program.write_text(_ROUTER.replace("WANTED", " ".join(map(str, wanted))))
     program.chmod(0o755)
     monkeypatch.setenv(NEXTPNR_VARIABLE, str(program))
     told: list[str] = []
@@ -42,7 +40,7 @@ def place(tmp_path, monkeypatch, wanted: int, less: int, empty: int = 4):
 
 
 def test_rounds_are_told_and_what_is_to_stay_empty_is_not_counted(tmp_path, monkeypatch):
-    told, placement = place(tmp_path, monkeypatch, 20, 10)
+    told, placement = place(tmp_path, monkeypatch, [20, 10, 0])
     assert placement.used == {"TRELLIS_COMB": (5, 20)}
     assert [line for line in told if "round" in line] == [
         f"place and route, seed 3: round {number}, {wanted} wires are wanted by several nets"
@@ -51,7 +49,7 @@ def test_rounds_are_told_and_what_is_to_stay_empty_is_not_counted(tmp_path, monk
 
 @pytest.mark.parametrize("empty, placer", [(4, "static"), (0, "heap")])
 def test_a_device_that_is_nearly_full_is_placed_by_another_placer(tmp_path, monkeypatch, empty, placer):
-    place(tmp_path, monkeypatch, 0, 1, empty)
+    place(tmp_path, monkeypatch, [0], empty)
     assert f"--placer {placer} --router router2 --seed 3" in (tmp_path / "seed-3" / "arguments").read_text()
 
 
@@ -68,8 +66,14 @@ def test_settings_that_are_no_options_are_in_the_netlist(tmp_path):
 def test_no_progress_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(FlowError, match="seed 3 failed: after 150 rounds of the router, 12 wires are still wanted by "
                                         "several nets; make the core smaller"):
-        place(tmp_path, monkeypatch, 12, 0)
+        place(tmp_path, monkeypatch, [12] * 200)
     assert not [path for path in tmp_path.iterdir() if "seed" in path.name]
+
+
+def test_more_and_more_wires_wanted_is_stopped_at_once(tmp_path, monkeypatch):
+    with pytest.raises(FlowError, match="in round 9 of the router, 701 wires are wanted by several nets, after 100 in "
+                                        "one before; make the core smaller"):
+        place(tmp_path, monkeypatch, [100, 600, 300, 100, 100, 700, 650, 699, 701, 0])
 
 
 def test_a_nextpnr_that_is_not_there(tmp_path, monkeypatch):
