@@ -44,12 +44,13 @@ def test_members(kind, count, own):
 @pytest.mark.parametrize("core, more", [
     ({}, {"slow_speeds": False}), ({"circuits": 16, "ports": 3}, {"watchdog_disables": True, "watchdog_seconds": 2})])
 def test_becomes_a_design(kind, core, more):
-    """With and without 10 and 100 Mb/s, and with a port that has no wire."""
+    """With and without 10 and 100 Mb/s, and with a port that has no wire; transmitters are reset one by one."""
     count = 2 + (kind == HostLinkKind.PORT)
     top = make(kind, count, core=config(fib_words=64, adjacencies=16, mac_rows=16, **core), **more)
     text = rtlil.convert(top, name="top")
     for port in range(count):
         assert f"\\rgmii{port}__txc" in text
+        assert (f"\\eth{port}_tx_on_its_way" in text) == (port > 0)
 
 
 def test_a_bus_for_each_phy():
