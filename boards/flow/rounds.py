@@ -8,9 +8,10 @@ __all__ = ["MOST_ROUNDS", "RouterRounds"]
 _ROUND = re.compile(r"Info:\s+iter=(\d+) wires=\d+ overused=(\d+)")
 #: Cores that could be routed took 33 to 138 rounds; others made no progress after 40.
 MOST_ROUNDS = 150
-#: How many wires more than twice the fewest of a round before may be wanted. A few come and go near the end (from 1 to
-#: 22 and back were seen); placements that were never routed went from hundreds to thousands.
-_MORE = 500
+#: In so many rounds, what is wanted must become less, unless it is little: near the end it comes and goes (from 1 to 22
+#: and back was seen). Placements that were never routed had hundreds or thousands that became more.
+_PATIENCE = 15
+_LITTLE = 200
 
 
 class RouterRounds:
@@ -26,14 +27,14 @@ class RouterRounds:
 
     def __init__(self) -> None:
         self.number = self.wanted = 0
-        self._fewest: int | None = None
+        self._history: list[int] = []
 
     def read(self, line: str) -> bool:
         """Whether a line of nextpnr's tells of a round, which is the last one then."""
         if not (found := _ROUND.match(line)):
             return False
         self.number, self.wanted = int(found[1]), int(found[2])
-        self._fewest = self.wanted if self._fewest is None else min(self._fewest, self.wanted)
+        self._history.append(self.wanted)
         return True
 
     @property
@@ -41,7 +42,7 @@ class RouterRounds:
         """Why the router should be stopped, or nothing."""
         if self.wanted and self.number >= MOST_ROUNDS:
             return f"after {self.number} rounds of the router, {self.wanted} wires are still wanted by several nets"
-        if self._fewest is not None and self.wanted > 2 * self._fewest + _MORE:
-            return (f"in round {self.number} of the router, {self.wanted} wires are wanted by several nets, "
-                    f"after {self._fewest} in one before")
+        if self.wanted >= _LITTLE and self.wanted >= min([*self._history[:-_PATIENCE], self.wanted + 1]):
+            return (f"in round {self.number} of the router, {self.wanted} wires are wanted by several nets, no fewer "
+                    f"than {_PATIENCE} rounds before")
         return ""
