@@ -76,7 +76,8 @@ class CoreConfig:
     policers : int
         Token buckets that drop, shared by all routers, 1 to 4095; 0 picks two a router.
     mac_rows : int
-        Rows of the bridges' MAC table, shared by all routers, a power of two, 16 to 2**18.
+        Rows of the bridges' MAC table, shared by all routers: a power of two, 16 to 2**18, or 0. With 0, bridges learn
+        nothing, and what they get goes to all of their ports; the host makes none.
     circuits : int
         Attachments to the link port (VNICs, ports of virtual switches, ends of wires and tunnels), and as many places
         for tunnels that end here: 0, or a power of two, 16 to 4096. 0: there is no link port.
@@ -168,7 +169,8 @@ class CoreConfig:
         self._between("filter_rules", 0, MOST_FILTER_RULES)
         self._between("filter_banks", 1, 8, power_of_two=True)
         self._between("policers", 1, 4095)
-        self._between("mac_rows", 16, 1 << 18, power_of_two=True)
+        if self.mac_rows:
+            self._between("mac_rows", 16, 1 << 18, power_of_two=True)
         if self.circuits:
             self._between("circuits", LEAST_CIRCUITS, MOST_CIRCUITS, power_of_two=True)
             self._between("ports", 2, 8)

@@ -28,7 +28,7 @@ class MacTable(wiring.Component):
     Parameters
     ----------
     config : CoreConfig
-        ``mac_rows`` is used.
+        ``mac_rows`` is used. Without rows there is no memory, nothing is learned, and never a hit.
 
     Attributes
     ----------
@@ -54,6 +54,10 @@ class MacTable(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        if not self._config.mac_rows:
+            m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready), self.learn.ready.eq(1)]
+            m.d.sync += self.table.ack.eq(self.table.stb & ~self.table.ack)
+            return m
         m.submodules.search = search = MacSearch(self._config)
         m.submodules.update = update = MacUpdate(self._config)
         m.submodules.clock = clock = MacAgeClock(self._config)

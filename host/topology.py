@@ -323,8 +323,8 @@ class Router(Model):
             shares["filter_rules"] = filter_share(config)
         shares = {name: getattr(config, name) // config.routers if value is None else value
                   for name, value in shares.items()}
-        macs = config.mac_rows // config.routers
-        shares["mac_rows"] = 0 if self.mode != "bridged" else self.mac_rows or 1 << max(0, macs.bit_length() - 1)
+        most = 1 << (config.mac_rows // config.routers).bit_length() >> 1      # a power of two, or none
+        shares["mac_rows"] = 0 if self.mode != "bridged" else self.mac_rows or most
         return shares
 
     def quota(self, config: CoreConfig) -> tuple[int, int | None]:

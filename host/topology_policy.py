@@ -101,7 +101,8 @@ def _mode(router: Router, config: CoreConfig) -> list[Found]:
     rows = router.share(config)["mac_rows"]
     if router.mode == "bridged" and (rows < LEAST_MAC_ROWS or rows & rows - 1):
         found.append((("mac_rows",) if router.mac_rows else (), f"{rows} mac_rows",
-                      f"a power of two, at least {LEAST_MAC_ROWS}"))
+                      f"a power of two, at least {LEAST_MAC_ROWS}" + (
+                          "" if router.mac_rows else ", or core.mac_rows of the node to be larger")))
     if router.mode != "bridged" and router.mac_rows is not None:
         found.append((("mac_rows",), f"mac_rows in a {router.mode} router", "mode: bridged"))
     return found

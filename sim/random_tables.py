@@ -247,7 +247,7 @@ def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str
     # Some windows begin later than they could
     unused, spare = rng.choice((0, rng.randrange(window // 4))), rng.choice((0, rng.randrange(rows // 4 + 1)))
     rules, policers = config.filter_rules // config.routers, config.policers // config.routers
-    macs = 1 << (config.mac_rows // config.routers).bit_length() - 1
+    macs = 1 << (config.mac_rows // config.routers).bit_length() >> 1
     return {
         "enable": 1, "mode": mode, "ports": everywhere if rng.random() < 0.5 else rng.randint(1, everywhere),
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),
@@ -349,7 +349,7 @@ def _break(config: CoreConfig, rng: Random, setup: RouterSetup, words: int) -> N
         (0.1, {"filter_size": context["filter_size"] + 2}),
         (0.1, {"policer_base": config.policers - 1, "policer_size": 7}),
         (0.1, {"mac_size": rng.choice((0, 2, 3, context["mac_size"] + 1))}),
-        (0.1, {"mac_base": config.mac_rows - 2}),
+        (0.1, {"mac_base": max(0, config.mac_rows - 2)}),
         (0.05, {"enable": 0}),
         (0.05, {"mode": UNKNOWN_MODE}),
     )

@@ -197,10 +197,11 @@ def test_lookup_stage(tmp_path):
     prove(m, tmp_path, depth=3, free_memories=True)
 
 
-def test_mac_table(tmp_path):
+@pytest.mark.parametrize("rows", [16, 0])
+def test_mac_table(tmp_path, rows):
     m = Module()
-    m.submodules.dut = dut = MacTable(CoreConfig(mac_rows=16))
-    drive_table(m, dut.table, 16)
+    m.submodules.dut = dut = MacTable(CoreConfig(mac_rows=rows))
+    drive_table(m, dut.table, max(rows, 1))
     drive(m, dut.learn.valid, dut.learn.payload, dut.age_cycles)
     rules(m, [(dut.i,)], [(dut.o,)])
     prove(m, tmp_path, depth=3, free_memories=True)

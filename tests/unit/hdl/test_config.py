@@ -101,4 +101,4 @@ def test_extremes():
     assert config.vmac_slots == 16384 and config.vmac_index_bits == 12
     assert config.ingress_bytes == 32768
     assert config.policers == 2048
-    assert CoreConfig(filter_rules=0).filter_rules == 0
+    assert CoreConfig(filter_rules=0).filter_rules == CoreConfig(mac_rows=0).mac_rows == 0

@@ -379,6 +379,20 @@ def test_everything_at_once_keeps_learned_addresses(seed):
         {"hit": 1, "port": port, "vid": vid} for port, vid in asked]
 
 
-@pytest.mark.parametrize("rows", [16, 1024, 1 << 12])
+def test_no_rows_never_hit():
+    dut = MacTable(CoreConfig(mac_rows=0))
+    learn = pack(LEARN, {"mac": 1, "port": 1, "base": 0, "size": 16})
+    out = []
+
+    async def main(ctx):
+        await source(dut.learn, [learn] * 3)(ctx)
+        assert await access(ctx, dut.table, 0) == 0
+        await source(dut.i, [pack(MAC_SEARCH, {"walk": 1, "base": 0, "size": 16, "mac": 1})] * 5)(ctx)
+
+    simulate(dut, [main, until(lambda: len(out) == 5)], [sink(dut.o, out, rng=random.Random(0), rate=0.5)])
+    assert out == [0] * 5
+
+
+@pytest.mark.parametrize("rows", [0, 16, 1024, 1 << 12])
 def test_elaborates(rows):
     assert rtlil.convert(MacTable(CoreConfig(mac_rows=rows)))

@@ -136,6 +136,15 @@ def test_refused_of_a_bridge(old, new, message):
     assert problems(TEXT + BRIDGE.replace(old, new)) == [f"net.yaml:{message}"]
 
 
+def test_no_bridge_without_mac_rows():
+    text = (TEXT + BRIDGE).replace("core: {max", "core: {mac_rows: 0, max")
+    assert problems(text) == [f"net.yaml:20: {LAN}: found 0 mac_rows; expected a power of two, at least 4, or "
+                              "core.mac_rows of the node to be larger"]
+    asked = text.replace("mode: bridged", "mode: bridged, mac_rows: 64")
+    assert problems(asked) == ["net.yaml:4: topology.nodes.left: found 64 mac_rows asked for by the node's routers; "
+                               "expected at most 0, or core.mac_rows to be larger"]
+
+
 def test_a_segment_has_one_owner():
     other = "    z:\n      routers:\n        s: {node: left, mode: switched, interfaces: {eth2: {vlan: 7}, eth0: {}}}\n"
     assert problems(TEXT + BRIDGE + other) == [

@@ -24,7 +24,7 @@ CONFIGS = [
     CoreConfig(routers=8), CoreConfig(ports=1, routers=1, data_width=32, fib_words=1024, adjacencies=16),
     CoreConfig(ports=8, routers=16, data_width=128, fib_words=8192, adjacencies=512),
     CoreConfig(ports=3, routers=5, data_width=256, fib_words=2048, adjacencies=64, max_frame=9018, cell_bytes=128),
-    CoreConfig(ports=2, routers=3, filter_rules=0, mac_rows=16, policers=1),
+    CoreConfig(ports=2, routers=3, filter_rules=0, mac_rows=0, policers=1),
 ]
 
 

@@ -57,6 +57,8 @@ class LoopedBoard:
         How the host gets there.
     host_ports : int
         PHYs besides those of the data ports.
+    config : CoreConfig
+        Of the core, with as many ports as CONFIG.
 
     Attributes
     ----------
@@ -70,14 +72,15 @@ class LoopedBoard:
         What becomes of a response.
     """
 
-    def __init__(self, link: HostLinkKind = HostLinkKind.UART, link_port: int = 0, *, host_ports: int = 0):
+    def __init__(self, link: HostLinkKind = HostLinkKind.UART, link_port: int = 0, *, host_ports: int = 0,
+                 config: CoreConfig = CONFIG):
         self.phys = [PagedPhy(IDENTIFIER, 22) for _ in range(CONFIG.ports + host_ports)]
         for phy in self.phys:
             phy.connect(LinkPartner())
         self.cables: dict[int, int] = {}
         self.line: Callable[[int, bytes], bytes | None] = lambda _, frame: frame
         self.registers = _Registers(self.phys, link=link, link_port=link_port)
-        self.model = GoldenModel(CONFIG, has_macs=True, board=self.registers)
+        self.model = GoldenModel(config, has_macs=True, board=self.registers)
         self.link = _LoopedLink(self)
         self.driver = Driver(HostPort(self.link), timeout=0.5, retries=3)
 

@@ -1,5 +1,6 @@
 """The self-test on golden models: it passes on a good board, and each check finds each fault of its own, no other."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -76,6 +77,14 @@ def test_a_good_board(link, port, checked):
             *([("traffic", f"port {port}")] if link == HostLinkKind.AUTHENTICATED else [])}
         assert board.driver.epoch == 0 and is_empty(board)
         assert not board.registers.loopback and not any(phy.loopback for phy in board.phys)
+
+
+def test_a_board_without_filter_and_mac_table():
+    with LoopedBoard(config=replace(CONFIG, filter_rules=0, mac_rows=0)) as board:
+        results = run(board)
+        assert not failures(results)
+        assert {subject for name, subject in with_outcome(results, Outcome.PASSED) if name == "memory"} == {
+            "CONTEXT", "VMAC", "PORT", "FIB", "ADJACENCY", "POLICER", "COUNTER"}
 
 
 def test_frames_are_the_shortest_the_longest_and_others():
