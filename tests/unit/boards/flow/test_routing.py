@@ -60,7 +60,7 @@ def test_settings_that_are_no_options_are_in_the_netlist(tmp_path):
     Ecp5Flow(board_named("versa_ecp5"), SimpleNamespace(inner=SimpleNamespace(
         signature=SimpleNamespace(members={}))), tmp_path, lambda _: None)._finish(file)
     settings = json.loads(file.read_text())["modules"]["top"]["settings"]
-    assert settings == {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10}
+    assert settings == {"router2/bbMargin/x": 10, "router2/bbMargin/y": 10, "router2/estimateWeight": "0.7"}
 
 
 def test_no_progress_is_stopped(tmp_path, monkeypatch):
