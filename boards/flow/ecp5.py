@@ -27,7 +27,7 @@ from .globalnets import FEWEST_REGISTERS, promote_resets
 from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
-from .room import SETTINGS, keep_room, slice_tiles
+from .room import SETTINGS, Room, keep_room, slice_tiles
 from .rounds import RouterRounds
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
@@ -42,7 +42,7 @@ NEXTPNR_VARIABLE = "POLYROUTER_NEXTPNR"
 _ROUTER = "router2"
 #: The default one, heap, makes a core's wires longer, and lets fewer placements be routed.
 _PLACER = "static"
-#: For a device that is nearly full: there static found no place for every cell in minutes.
+#: For a device that is nearly full: there static found no place for every cell in minutes. With 77 % it did.
 _PLACER_IF_FULL = "heap"
 #: For those of nextpnr's settings that are no options, in the netlist. How many tiles beside its cells a net may go by:
 #: with 3, the default, a few wires stay wanted for many more rounds. And how much the rest of a way is feared that is
@@ -123,7 +123,7 @@ class Ecp5Flow:
             If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
         """
         key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS),
-                     repr(SETTINGS), repr(_NETLIST_SETTINGS))
+                     repr((SETTINGS, Room._fields)), repr(_NETLIST_SETTINGS))
         netlist = self._synthesis / "top.json"
         if kept_result(self._synthesis, key) is None:
             with making(self._synthesis) as made:
@@ -132,9 +132,9 @@ class Ecp5Flow:
                 started = time.monotonic()
                 with Tools() as tools:
                     tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
-                empty = self._finish(made / "top.json")
+                room = self._finish(made / "top.json")
                 (made / "top.il").unlink()
-                write_result(made, key, {"seconds": round(time.monotonic() - started, 1), "empty": empty})
+                write_result(made, key, {"seconds": round(time.monotonic() - started, 1), **room._asdict()})
         return netlist
 
     def place(self, seed: int, tools: Tools) -> Placement:
@@ -147,7 +147,7 @@ class Ecp5Flow:
         """
         nextpnr = _nextpnr()
         options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
-                   "--placer", _PLACER if self._synthesis_result("empty") else _PLACER_IF_FULL, "--router", _ROUTER,
+                   "--placer", _PLACER_IF_FULL if self._synthesis_result("crowded") else _PLACER, "--router", _ROUTER,
                    *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
         netlist = (self._synthesis / "top.json").read_bytes()
         key = digest(netlist, self._files["top.lpf"], *options, tool_version(nextpnr))
@@ -206,17 +206,17 @@ class Ecp5Flow:
     def _has_rings(self) -> bool:
         return "entropy" in self._top.inner.signature.members
 
-    def _finish(self, file: Path) -> int:
-        """Check a netlist, and give it what nextpnr does not do by itself; returns look-up tables to be left empty."""
+    def _finish(self, file: Path) -> Room:
+        """Check a netlist, and give it what nextpnr does not do by itself."""
         netlist = json.loads(file.read_text())
         self._check_loops(netlist)
         moved = promote_resets(netlist)
         self._tell(f"resets on the clock network: {len(moved)}, with {sum(moved)} registers")
-        empty = keep_room(netlist, slice_tiles(self._platform.device))
-        self._tell(f"look-up tables that stay empty: {empty}")
+        room = keep_room(netlist, slice_tiles(self._platform.device))
+        self._tell(f"look-up tables that stay empty: {room.empty}")
         netlist["modules"]["top"]["settings"] = _NETLIST_SETTINGS
         file.write_text(json.dumps(netlist))
-        return empty
+        return room
 
     def _check_loops(self, netlist: Mapping) -> None:
         loops: list[Mapping | set[str]] = [

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .tools import FlowError
 
-__all__ = ["MOST_USED", "SETTINGS", "keep_room", "sites_used", "slice_tiles"]
+__all__ = ["MOST_USED", "SETTINGS", "Room", "keep_room", "sites_used", "slice_tiles"]
 
 #: Of the look-up tables that are left, the cells of a design take no more than this.
 MOST_USED = 0.8
@@ -30,6 +30,21 @@ _TILE = 8
 _SLICES = re.compile(r"R(\d+)C(\d+):PLC2")
 #: Look-up tables that cells of yosys' netlist take: a small memory has four, and its write port's slice.
 _TAKEN = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+
+
+class Room(NamedTuple):
+    """How full a device is.
+
+    Attributes
+    ----------
+    empty : int
+        Look-up tables that stay empty.
+    crowded : bool
+        Of all look-up tables, the design takes more than MOST_USED.
+    """
+
+    empty: int
+    crowded: bool
 
 
 def slice_tiles(device: str) -> list[tuple[int, int]]:
@@ -59,7 +74,7 @@ def sites_used(netlist: dict[str, Any], top: str = "top") -> int:
     return sum(_TAKEN.get(cell["type"], 0) for cell in netlist["modules"][top]["cells"].values())
 
 
-def keep_room(netlist: dict[str, Any], tiles: Iterable[tuple[int, int]], top: str = "top") -> int:
+def keep_room(netlist: dict[str, Any], tiles: Iterable[tuple[int, int]], top: str = "top") -> Room:
     """Put cells without connections where look-up tables are to stay empty.
 
     Parameters
@@ -73,8 +88,8 @@ def keep_room(netlist: dict[str, Any], tiles: Iterable[tuple[int, int]], top: st
 
     Returns
     -------
-    int
-        Look-up tables that stay empty; none if the device is nearly full.
+    Room
+        Nothing stays empty if the device is nearly full.
     """
     tiles = list(tiles)
     used = sites_used(netlist, top)
@@ -89,4 +104,4 @@ def keep_room(netlist: dict[str, Any], tiles: Iterable[tuple[int, int]], top: st
         cells[f"empty {place}"] = {
             "hide_name": 0, "type": "TRELLIS_COMB", "parameters": {"MODE": "LOGIC", "INITVAL": "0" * 16},
             "attributes": {"BEL": place, "keep": "1"}, "port_directions": {}, "connections": {}}
-    return len(empty)
+    return Room(len(empty), used > MOST_USED * _TILE * len(tiles))

@@ -69,7 +69,8 @@ def test_the_flow_does_so(tmp_path):
     flow = Ecp5Flow(board, top, tmp_path, told.append)
     file = tmp_path / "top.json"
     file.write_text(json.dumps(netlist({3: FEWEST_REGISTERS})))
-    empty = flow._finish(file)
+    empty, crowded = flow._finish(file)
+    assert not crowded
     assert list(buffers(json.loads(file.read_text())).values()) == [3]
     assert told == [f"resets on the clock network: 1, with {FEWEST_REGISTERS} registers",
                     f"look-up tables that stay empty: {empty}"]

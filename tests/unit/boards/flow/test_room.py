@@ -39,11 +39,12 @@ def test_what_cells_take():
 @pytest.mark.parametrize("luts", [0, 100, 350, 400, 430, 480, 500, 530, 555, 640])
 def test_the_emptier_the_device_the_more_stays_empty(luts):
     found, before = netlist(luts), netlist(luts)
-    count = keep_room(found, TILES)
+    count, crowded = keep_room(found, TILES)
+    assert crowded == (luts > MOST_USED * 640)
     empty = places(found)
     assert len(set(empty)) == len(empty) == count
     assert luts <= MOST_USED * (640 - count) or count == 0
-    fuller = keep_room(netlist(luts + 30), TILES)
+    fuller = keep_room(netlist(luts + 30), TILES).empty
     assert fuller <= count
     assert count == (120 if luts <= MOST_USED * 520 else 80 if luts <= MOST_USED * 560 else 0)
     cells = found["modules"]["top"]["cells"]
@@ -53,7 +54,7 @@ def test_the_emptier_the_device_the_more_stays_empty(luts):
 @pytest.mark.parametrize("luts", [0, 350, 400, 430, 440])
 def test_chains_and_small_memories_find_rows_of_their_own(luts):
     found = netlist(luts)
-    assert keep_room(found, TILES)
+    assert keep_room(found, TILES).empty
     slices = Counter(place.split(".")[0] for place in places(found))
     assert set(slices.values()) == {2}          # both look-up tables of a slice, or none
     assert set(slices) <= {f"X{column}/Y{row}/SLICED" for column, row in TILES}

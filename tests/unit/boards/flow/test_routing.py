@@ -23,7 +23,7 @@ echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}
 """
 
 
-def place(tmp_path, monkeypatch, wanted: list[int], empty: int = 4):
+def place(tmp_path, monkeypatch, wanted: list[int], *, crowded: bool = False):
     program = tmp_path / "nextpnr"
     program.write_text(_ROUTER.replace("WANTED", " ".join(map(str, wanted))))
     program.chmod(0o755)
@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch, wanted: list[int], empty: int = 4):
     flow._files["top.lpf"] = ""
     (tmp_path / "synthesis").mkdir()
     (tmp_path / "synthesis" / "top.json").write_text("{}")
-    (tmp_path / "synthesis" / "result.json").write_text(json.dumps({"seconds": 1.0, "empty": empty}))
+    (tmp_path / "synthesis" / "result.json").write_text(json.dumps({"seconds": 1.0, "empty": 4, "crowded": crowded}))
     with Tools() as tools:
         return told, flow.place(3, tools)
 
@@ -47,9 +47,9 @@ def test_rounds_are_told_and_what_is_to_stay_empty_is_not_counted(tmp_path, monk
         for number, wanted in ((1, 20), (2, 10), (3, 0))]
 
 
-@pytest.mark.parametrize("empty, placer", [(4, "static"), (0, "heap")])
-def test_a_device_that_is_nearly_full_is_placed_by_another_placer(tmp_path, monkeypatch, empty, placer):
-    place(tmp_path, monkeypatch, [0], empty)
+@pytest.mark.parametrize("crowded, placer", [(False, "static"), (True, "heap")])
+def test_a_device_that_is_nearly_full_is_placed_by_another_placer(tmp_path, monkeypatch, crowded, placer):
+    place(tmp_path, monkeypatch, [0], crowded=crowded)
     assert f"--placer {placer} --router router2 --seed 3" in (tmp_path / "seed-3" / "arguments").read_text()
 
 
