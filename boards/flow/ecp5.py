@@ -122,6 +122,7 @@ class Ecp5Flow:
         FlowError
             If yosys fails, or the netlist has a combinational loop that is no ring oscillator.
         """
+        # What is kept has the fields of Room, so results from before these fields are not taken.
         key = digest(self._files["top.il"], self._files["top.ys"], tool_version(_YOSYS), str(FEWEST_REGISTERS),
                      repr((SETTINGS, Room._fields)), repr(_NETLIST_SETTINGS))
         netlist = self._synthesis / "top.json"

@@ -42,7 +42,7 @@ class RouterRounds:
         """Why the router should be stopped, or nothing."""
         if self.wanted and self.number >= MOST_ROUNDS:
             return f"after {self.number} rounds of the router, {self.wanted} wires are still wanted by several nets"
-        if self.wanted >= _LITTLE and self.wanted >= min([*self._history[:-_PATIENCE], self.wanted + 1]):
+        if self.wanted >= _LITTLE and self.wanted >= min(self._history[:-_PATIENCE], default=self.wanted + 1):
             return (f"in round {self.number} of the router, {self.wanted} wires are wanted by several nets, no fewer "
                     f"than {_PATIENCE} rounds before")
         return ""
