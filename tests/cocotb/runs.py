@@ -10,7 +10,7 @@ __all__ = ["CONFIG", "LINKS", "LONG", "LONG_GMII", "LONG_LINKS", "LONG_OTHER", "
 #: Small, so that buffers fill up and the simulation is quickly built.
 CONFIG = CoreConfig(routers=4, fib_words=4096, adjacencies=256, buffer_bytes=32768, queue_frames=32)
 OTHER_CONFIGS = {
-    "1port-32bit": CoreConfig(ports=1, routers=1, data_width=32, fib_words=1024, adjacencies=16, filter_rules=0,
+    "1port-32bit": CoreConfig(ports=1, routers=1, data_width=32, fib_words=1024, adjacencies=16,
                               mac_rows=0),
     "8ports-128bit": CoreConfig(ports=8, routers=16, data_width=128, fib_words=8192, adjacencies=512, queue_frames=16),
     # As small as it gets for so many routers: rows are read in parts, one after the other.
