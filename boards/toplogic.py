@@ -127,12 +127,16 @@ class BoardLogic(wiring.Component):
         for number in range(len(self._ports)):
             add_line_domain(m, f"eth{number}_tx", self.eth_clk, after=f"eth{number - 1}_tx" if number else None)
             add_line_domain(m, f"rgmii{number}_rx", getattr(self, f"rgmii{number}_rx_clk"))
+            data_port = number < self.config.wired_ports
             line = RgmiiMacPort(self.config, self.config.max_frame + self._more_bytes(number),
-                                slow_speeds=self._slow_speeds)
+                                slow_speeds=self._slow_speeds, has_loopback=data_port)
             m.submodules[f"line{number}"] = DomainRenamer({"rx": f"rgmii{number}_rx", "tx": f"eth{number}_tx"})(line)
             connect(m, line.ddr, flipped(getattr(self, f"rgmii{number}")))
-            m.d.comb += [line.loopback.eq(registers.loopback[number]), registers.inband[number].eq(line.inband)]
-            if number < self.config.wired_ports:
+            m.d.comb += [
+                *([line.loopback.eq(registers.loopback[number])] if data_port else []),
+                registers.inband[number].eq(line.inband),
+            ]
+            if data_port:
                 m.d.comb += core.underflow[number].eq(line.underflow)
                 if not (self._choice.kind == HostLinkKind.AUTHENTICATED and number == self._choice.port):
                     connect(m, line.rx, core.rx[number])

@@ -168,7 +168,9 @@ class BoardRegisters(wiring.Component):
         with m.If(written[BoardRow.WATCHDOG]):
             m.d.sync += timeout.eq(new_timeout.timeout)
         with m.If(written[BoardRow.LOOPBACK]):
-            m.d.sync += self.loopback.eq(new_loopback.ports)
+            # A port that is the host's alone never hears itself: nobody could tell it to stop.
+            kept_out = 1 << self._link_port if self._link == HostLinkKind.PORT else 0
+            m.d.sync += self.loopback.eq(new_loopback.ports & ~kept_out if kept_out else new_loopback.ports)
         with m.If(written[BoardRow.LEDS]):
             m.d.sync += [self.led_override.eq(new_leds.override), self.led_value.eq(new_leds.value)]
 

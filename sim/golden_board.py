@@ -65,7 +65,7 @@ class GoldenBoard:
     hold : bool
         No PHY is polled.
     loopback, led_override, led_value : int
-        A bit for each port.
+        A bit for each port. A port that is the host's alone has no loop-back.
     accesses : list[MdioAccess]
         Those that were begun.
     """
@@ -162,7 +162,8 @@ class GoldenBoard:
                 self.timeout = value & (1 << BOARD_WATCHDOG["timeout"].width) - 1
                 self.armed, self.expired = True, False
             case BoardRow.LOOPBACK:
-                self.loopback = value & (1 << len(self.phys)) - 1
+                own = 1 << self.link_port if self.link == HostLinkKind.PORT else 0
+                self.loopback = value & (1 << len(self.phys)) - 1 & ~own
             case BoardRow.LEDS:
                 fields: Mapping[str, int] = unpack(BOARD_LEDS, value & (1 << BOARD_LEDS.size) - 1)
                 self.led_override, self.led_value = fields["override"], fields["value"]

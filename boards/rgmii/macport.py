@@ -27,6 +27,8 @@ class RgmiiMacPort(wiring.Component):
         Longest frame with FCS.
     slow_speeds : bool
         There are 10 and 100 Mb/s, too.
+    has_loopback : bool
+        The MAC can be made to hear what it sends.
 
     Attributes
     ----------
@@ -39,20 +41,22 @@ class RgmiiMacPort(wiring.Component):
     speed : Signal, in
         :class:`.status.Speed` of the link, in any domain, from a register. Without ``slow_speeds`` it is ignored.
     loopback : Signal, in
-        The MAC hears what it sends; from a register.
+        Only with ``has_loopback``: the MAC hears what it sends; from a register.
     inband : INBAND_STATUS, out
         In ``sync``. ``valid`` is low while all of it is zero, as it is of a PHY that sends none.
     activity : Signal, out
         High for a cycle of ``sync`` for each frame, received or sent.
     """
 
-    def __init__(self, config: CoreConfig, max_frame: int, *, slow_speeds: bool):
+    def __init__(self, config: CoreConfig, max_frame: int, *, slow_speeds: bool, has_loopback: bool = True):
         self._config = config
         self._max_frame = max_frame
         self._slow_speeds = slow_speeds
+        self._has_loopback = has_loopback
         super().__init__({
             "ddr": Out(RgmiiDdrSignature), "rx": Out(FrameSignature(config)), "tx": In(FrameSignature(config)),
-            "underflow": Out(1), "speed": In(Speed, init=Speed.GIGABIT), "loopback": In(1),
+            "underflow": Out(1), "speed": In(Speed, init=Speed.GIGABIT),
+            **({"loopback": In(1)} if has_loopback else {}),
             "inband": Out(INBAND_STATUS), "activity": Out(1),
         })
 
@@ -60,21 +64,28 @@ class RgmiiMacPort(wiring.Component):
         m = Module()
         slow = self._slow_speeds
         m.submodules.mac = mac = GmiiMac(self._config, self._max_frame, clock_enables=slow)
-        m.submodules.loopback = loopback = GmiiLoopback(clock_enables=slow)
+        parts: list[GmiiMac | GmiiLoopback] = [mac]
+        if self._has_loopback:
+            m.submodules.loopback = loopback = GmiiLoopback(clock_enables=slow)
+            parts.append(loopback)
         m.submodules.adapter = adapter = RgmiiAdapter(slow_speeds=slow)
-        connect(m, mac.gmii, loopback.mac)
-        connect(m, loopback.line, adapter.gmii)
+        if self._has_loopback:
+            connect(m, mac.gmii, loopback.mac)
+            connect(m, loopback.line, adapter.gmii)
+        else:
+            connect(m, mac.gmii, adapter.gmii)
         connect(m, adapter.ddr, flipped(self.ddr))
         connect(m, mac.rx, flipped(self.rx))
         connect(m, flipped(self.tx), mac.tx)
         if slow:
-            for part in (mac, loopback):
+            for part in parts:
                 m.d.comb += [
                     part.rx_clk_enable.eq(adapter.rx_clk_enable), part.tx_clk_enable.eq(adapter.tx_clk_enable)]
             m.d.comb += adapter.speed.eq(self.speed)
         status = adapter.status
+        if self._has_loopback:
+            m.d.comb += loopback.enable.eq(self.loopback)
         m.d.comb += [
-            loopback.enable.eq(self.loopback),
             self.underflow.eq(mac.underflow),
             self.inband.valid.eq(status.as_value().any()),
             self.inband.link.eq(status.link), self.inband.speed.eq(status.speed),

@@ -242,8 +242,19 @@ class BoardRegisters:
         return _ports(unpack(BOARD_PORT_BITS, self._read(BoardRow.LOOPBACK))["ports"])
 
     def set_loopback(self, ports: Iterable[int]) -> None:
-        """Let these ports' MACs hear what they send, and the others the line."""
-        self._write(BoardRow.LOOPBACK, pack(BOARD_PORT_BITS, {"ports": self._mask(ports)}))
+        """Let these ports' MACs hear what they send, and the others the line.
+
+        Raises
+        ------
+        RegisterError
+            If there is no such port, or it is the host's alone.
+        """
+        mask = self._mask(ports)
+        identity = self.identity()
+        own = identity.link_port if identity.link == HostLinkKind.PORT else None
+        if own is not None and mask >> own & 1:
+            raise RegisterError(f"port {own} is the host's alone: the board could not be reached any more")
+        self._write(BoardRow.LOOPBACK, pack(BOARD_PORT_BITS, {"ports": mask}))
 
     def leds(self) -> dict[int, bool]:
         """What the LEDs show that are the host's."""

@@ -15,6 +15,7 @@ from polyrouter.hdl.layouts import (
     BOARD_WATCHDOG,
     BOARD_WRITABLE,
     BoardRow,
+    HostLinkKind,
     pack,
     unpack,
 )
@@ -35,10 +36,13 @@ def answer_of(access):
 class Bench:
     """The registers with a golden twin, and PHYs that take their time."""
 
-    def __init__(self, name="versa_ecp5", phys=((0, 0), (0, 1)), seed=0, *, disables=False, timeout=0):
+    def __init__(self, name="versa_ecp5", phys=((0, 0), (0, 1)), seed=0, *, disables=False, timeout=0,
+                 link=HostLinkKind.PORT, link_port=0):
         self.rng = random.Random(seed)
-        self.dut = BoardRegisters(name, phys, disables=disables, timeout=timeout, watchdog_unit=UNIT)
-        self.model = GoldenBoard(name, phys, answer_of, disables=disables, timeout=timeout, mdio_reads=1 << 30)
+        self.dut = BoardRegisters(name, phys, disables=disables, timeout=timeout, watchdog_unit=UNIT, link=link,
+                                  link_port=link_port)
+        self.model = GoldenBoard(name, phys, answer_of, disables=disables, timeout=timeout, mdio_reads=1 << 30,
+                                 link=link, link_port=link_port)
         self.seen = []      # accesses that came out, in their order
         self.counts = [0] * 8
         self.stalled = False
@@ -92,14 +96,15 @@ def random_status(rng, layout):
     return {name: rng.getrandbits(field.width) for name, field in layout}
 
 
-@pytest.mark.parametrize("name, phys", [
-    ("x", [(0, 31)]),
-    ("netfpga_1g_cml", [(0, 1), (0, 2), (0, 3), (1, 1)]),
-    ("ecp5_85f_4port_!", [(bus, 7 * bus) for bus in range(4)]),
-    ("sixteen", [(port // 2, port % 2) for port in range(16)]),
+@pytest.mark.parametrize("name, phys, link, link_port", [
+    ("x", [(0, 31)], HostLinkKind.UART, 0),
+    ("colorlight_5a75b", [(0, 0), (0, 1)], HostLinkKind.PORT, 1),
+    ("netfpga_1g_cml", [(0, 1), (0, 2), (0, 3), (1, 1)], HostLinkKind.AUTHENTICATED, 2),
+    ("ecp5_85f_4port_!", [(bus, 7 * bus) for bus in range(4)], HostLinkKind.PORT, 0),
+    ("sixteen", [(port // 2, port % 2) for port in range(16)], HostLinkKind.PORT, 15),
 ])
-def test_every_row_at_random(name, phys):
-    bench = Bench(name, phys, seed=len(phys))
+def test_every_row_at_random(name, phys, link, link_port):
+    bench = Bench(name, phys, seed=len(phys), link=link, link_port=link_port)
     dut, model, rng = bench.dut, bench.model, bench.rng
 
     async def main(ctx):

@@ -164,8 +164,11 @@ def test_an_expired_watchdog_lets_no_router_in(bench):
 
 def test_loopback_and_leds(bench):
     registers = bench.registers
-    registers.set_loopback({0, 2})
-    assert registers.loopback() == {0, 2} and bench.board.loopback == 5
+    registers.set_loopback({1, 2})
+    assert registers.loopback() == {1, 2} and bench.board.loopback == 6
+    with pytest.raises(RegisterError, match="port 0 is the host's alone: the board could not be reached any more"):
+        registers.set_loopback({0, 1})
+    assert registers.loopback() == {1, 2}
     registers.set_loopback(())
     assert registers.loopback() == set()
     registers.set_leds({1: True, 2: False})
