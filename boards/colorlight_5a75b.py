@@ -45,8 +45,8 @@ BOARD = Board(
     core_hz=125e6 / 3,
     line_rate=False,
     core={"data_width": 32, "routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 8192,
-          "filter_rules": 0, "mac_rows": 256, "fib_rings": 1, "vmac_cycles": 2, "context_words": 4, "headers": 4,
-          "record_rows": 64, "slices": 0, "access_bits": 16},
+          "filter_rules": 0, "mac_rows": 0, "fib_rings": 1, "vmac_cycles": 2, "context_words": 4, "hash_cycles": 12,
+          "headers": 4, "record_rows": 64, "slices": 0, "stage_registers": 0, "access_bits": 16},
     uart="uart",
     openfpgaloader=("--board", "colorlight"),
 )

@@ -7,20 +7,18 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .capture import HEADER
 from .config import CoreConfig
+from .narrowheader import HeaderBeatsSignature, header_layout, is_narrow
 from .records import PORT_BITS, ROUTER_BITS, TAG
 from .roundrobin import RoundRobin
 from .slice import RegisterSlice
 
-__all__ = ["TAGGED_HEADER", "HeaderArbiter"]
+__all__ = ["HeaderArbiter", "sourced_layout"]
 
-#: A header, and where it came from.
-TAGGED_HEADER = data.StructLayout({
-    "data": HEADER["data"].shape,
-    "length": HEADER["length"].shape,
-    "tag": TAG,
-})
+
+def sourced_layout(config: CoreConfig) -> data.StructLayout:
+    """A header, and where it came from."""
+    return data.StructLayout({**{name: field.shape for name, field in header_layout(config)}, "tag": TAG})
 
 
 class HeaderArbiter(wiring.Component):
@@ -31,7 +29,8 @@ class HeaderArbiter(wiring.Component):
 
     Latency 2 cycles: in the first one a port is chosen, in the second its header, which is many bits, is moved. A
     header every other cycle, which is more than the look-ups take: so that their readiness need not reach the ports.
-    Without slices, a header a cycle, if they are not all of one port.
+    Without slices, a header a cycle, if they are not all of one port. If beats are narrow there is no register, as a
+    header is read at its port.
 
     Parameters
     ----------
@@ -39,9 +38,9 @@ class HeaderArbiter(wiring.Component):
 
     Attributes
     ----------
-    i : array of streams of HEADER
+    i : array of streams of header_layout
         Headers of the data ports.
-    i_host : stream of HEADER
+    i_host : stream of header_layout
         Headers of the frames that the host injects.
     inject_router, inject_port : Signal, in
         For whom, and for which egress port, ``i_host`` is; stable while it is valid.
@@ -49,29 +48,37 @@ class HeaderArbiter(wiring.Component):
         The header of the link port is that of a tunnel's packet, and who is to route it; stable while it is valid.
     released : Signal, in
         One bit a port, the host port included: high for a cycle for each header that is not on its way any more.
-    o : stream of TAGGED_HEADER
+    o : stream of sourced_layout
         The headers in turn.
+    i_beats, i_host_beats, o_beats : HeaderBeatsSignature
+        Only if beats are narrow: those of each header.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         super().__init__({
-            "i": In(stream.Signature(HEADER)).array(config.ports),
-            "i_host": In(stream.Signature(HEADER)),
+            "i": In(stream.Signature(header_layout(config))).array(config.ports),
+            "i_host": In(stream.Signature(header_layout(config))),
             "inject_router": In(ROUTER_BITS),
             "inject_port": In(PORT_BITS),
             "given": In(1),
             "given_router": In(ROUTER_BITS),
             "released": In(config.all_ports),
-            "o": Out(stream.Signature(TAGGED_HEADER)),
+            "o": Out(stream.Signature(sourced_layout(config))),
+            **({"i_beats": In(HeaderBeatsSignature(config)).array(config.ports),
+                "i_host_beats": In(HeaderBeatsSignature(config)),
+                "o_beats": Out(HeaderBeatsSignature(config))} if is_narrow(config) else {}),
         })
         #: Whose header is moved: one bit at most, the host's the last; it holds until the header is taken.
         self.chosen = Signal(config.ports + 1)
 
     def elaborate(self, platform):
         m = Module()
+        narrow = is_narrow(self.config)
+        layout = sourced_layout(self.config)
         sources = [*self.i, self.i_host]
-        m.submodules.slice = register = RegisterSlice(TAGGED_HEADER, self.config.slices, cuts_ready=True)
+        m.submodules.slice = register = RegisterSlice(
+            layout, 0 if narrow else self.config.slices, cuts_ready=True)
         m.submodules.turn = turn = RoundRobin(len(sources))
         connect(m, register.o, flipped(self.o))
 
@@ -96,9 +103,11 @@ class HeaderArbiter(wiring.Component):
                 source.ready.eq(taken[index]),
             ]
             m.d.sync += underway.eq(underway + taken[index] - self.released[index])
-            header = Signal(TAGGED_HEADER, name=f"header_{index}")
+            header = Signal(layout, name=f"header_{index}")
             m.d.comb += [
-                header.data.eq(source.payload.data), header.length.eq(source.payload.length), header.tag.port.eq(index)]
+                *(header[name].eq(source.payload[name]) for name, _ in header_layout(self.config)),
+                header.tag.port.eq(index),
+            ]
             headers.append(header)
         if self.config.circuits:
             link = headers[self.config.link_port].tag
@@ -111,4 +120,11 @@ class HeaderArbiter(wiring.Component):
             register.i.payload.eq(reduce(or_, (
                 Mux(chosen[index], header.as_value(), 0) for index, header in enumerate(headers)))),
         ]
+        if narrow:
+            places = [*self.i_beats, self.i_host_beats]
+            m.d.comb += [
+                *(place.index.eq(self.o_beats.index) for place in places),
+                self.o_beats.beat.eq(reduce(or_, (
+                    Mux(chosen[index], place.beat, 0) for index, place in enumerate(places)))),
+            ]
         return m

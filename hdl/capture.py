@@ -21,7 +21,7 @@ from .headers import (
 )
 from .stream import LENGTH_BITS
 
-__all__ = ["FATE", "HEADER", "HEADER_BYTES", "HeaderCapture"]
+__all__ = ["FATE", "HEADER", "HEADER_BYTES", "IPV4_NEEDED", "IPV6_NEEDED", "HeaderCapture"]
 
 #: Bytes of a frame's start that are looked at.
 HEADER_BYTES = 64
@@ -36,11 +36,10 @@ FATE = data.StructLayout({
     "good": 1,                          # its body follows; else it was dropped
     "length": LENGTH_BITS,
 })
-
-
+#: What the parser needs of a packet, without a tag.
+IPV4_NEEDED = ETHERNET_BYTES + IPV4_BYTES + L4_PORTS_BYTES
+IPV6_NEEDED = ETHERNET_BYTES + IPV6_BYTES + L4_PORTS_BYTES
 _OTHER = ETHERNET_BYTES + TAG_BYTES
-_IPV4 = ETHERNET_BYTES + IPV4_BYTES + L4_PORTS_BYTES
-_IPV6 = ETHERNET_BYTES + IPV6_BYTES + L4_PORTS_BYTES
 
 
 class HeaderCapture(wiring.Component):
@@ -102,9 +101,9 @@ class HeaderCapture(wiring.Component):
         ipv6 = Mux(tagged, inner == ETHERTYPE_IPV6, outer == ETHERTYPE_IPV6)
         # Equality will do: the EtherType is known at the beat that ends the shortest header.
         with m.If(ipv4):
-            m.d.comb += complete.eq(Mux(tagged, final(_IPV4 + TAG_BYTES), final(_IPV4)))
+            m.d.comb += complete.eq(Mux(tagged, final(IPV4_NEEDED + TAG_BYTES), final(IPV4_NEEDED)))
         with m.Elif(ipv6):
-            m.d.comb += complete.eq(Mux(tagged, final(_IPV6 + TAG_BYTES), final(_IPV6)))
+            m.d.comb += complete.eq(Mux(tagged, final(IPV6_NEEDED + TAG_BYTES), final(IPV6_NEEDED)))
         with m.Else():
             m.d.comb += complete.eq(final(_OTHER))
         m.d.comb += [

@@ -22,6 +22,8 @@ _SHORTEST_BITS = (64 + 8 + 12) * 8
 _LEAST_PORT_RATE = 1.001e9
 #: Cycles of a ring of the FIB that an IPv4 packet takes.
 _RING_CYCLES = 10
+#: Cycles of the parser for a header, as a whole, or in narrow beats.
+_PARSER_CYCLES, _NARROW_PARSER_CYCLES = 3, 18
 #: Circuits of a core that has any; at most as many as there are VLAN ids.
 LEAST_CIRCUITS, MOST_CIRCUITS = 16, 4096
 
@@ -87,6 +89,8 @@ class CoreConfig:
     context_words : int
         Words that a context row is read in, one a cycle: 1, 2 or 4. With 4, rows of more than 16 routers take 3 blocks
         of 18 kbit instead of 10, and a frame 3 cycles more.
+    hash_cycles : int
+        Cycles in which the hash of a packet's flow is made, 4 or 12, and a packet every so many.
     headers : int
         Headers of one port that may be on their way through the look-ups at once, and verdicts that wait there for the
         frame's end, a power of two, 4 to 16. Behind them, frames wait in the ingress.
@@ -96,6 +100,11 @@ class CoreConfig:
     slices : int
         Registers, 1 or 0, between stages of the header path that need none at a slow clock: before the parser, ahead
         of each ring of the FIB, and two in the verdict.
+    stage_registers : int
+        Registers of a whole record, 1 or 0: behind the VMAC-VE look-up, behind the context stage, in front of the
+        engines, and ahead of the memory in which records wait for them. With 0, a record stays in the parser's register
+        until the engines have it, so that no two of these stages work at once: a frame every ``context_words + 11``
+        cycles at most. Needs ``vmac_cycles`` 2 and ``context_words`` above 1.
     access_bits : int
         Bits of a row that travel at once between the control engine and its table, 64 or 16. With 16, fewer wires lead
         there. A read of a table that only the host changes is then four, some 30 cycles more; of other tables it takes
@@ -128,9 +137,11 @@ class CoreConfig:
     circuits: int = 0
     vmac_cycles: int = 1
     context_words: int = 1
+    hash_cycles: int = 4
     headers: int = 16
     record_rows: int = 16
     slices: int = 1
+    stage_registers: int = 1
     access_bits: int = 64
     clock_hz: float = field(default=125e6)
 
@@ -162,6 +173,12 @@ class CoreConfig:
         self._between("context_words", 1, 4, power_of_two=True)
         self._between("headers", 4, 16, power_of_two=True)
         self._between("slices", 0, 1)
+        self._between("stage_registers", 0, 1)
+        if not self.stage_registers and (self.vmac_cycles == 1 or self.context_words == 1):
+            raise ConfigError("stage_registers 0 takes vmac_cycles 2 and context_words 2 or 4, "
+                              f"not {self.vmac_cycles} and {self.context_words}")
+        if self.hash_cycles not in (4, 12):
+            raise ConfigError(f"hash_cycles must be 4 or 12, not {self.hash_cycles}")
         if self.record_rows not in (16, 64):
             raise ConfigError(f"record_rows must be 16 or 64, not {self.record_rows}")
         if self.access_bits not in (16, 64):
@@ -227,6 +244,21 @@ class CoreConfig:
             raise ConfigError(f"fib_rings {self.fib_rings} at {self.clock_hz / 1e6:g} MHz look up {rate:.2f} million "
                               f"IPv4 packets a second, less than {self.wired_ports} ports of 1 Gb/s: use fib_rings 2 "
                               "or a faster clock")
+
+        if self.clock_hz * _SHORTEST_BITS < self.header_cycles * self.wired_ports * 1e9:
+            raise ConfigError(f"a header every {self.header_cycles} cycles at {self.clock_hz / 1e6:g} MHz is "
+                              f"{self.clock_hz / self.header_cycles / 1e6:.2f} million frames a second, less than "
+                              f"{self.wired_ports} ports of 1 Gb/s: use vmac_cycles 1, or a faster clock")
+
+    @property
+    def header_cycles(self) -> int:
+        """Cycles from one header to the next in the stages ahead of the look-ups, if nothing holds them up."""
+        parser = _PARSER_CYCLES if self.data_width > 32 else _NARROW_PARSER_CYCLES
+        # A stage that leaves a record where it is takes the next one a cycle later.
+        records = 6 if self.vmac_cycles == 1 else 11
+        if not self.stage_registers:
+            records += self.context_words
+        return max(parser, records)
 
     @property
     def wired_ports(self) -> int:

@@ -29,7 +29,8 @@ class ContextLookup(wiring.Component):
 
     A row is read in ``context_words`` cycles, and a record leaves one cycle after it, one every ``context_words + 1``
     cycles. If a row is more than one word, a record stays at ``i`` until it was read. An access of the control port
-    comes between two records and takes as long as one; each waits for one of the other at most.
+    comes between two records and takes as long as one; each waits for one of the other at most. Without
+    ``stage_registers``, ``o`` is what stays at ``i``, with the row beside it, and is there a cycle sooner.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class ContextLookup(wiring.Component):
             rows.i.payload.row.eq(self.i.payload.router),
             rows.i.payload.read.eq(self.i.payload.router < self.config.routers),
             row.eq(Mux(exists, rows.o.payload, 0)),
-            rows.o.ready.eq(~self.o.valid),
+            rows.o.ready.eq(~self.o.valid if self.config.stage_registers else self.o.ready),
         ]
         with m.If(self.begins):
             m.d.sync += exists.eq(rows.i.payload.read)
@@ -96,17 +97,24 @@ class ContextLookup(wiring.Component):
         # Without a reset, flip-flops can be cleared for a router that does not exist: no logic is ahead of them.
         out = Signal(META, reset_less=True)
         seed = Signal.like(self.o_seed, reset_less=True)
+        disable = self.disable if self.config.stage_registers else Signal()
+        found = [
+            out.eq(meta),
+            *(out[name].eq(row[source]) for name, source in _COPIED.items()),
+            out.enable.eq(row.enable & (row.mode <= max(RouterMode)) & ~disable),
+            out.guarded.eq(includes(self.config, row.guard, meta.port) | meta.segment_guard),
+            out.asks.eq(includes(self.config, row.group, meta.port)),
+            seed.eq(row.ecmp_seed),
+        ]
         m.d.comb += [self.o.payload.eq(out), self.o_seed.eq(seed)]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(leaves):
-            m.d.sync += [
-                self.o.valid.eq(1),
-                out.eq(meta),
-                *(out[name].eq(row[source]) for name, source in _COPIED.items()),
-                out.enable.eq(row.enable & (row.mode <= max(RouterMode)) & ~self.disable),
-                out.guarded.eq(includes(self.config, row.guard, meta.port) | meta.segment_guard),
-                out.asks.eq(includes(self.config, row.group, meta.port)),
-                seed.eq(row.ecmp_seed),
-            ]
+        if self.config.stage_registers:
+            with m.If(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
+            with m.If(leaves):
+                m.d.sync += [self.o.valid.eq(1), *found]
+        else:
+            m.d.comb += [self.o.valid.eq(rows.o.valid), *found]
+            # What is offered stays as it is until it is taken.
+            with m.If(~self.o.valid):
+                m.d.sync += disable.eq(self.disable)
         return m

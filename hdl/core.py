@@ -24,6 +24,7 @@ from .layouts import BOARD_ROWS, ROWS, Register, Table
 from .linkengine import LinkEngine
 from .lookup import Lookup
 from .mactable import MacTable
+from .narrowheader import is_narrow
 from .pairing import Pairing
 from .parser import Parser
 from .pieces import context_pieces
@@ -126,6 +127,8 @@ class Core(wiring.Component):
             m.submodules[f"ingress{port}"] = ingress = Ingress(config)
             connect(m, flipped(self.rx[port]), ingress.i)
             connect(m, ingress.o_header, arbiter.i[port])
+            if is_narrow(config):
+                connect(m, ingress.o_beats, arbiter.i_beats[port])
             connect(m, ingress.o_fate, pairing.fate[port])
             connect(m, ingress.o, pairing.body[port])
             count_unrouted(ingress.event, port)
@@ -136,6 +139,8 @@ class Core(wiring.Component):
         connect(m, host_ingress.o, deframer.i)
         connect(m, deframer.o_inject, injected.i)
         connect(m, injected.o_header, arbiter.i_host)
+        if is_narrow(config):
+            connect(m, injected.o_beats, arbiter.i_host_beats)
         connect(m, injected.o_fate, pairing.fate[config.host_port])
         connect(m, injected.o, pairing.body[config.host_port])
         m.d.comb += [
@@ -156,10 +161,12 @@ class Core(wiring.Component):
         m.submodules.fib = fib = FibLookup(config)
         m.submodules.filter = filter_ = FilterLookup(config)
         m.submodules.mac_table = mac_table = MacTable(config)
-        m.submodules.flow_hash = flow_hash = FlowHash()
+        m.submodules.flow_hash = flow_hash = FlowHash(config.hash_cycles)
         m.submodules.adjacency = adjacency = AdjacencyLookup(config)
         m.submodules.decide = decide = Decide(config)
         connect(m, arbiter.o, parser.i)
+        if is_narrow(config):
+            connect(m, arbiter.o_beats, parser.i_beats)
         connect(m, parser.o, vmac.i)
         connect(m, vmac.o, context.i)
         connect(m, context.o, lookup.i)
@@ -228,6 +235,8 @@ class Core(wiring.Component):
             m.submodules.entry = entry = HeaderTap(config)
             connect(m, buffer.o[link_port], links.i)
             connect(m, entry.o_header, arbiter.i[link_port])
+            if is_narrow(config):
+                connect(m, entry.o_beats, arbiter.i_beats[link_port])
             connect(m, entry.o_fate, pairing.fate[link_port])
             connect(m, entry.o, pairing.body[link_port])
             connect(m, control.link, links.link)

@@ -15,9 +15,7 @@ __all__ = ["FLOW", "FlowHash"]
 
 _WORD = 32
 _PORT_BITS = META["l4_source"].width
-#: Steps of a hash, bits of the key in each of them, and in each of a step's parts.
-_STEPS = 4
-_STEP = ECMP_KEY_BITS // _STEPS
+#: Bits of the key in each of the parts of a step.
 _PART = 8
 
 #: What the hash is made of; fields as in META and in the context row.
@@ -40,8 +38,13 @@ def _folded(address: Value, ipv6: Value) -> Value:
 class FlowHash(wiring.Component):
     """The flow hash of ``docs/dataplane.md`` (Toeplitz, as in Microsoft RSS) of a stream of flows, in their order.
 
-    A quarter of the key is hashed in each of four cycles. Latency 6 cycles; takes a flow every 4 cycles, which is as
-    fast as the FIB takes them.
+    The key is hashed in 4 steps of a cycle each, which is as fast as the FIB takes flows, or in 12. Latency
+    ``steps + 2`` cycles; takes a flow every ``steps`` cycles.
+
+    Parameters
+    ----------
+    steps : int
+        4 or 12.
 
     Attributes
     ----------
@@ -49,15 +52,17 @@ class FlowHash(wiring.Component):
     o : stream of the hash
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 4) -> None:
+        self._steps = steps
         super().__init__({"i": In(stream.Signature(FLOW)), "o": Out(stream.Signature(ECMP_HASH_BITS))})
 
     def elaborate(self, platform):
         m = Module()
+        steps, step_bits = self._steps, ECMP_KEY_BITS // self._steps
         flow, hashed = self.i.payload, self.o.payload
         key, seed = Signal(ECMP_KEY_BITS), Signal.like(flow.seed)
-        parts = [Signal(ECMP_HASH_BITS, name=f"part{k}") for k in range(_STEP // _PART)]
-        key_steps = Signal(_STEPS)          # those that are left, from the lowest bit on; none: there is no flow
+        parts = [Signal(ECMP_HASH_BITS, name=f"part{k}") for k in range(step_bits // _PART)]
+        key_steps = Signal(steps)          # those that are left, from the lowest bit on; none: there is no flow
         parts_valid, parts_first, parts_last = Signal(), Signal(), Signal()
         advance = Signal()
         m.d.comb += [
@@ -66,9 +71,9 @@ class FlowHash(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [
-                # The next quarter moves to where this one was.
-                key.eq(key >> _STEP),
-                seed.eq(seed >> _STEP),
+                # What the next step takes moves to where that of this one was.
+                key.eq(key >> step_bits),
+                seed.eq(seed >> step_bits),
                 key_steps.eq(key_steps >> 1),
                 parts_valid.eq(key_steps[0]),
                 parts_first.eq(key_steps.all()),
@@ -80,7 +85,7 @@ class FlowHash(wiring.Component):
             ]
         with m.If(self.i.ready):
             m.d.sync += [
-                key_steps.eq(self.i.valid.replicate(_STEPS)),
+                key_steps.eq(self.i.valid.replicate(steps)),
                 key.eq(Cat(flow.l4_destination, flow.l4_source, _folded(flow.destination, flow.ipv6),
                            _folded(flow.source, flow.ipv6))),
                 seed.eq(flow.seed),

@@ -5,9 +5,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .capture import FATE, HEADER, HeaderCapture
+from .capture import FATE, HeaderCapture
 from .config import CoreConfig
 from .framestore import FrameStore
+from .narrowheader import HeaderBeatsSignature, NarrowHeaderCapture, header_layout, is_narrow
 from .records import PORT_BITS, ROUTER_BITS
 from .stream import PacketSignature
 
@@ -32,8 +33,10 @@ class HeaderTap(wiring.Component):
         Frames of at least 14 bytes.
     i_router, i_port : Signal, in
         For whom, and for which egress port, the frame at ``i`` is; stable while it is valid.
-    o_header : stream of HEADER
+    o_header : stream of header_layout
         The start of each frame.
+    o_beats : HeaderBeatsSignature
+        Only if beats are narrow: those of the header at ``o_header``.
     router, port : Signal, out
         For whom the header at ``o_header`` is.
     o_fate : stream of FATE
@@ -46,19 +49,23 @@ class HeaderTap(wiring.Component):
         self.config = config
         super().__init__({
             "i": In(PacketSignature(config)), "i_router": In(ROUTER_BITS), "i_port": In(PORT_BITS),
-            "o_header": Out(stream.Signature(HEADER)), "router": Out(ROUTER_BITS), "port": Out(PORT_BITS),
-            "o_fate": Out(stream.Signature(FATE)),
+            "o_header": Out(stream.Signature(header_layout(config))), "o_fate": Out(stream.Signature(FATE)),
+            "router": Out(ROUTER_BITS), "port": Out(PORT_BITS),
             "o": Out(PacketSignature(config)),
+            **({"o_beats": Out(HeaderBeatsSignature(config))} if is_narrow(config) else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         beat_bytes = self.config.beat_bytes
         m.submodules.store = store = FrameStore(self.config)
-        m.submodules.capture = capture = HeaderCapture(self.config)
+        narrow = is_narrow(self.config)
+        m.submodules.capture = capture = (NarrowHeaderCapture if narrow else HeaderCapture)(self.config)
         m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=self.config.fates)
         connect(m, store.o, flipped(self.o))
         connect(m, capture.o, flipped(self.o_header))
+        if narrow:
+            connect(m, capture.o_beats, flipped(self.o_beats))
 
         beat = self.i.payload
         first = Signal(init=1)

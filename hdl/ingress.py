@@ -5,12 +5,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .capture import FATE, HEADER, HeaderCapture
+from .capture import FATE, HeaderCapture
 from .config import HOST_HEADER_BYTES, CoreConfig
 from .framestore import FrameStore
 from .headers import ETHERNET_BYTES
 from .layouts import Reason, RxError
 from .mac.gmii import FCS_BYTES
+from .narrowheader import HeaderBeatsSignature, NarrowHeaderCapture, header_layout, is_narrow
 from .stream import FrameSignature, PacketSignature
 
 __all__ = ["Ingress"]
@@ -45,8 +46,10 @@ class Ingress(wiring.Component):
     i : FrameSignature
         Frames from the port. Always ready, except while a drop could not be reported, and before the first beat of a
         frame as long as the previous frame's header was not taken.
-    o_header : stream of HEADER
+    o_header : stream of header_layout
         The start of each frame.
+    o_beats : HeaderBeatsSignature
+        Only if beats are narrow: those of the header at ``o_header``.
     o_fate : stream of FATE
         How each frame ended whose header was given, in the same order.
     o : PacketSignature
@@ -65,7 +68,10 @@ class Ingress(wiring.Component):
             "event": Out(stream.Signature(5)),
         }
         if not host:
-            members |= {"o_header": Out(stream.Signature(HEADER)), "o_fate": Out(stream.Signature(FATE))}
+            members |= {"o_header": Out(stream.Signature(header_layout(config))),
+                        "o_fate": Out(stream.Signature(FATE))}
+            if is_narrow(config):
+                members["o_beats"] = Out(HeaderBeatsSignature(config))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -141,9 +147,12 @@ class Ingress(wiring.Component):
             m.d.sync += [flag.eq(following == place) for flag, place in places]
 
         if not self.host:
-            m.submodules.capture = capture = HeaderCapture(self.config)
+            narrow = is_narrow(self.config)
+            m.submodules.capture = capture = (NarrowHeaderCapture if narrow else HeaderCapture)(self.config)
             m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=self.config.fates + 1)
             connect(m, capture.o, flipped(self.o_header))
+            if narrow:
+                connect(m, capture.o_beats, flipped(self.o_beats))
             fate = Signal(FATE)
             m.d.comb += [
                 self.i.ready.eq(events.w_rdy & ~(capture.busy & (beats == 0))),

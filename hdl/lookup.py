@@ -9,6 +9,7 @@ from .fib import MOST_REQUESTS
 from .flowhash import FLOW
 from .layouts import CONTEXT_ROW, ECMP_HASH_BITS, RouterMode
 from .mactable_search import MAC_FOUND, MAC_SEARCH
+from .recordfifo import RecordFifo
 from .records import META
 
 __all__ = ["ADDRESS_BITS_KEPT", "ENGINES", "Lookup"]
@@ -78,8 +79,9 @@ class Lookup(wiring.Component):
     A record goes to all engines at once, and waits in a FIFO until all of them have answered. Where there is nothing to
     find, the request has ``walk`` = 0, so that each engine has one outcome for each record.
 
-    Latency: one cycle and that of the FIB, or two and that of the slowest other engine, but at least 3 cycles.
-    Throughput: that of the slowest engine, at best a record every other cycle.
+    Latency: one cycle and that of the FIB, or two and that of the slowest other engine, but at least 3 cycles; a cycle
+    less without ``stage_registers``, where a record stays at ``i`` until all have it. Throughput: that of the slowest
+    engine, at best a record every other cycle.
 
     What only the engines need does not leave the stage: the ``fib_*``, root and ``filter_*`` window fields are zero in
     ``o``, and of the IP addresses only the upper :data:`ADDRESS_BITS_KEPT` bits are there.
@@ -109,23 +111,29 @@ class Lookup(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.records = records = fifo.SyncFIFOBuffered(
+        has_register = self._config.stage_registers
+        m.submodules.records = records = (fifo.SyncFIFOBuffered if has_register else RecordFifo)(
             width=_KEPT.size, depth=self._config.record_rows + 1)
 
-        # The record that is being dealt out, with what is worked out on its way here.
-        record, seed = Signal(META), Signal.like(self.i_seed)
-        walks = {name: Signal(name=f"walk_{name}") for name in _walks(record)}
+        # The record that is being dealt out, with what is worked out on its way here, or while it stays at ``i``.
         valid, dealt_out = Signal(), Signal()
-        m.d.comb += self.i.ready.eq(~valid)
-        with m.If(~valid):
-            m.d.sync += valid.eq(self.i.valid)
-            with m.If(self.i.valid):
-                m.d.sync += [
-                    record.eq(self.i.payload), seed.eq(self.i_seed),
-                    *(walks[name].eq(value) for name, value in _walks(self.i.payload).items()),
-                ]
-        with m.Elif(dealt_out):
-            m.d.sync += valid.eq(0)
+        if has_register:
+            record, seed = Signal(META), Signal.like(self.i_seed)
+            walks = {name: Signal(name=f"walk_{name}") for name in _walks(record)}
+            m.d.comb += self.i.ready.eq(~valid)
+            with m.If(~valid):
+                m.d.sync += valid.eq(self.i.valid)
+                with m.If(self.i.valid):
+                    m.d.sync += [
+                        record.eq(self.i.payload), seed.eq(self.i_seed),
+                        *(walks[name].eq(value) for name, value in _walks(self.i.payload).items()),
+                    ]
+            with m.Elif(dealt_out):
+                m.d.sync += valid.eq(0)
+        else:
+            record, seed = self.i.payload, self.i_seed
+            walks = _walks(record)
+            m.d.comb += [valid.eq(self.i.valid), self.i.ready.eq(dealt_out)]
 
         # Each engine and the FIFO take it when they can; the next one comes when all have.
         takers = {name: (getattr(self, f"{name}_i").valid, getattr(self, f"{name}_i").ready) for name in ENGINES}

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arbiter import TAGGED_HEADER
+from .arbiter import sourced_layout
 from .capture import HEADER_BYTES
 from .config import CoreConfig
 from .headers import (
@@ -25,6 +25,7 @@ from .headers import (
     frame_bytes,
 )
 from .layouts import ADDRESS_BITS
+from .narrowheader import BEATS, HeaderBeatsSignature, is_narrow
 from .records import META
 
 __all__ = ["Parser"]
@@ -54,6 +55,8 @@ class Parser(wiring.Component):
     way. The IPv4 checksum (RFC 1071) is over 20 bytes: in the first cycle partial sums, those that are needed with a
     tag and those without, in the second all of it, in the third the carries.
 
+    If beats are narrow, the header is read first, a beat a cycle, without its tag: it takes 15 cycles more.
+
     Only those bytes are looked at that are there according to the header's EtherType and ``length``.
 
     Parameters
@@ -62,23 +65,30 @@ class Parser(wiring.Component):
 
     Attributes
     ----------
-    i : stream of TAGGED_HEADER
+    i : stream of sourced_layout
         Headers of frames of at least 14 bytes.
+    i_beats : HeaderBeatsSignature
+        Only if beats are narrow: those of the header at ``i``.
     o : stream of META
         A record for each, with zeros in what later stages find out, and in IP and layer-4 fields that are not there.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
-        super().__init__({"i": In(stream.Signature(TAGGED_HEADER)), "o": Out(stream.Signature(META))})
+        super().__init__({
+            "i": In(stream.Signature(sourced_layout(config))), "o": Out(stream.Signature(META)),
+            **({"i_beats": In(HeaderBeatsSignature(config))} if is_narrow(config) else {}),
+        })
 
     def elaborate(self, platform):
         m = Module()
-        raw = frame_bytes(self.i.payload.data)
+        narrow = is_narrow(self.config)
+        header = Signal(8 * BEATS * self.config.beat_bytes, reset_less=True) if narrow else self.i.payload.data
+        raw = frame_bytes(header)
         length = self.i.payload.length
 
         # First cycle: the tag, and sums over 16-bit words for both cases.
-        tagged = Signal()
+        tagged = self.i.payload.tagged if narrow else Signal()
         is_ipv4 = Signal(2)         # without and with a tag
         is_ipv6 = Signal(2)
         both = [Signal(18, name=f"both_{k}") for k in range(2)]     # words that are in the header in any case
@@ -90,7 +100,7 @@ class Parser(wiring.Component):
         def first_cycle():
             outer, inner = Ethernet.ETHERTYPE.of(raw), VlanTag.ETHERTYPE.of(raw)
             return [
-                tagged.eq((outer == ETHERTYPE_VLAN) & (length >= ETHERNET_BYTES + TAG_BYTES)),
+                *([] if narrow else [tagged.eq((outer == ETHERTYPE_VLAN) & (length >= ETHERNET_BYTES + TAG_BYTES))]),
                 is_ipv4.eq(Cat(outer == ETHERTYPE_IPV4, inner == ETHERTYPE_IPV4)),
                 is_ipv6.eq(Cat(outer == ETHERTYPE_IPV6, inner == ETHERTYPE_IPV6)),
                 both[0].eq((middle[0] + middle[1]) + (middle[2] + middle[3])),
@@ -101,13 +111,13 @@ class Parser(wiring.Component):
 
         # What follows sees the frame without its tag.
         addresses = 2 * Ethernet.DESTINATION.size
-        octets = raw[:addresses] + [
+        octets = raw if narrow else raw[:addresses] + [
             _named(m, Mux(tagged, raw[k + TAG_BYTES], raw[k]), f"octet_{k}")
             for k in range(addresses, HEADER_BYTES - TAG_BYTES)]
 
         def has(count: int) -> Value:
             """The frame without its tag has ``count`` bytes."""
-            return length >= Mux(tagged, count + TAG_BYTES, count)
+            return length >= (count if narrow else Mux(tagged, count + TAG_BYTES, count))
 
         # Second cycle: what each condition needs, by itself.
         ipv4, ipv6 = Signal(), Signal()
@@ -132,11 +142,12 @@ class Parser(wiring.Component):
         destination = Ethernet.DESTINATION.of(raw)
 
         def second_cycle():
-            family = is_ipv6.bit_select(tagged, 1)
+            case = 0 if narrow else tagged
+            family = is_ipv6.bit_select(case, 1)
             return [
-                ipv4.eq(is_ipv4.bit_select(tagged, 1)),
+                ipv4.eq(is_ipv4.bit_select(case, 1)),
                 ipv6.eq(family),
-                total.eq((both[0] + both[1]) + Mux(tagged, ends[1], ends[0])),
+                total.eq((both[0] + both[1]) + (ends[0] if narrow else Mux(tagged, ends[1], ends[0]))),
                 total_length.eq(Mux(family, payload_length + IPV6_BYTES, ipv4_length)),
                 good.eq(Mux(family, (version == 6) & has(_IPV6_END),
                             (version == 4) & (ihl >= _IPV4_WORDS) & has(_IPV4_END))),
@@ -170,7 +181,7 @@ class Parser(wiring.Component):
             meta.group.eq(raw[0][0]),       # the first bit on the wire, IEEE 802.3 clause 3.2.3
             meta.reserved_group.eq(reserved),
             meta.tagged.eq(tagged),
-            meta.tci.eq(Mux(tagged, VlanTag.TCI.of(raw), 0)),
+            meta.tci.eq(self.i.payload.tci if narrow else Mux(tagged, VlanTag.TCI.of(raw), 0)),
             meta.ethertype.eq(ethertype),
             meta.ipv4.eq(ipv4),
             meta.ipv6.eq(ipv6),
@@ -214,9 +225,22 @@ class Parser(wiring.Component):
                     meta.l4_destination.eq(l4_source[:8]),
                 ]
 
+        record = self.o.payload
+        if narrow:
+            # Without a reset, flip-flops can be cleared where a field is not there: no logic is ahead of them.
+            record = Signal(META, reset_less=True)
+            m.d.comb += self.o.payload.eq(record)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
+            if narrow:
+                beat = Signal.like(self.i_beats.index)
+                m.d.comb += self.i_beats.index.eq(beat)
+                with m.State("READ"), m.If(self.i.valid):
+                    m.d.sync += [header.eq(Cat(header, self.i_beats.beat)[self.config.data_width:]), beat.eq(beat + 1)]
+                    with m.If(beat == BEATS - 1):
+                        m.d.sync += beat.eq(0)
+                        m.next = "TAG"
             with m.State("TAG"):
                 m.d.sync += first_cycle()
                 with m.If(self.i.valid):
@@ -226,8 +250,8 @@ class Parser(wiring.Component):
                 m.next = "RECORD"
             with m.State("RECORD"), m.If(~self.o.valid):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(meta)]
-                m.next = "TAG"
+                m.d.sync += [self.o.valid.eq(1), record.eq(meta)]
+                m.next = "READ" if narrow else "TAG"
         return m
 
 

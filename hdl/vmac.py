@@ -31,8 +31,8 @@ class VmacLookup(wiring.Component):
     One role a cycle; latency 7 cycles, the same for every frame; takes a record every 6 cycles, whatever the control
     port does. If ``vmac_cycles`` is 2, the ways are in one memory with a port each, and the hashes are made and read
     one after the other: one role in two cycles, a record every 10, which stays at ``i`` for 9 and leaves in the cycle
-    after. Injected frames take the same time, but nothing is found for them. A frame that is given to its router counts
-    as having its own address.
+    after; without ``stage_registers`` it leaves from ``i`` itself, a cycle sooner. Injected frames take the same time,
+    but nothing is found for them. A frame that is given to its router counts as having its own address.
 
     The second port's other cycles are the control port's: an access takes at most 4 cycles, or 7 if
     ``vmac_cycles`` is 2, and falls between two look-ups. So a look-up sees the table as it was at one moment: an entry
@@ -218,10 +218,13 @@ class VmacLookup(wiring.Component):
             m.d.comb += result.router.eq(Mux(segment, router, self.config.no_router))
             with m.If(Mux(meta.group, peer, own)):
                 m.d.comb += result.router.eq(Mux(meta.group, peer_router, own_router))
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(leave):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(result)]
+        if self.config.stage_registers:
+            with m.If(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
+            with m.If(leave):
+                m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(result)]
+        else:
+            m.d.comb += [self.o.valid.eq(step == last), self.o.payload.eq(result)]
         return m
 
 

@@ -76,9 +76,11 @@ class Core(Model):
     vmac_slots: int | None = None
     vmac_cycles: int | None = None
     context_words: int | None = None
+    hash_cycles: int | None = None
     headers: int | None = None
     record_rows: int | None = None
     slices: int | None = None
+    stage_registers: int | None = None
     access_bits: int | None = None
     fib_words: int | None = None
     fib_rings: int | None = None

@@ -44,7 +44,7 @@ __all__ = ["DataPlane", "format_mac", "parse_mac"]
 
 #: Parameters that a board does not tell, or that a driver need not know.
 _UNTOLD = ("ingress_bytes", "clock_hz", "filter_banks", "fib_rings", "vmac_cycles", "context_words",
-           "headers", "record_rows", "slices", "access_bits")
+           "hash_cycles", "headers", "record_rows", "slices", "stage_registers", "access_bits")
 
 
 def _in_tables(router: RouterSpec, rates: Rates, config: CoreConfig) -> Any:

@@ -29,6 +29,7 @@ from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.linkengine import LinkEngine
 from polyrouter.hdl.lookup import Lookup
 from polyrouter.hdl.mactable import MacTable
+from polyrouter.hdl.narrowheader import is_narrow
 from polyrouter.hdl.pairing import Pairing
 from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.policers import Policers
@@ -68,6 +69,7 @@ class Front(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig) -> None:
+        self._config = config
         self._ingress = [Ingress(config) for _ in range(config.ports)]
         self._tap = HeaderTap(config)
         self._arbiter = HeaderArbiter(config)
@@ -95,12 +97,16 @@ class Front(wiring.Component):
             connect(m, stage.o_header, arbiter.i_host if stage is tap else arbiter.i[port])
             connect(m, stage.o_fate, pairing.fate[port])
             connect(m, stage.o, pairing.body[port])
+            if is_narrow(self._config):
+                connect(m, stage.o_beats, arbiter.i_host_beats if stage is tap else arbiter.i_beats[port])
         for port, ingress in enumerate(self._ingress):
             m.submodules[f"ingress{port}"] = ingress
             connect(m, flipped(self.rx[port]), ingress.i)
             connect(m, ingress.event, flipped(self.refused[port]))
         connect(m, flipped(self.inject), tap.i)
         connect(m, arbiter.o, self._parser.i)
+        if is_narrow(self._config):
+            connect(m, arbiter.o_beats, self._parser.i_beats)
         connect(m, self._parser.o, flipped(self.record))
         for name in self._passed_on:
             connect(m, getattr(pairing, name), flipped(getattr(self, name)))
@@ -133,7 +139,7 @@ PARTS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "fib": FibLookup,
     "filter": FilterLookup,
     "mactable": MacTable,
-    "flowhash": lambda _: FlowHash(),
+    "flowhash": lambda config: FlowHash(config.hash_cycles),
     "adjacency": AdjacencyLookup,
     "decide": Decide,
     "pairing": Pairing,

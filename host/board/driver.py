@@ -42,7 +42,8 @@ class BoardInfo:
     ----------
     config : CoreConfig
         Its parameters; ``ingress_bytes``, ``filter_banks``, ``fib_rings``, ``vmac_cycles``, ``context_words``,
-        ``headers``, ``record_rows``, ``slices`` and ``access_bits``, which it does not tell, have their defaults.
+        ``hash_cycles``, ``headers``, ``record_rows``, ``slices``, ``stage_registers`` and ``access_bits``, which it
+        does not tell, have their defaults.
     has_macs : bool
         The core has MACs, so that frames can have a wrong FCS and queues can underflow.
     policer_cycles, shaper_cycles : int

@@ -10,8 +10,9 @@ __all__ = ["CONFIG", "LINKS", "LONG", "LONG_GMII", "LONG_LINKS", "LONG_OTHER", "
 #: Small, so that buffers fill up and the simulation is quickly built.
 CONFIG = CoreConfig(routers=4, fib_words=4096, adjacencies=256, buffer_bytes=32768, queue_frames=32)
 OTHER_CONFIGS = {
-    "1port-32bit": CoreConfig(ports=1, routers=1, data_width=32, fib_words=1024, adjacencies=16,
-                              mac_rows=0),
+    # As small as it gets at all: no two stages ahead of the look-ups work at once.
+    "1port-32bit": CoreConfig(ports=1, routers=1, data_width=32, fib_words=1024, fib_rings=1, adjacencies=16,
+                              mac_rows=0, vmac_cycles=2, context_words=4, hash_cycles=12, stage_registers=0),
     "8ports-128bit": CoreConfig(ports=8, routers=16, data_width=128, fib_words=8192, adjacencies=512, queue_frames=16),
     # As small as it gets for so many routers: rows are read in parts, one after the other.
     "2ports-20routers": CoreConfig(ports=2, routers=20, fib_words=4096, fib_rings=1, adjacencies=256, vmac_cycles=2,

@@ -22,6 +22,8 @@ from .test_streams import drive
 CONFIG = CoreConfig(routers=3, adjacencies=12)
 #: So many routers that their context is read a word at a time.
 MANY = CoreConfig(routers=17, vmac_cycles=2, context_words=4)
+#: A record stays where it is through both stages.
+STAYS = CoreConfig(routers=17, vmac_cycles=2, context_words=4, stage_registers=0)
 #: Upper bits of MAC addresses that are not zero in the proof of the VMAC-VE look-up.
 _MAC_BITS = 1
 #: At night.
@@ -77,10 +79,13 @@ def context_harness(config: CoreConfig) -> Module:
         m.d.sync += reading.eq(1)
     with m.Elif(pair.any_takes | moves.any()):
         m.d.sync += reading.eq(0)
-    with m.If(moves.any()):
-        m.d.sync += given.eq(reading & moves.all())
-    with m.Elif(one.o.ready | other.o.ready):
-        m.d.sync += given.eq(0)
+    if not config.stage_registers:
+        m.d.comb += given.eq(reading & (one.rows.step == one.rows.words))
+    else:
+        with m.If(moves.any()):
+            m.d.sync += given.eq(reading & moves.all())
+        with m.Elif(one.o.ready | other.o.ready):
+            m.d.sync += given.eq(0)
     with m.If(reading):
         m.d.comb += [
             *(Assert((dut.rows.step != 0) & ~dut.rows.access) for dut in (one, other)),
@@ -192,10 +197,13 @@ def vmac_harness(config: CoreConfig, mac_bits: int = _MAC_BITS) -> Module:
         m.d.sync += watched.eq(1)
     with m.Elif(pair.any_takes | leaves.any()):
         m.d.sync += watched.eq(0)
-    with m.If(leaves.any()):
-        m.d.sync += given.eq(watched & leaves.all())
-    with m.Elif(one.o.ready | other.o.ready):
-        m.d.sync += given.eq(0)
+    if not config.stage_registers:
+        m.d.comb += given.eq(watched & (one.step == last))
+    else:
+        with m.If(leaves.any()):
+            m.d.sync += given.eq(watched & leaves.all())
+        with m.Elif(one.o.ready | other.o.ready):
+            m.d.sync += given.eq(0)
 
     # A role's slots are delivered in steps 2 to 4 (2 to 7), in registers and compared a step later, and known in the
     # one behind.
@@ -264,7 +272,7 @@ def vmac_harness(config: CoreConfig, mac_bits: int = _MAC_BITS) -> Module:
     return m
 
 
-@pytest.mark.parametrize("config", [CONFIG, MANY], ids=["row", "words"])
+@pytest.mark.parametrize("config", [CONFIG, MANY, STAYS], ids=["row", "words", "stays"])
 def test_context(tmp_path, config):
     prove(context_harness(config), tmp_path, depth=3, free_memories=True)
 
@@ -274,7 +282,7 @@ def test_adjacency(tmp_path):
 
 
 @pytest.mark.parametrize("mac_bits", [_MAC_BITS, pytest.param(_MORE_MAC_BITS, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("config", [CONFIG, MANY], ids=["at-once", "in-turn"])
+@pytest.mark.parametrize("config", [CONFIG, MANY, STAYS], ids=["at-once", "in-turn", "stays"])
 def test_vmac(tmp_path, config, mac_bits):
     prove(vmac_harness(config, mac_bits), tmp_path, depth=3, free_memories=True)
 
@@ -283,5 +291,6 @@ def test_watched_records_can_come_out(tmp_path):
     for name, harness, depth in (
             ("context", context_harness(CONFIG), 6), ("words", context_harness(MANY), 12),
             ("adjacency", adjacency_harness(), 12), ("vmac", vmac_harness(CONFIG), 10),
-            ("ways", vmac_harness(MANY), 13)):
+            ("ways", vmac_harness(MANY), 13), ("words-stay", context_harness(STAYS), 12),
+            ("ways-stay", vmac_harness(STAYS), 13)):
         cover(harness, tmp_path / name, depth=depth, free_memories=True)

@@ -2,19 +2,26 @@ import random
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Value
-from polyrouter.hdl.arbiter import TAGGED_HEADER, HeaderArbiter
-from polyrouter.hdl.capture import HEADER, HEADER_BYTES
+from amaranth.hdl import Module, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In
+from polyrouter.hdl.arbiter import HeaderArbiter
+from polyrouter.hdl.capture import HEADER_BYTES
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import pack, unpack
+from polyrouter.hdl.narrowheader import is_narrow
 from polyrouter.hdl.records import TAG
 
-from .bench import simulate, sink, source, until
+from .bench import WIDTHS, simulate, sink, source, until
+from .header_bench import header_item_layout, header_sink, offer_beats
 
 
-def header(port, number, rng):
+def header(port, number, rng, width=64):
+    """With all that is told of a tag, where ``width`` is that of one."""
+    layout = header_item_layout(CoreConfig(data_width=width))
     octets = port | number << 8 | rng.getrandbits(480) << 16
-    return pack(HEADER, {"data": octets, "length": rng.randint(14, HEADER_BYTES)})
+    told = {str(name): rng.getrandbits(field.width) for name, field in layout if name not in ("data", "length")}
+    return pack(layout, {"data": octets, "length": rng.randint(14, HEADER_BYTES), **told})
 
 
 def host_source(dut, items, rng, rate):
@@ -42,12 +49,41 @@ def link_source(dut, items, routers, rng, rate):
     return testbench
 
 
+class NarrowArbiter(wiring.Component):
+    """The arbiter for narrow beats, to which each header is offered in one piece."""
+
+    def __init__(self, config):
+        self.config = config
+        self.dut = dut = HeaderArbiter(config)
+        item = stream.Signature(header_item_layout(config))
+        super().__init__({"i": In(item).array(config.ports), "i_host": In(item),
+                          **{name: member for name, member in dut.signature.members.items()
+                             if name in ("inject_router", "inject_port", "released", "o", "o_beats")}})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        for offered, taken, beats in zip((*self.i, self.i_host), (*dut.i, dut.i_host), (*dut.i_beats, dut.i_host_beats),
+                                         strict=True):
+            m.d.comb += [
+                taken.valid.eq(offered.valid), offered.ready.eq(taken.ready),
+                *(taken.payload[name].eq(offered.payload[name]) for name, _ in taken.payload.shape()),
+            ]
+            offer_beats(m, offered.payload, beats)
+        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        wiring.connect(m, dut.o_beats, wiring.flipped(self.o_beats))
+        m.d.comb += [
+            dut.inject_router.eq(self.inject_router), dut.inject_port.eq(self.inject_port),
+            dut.released.eq(self.released)]
+        return m
+
+
 def run(config, headers, injected, *, given=None, rates=(1.0, 1.0), seed=0, hold=20):
     """Headers with their tags, and the cycle of each. Each is released about ``hold`` cycles after it was taken.
 
     ``given`` has a router, or None, for each header of the link port.
     """
-    dut = HeaderArbiter(config)
+    dut = (NarrowArbiter if is_narrow(config) else HeaderArbiter)(config)
     rng = random.Random(seed)
     out, times = [], []
     underway = [0] * config.all_ports
@@ -81,21 +117,24 @@ def run(config, headers, injected, *, given=None, rates=(1.0, 1.0), seed=0, hold
     if config.circuits:
         sources.append(link_source(dut, headers[-1], given, rng, rates[0]))
     simulate(dut, [*sources, host_source(dut, injected, rng, rates[0]), until(lambda: len(out) == total)],
-             [sink(dut.o, out, rng=rng, rate=rates[1], times=times), release])
+             [header_sink(dut, dut.o, out, rng=rng, rate=rates[1], times=times), release])
     result = []
     for item in out:
-        fields = unpack(TAGGED_HEADER, item)
-        result.append((pack(HEADER, {"data": fields["data"], "length": fields["length"]}), unpack(TAG, fields["tag"])))
+        fields = unpack(header_item_layout(config, tag=True), item)
+        tag = unpack(TAG, fields.pop("tag"))
+        result.append((pack(header_item_layout(config), fields), tag))
     return result, times, most
 
 
-@pytest.mark.parametrize("ports, most_headers, slices", [(1, 16, 1), (3, 4, 0), (4, 16, 1), (8, 8, 0)])
+@pytest.mark.every_width
+@pytest.mark.parametrize("ports, most_headers, slices, width", [
+    (1, 16, 1, 64), (1, 4, 0, 32), (3, 4, 0, 64), (4, 16, 1, 64), (8, 8, 0, 64)])
 @pytest.mark.parametrize("rates, hold", [((1.0, 1.0), 3), ((0.4, 0.7), 60), ((1.0, 1.0), 300)])
-def test_headers_keep_the_order_of_their_port(ports, most_headers, slices, rates, hold):
-    config = CoreConfig(ports=ports, headers=most_headers, slices=slices)
+def test_headers_keep_the_order_of_their_port(ports, most_headers, slices, width, rates, hold):
+    config = CoreConfig(ports=ports, headers=most_headers, slices=slices, data_width=width)
     rng = random.Random(ports)
-    headers = [[header(port, k, rng) for k in range(rng.randint(0, 40))] for port in range(ports)]
-    injected = [(header(ports, k, rng), rng.randrange(8), rng.randrange(ports)) for k in range(20)]
+    headers = [[header(port, k, rng, width) for k in range(rng.randint(0, 40))] for port in range(ports)]
+    injected = [(header(ports, k, rng, width), rng.randrange(8), rng.randrange(ports)) for k in range(20)]
     out, _, most = run(config, headers, injected, rates=rates, hold=hold)
     for port in range(ports):
         of_port = [(item, tag) for item, tag in out if tag["port"] == port]
@@ -169,6 +208,7 @@ def test_a_port_that_has_all_its_headers_underway_does_not_hold_up_the_others():
     simulate(dut, [main], [sink(dut.o, out), source(dut.i[0], lots)])
 
 
+@pytest.mark.parametrize("width", WIDTHS[:2])
 @pytest.mark.parametrize("ports, circuits", [(1, 0), (8, 0), (8, 64)])
-def test_elaborates(ports, circuits):
-    assert rtlil.convert(HeaderArbiter(CoreConfig(ports=ports, circuits=circuits)))
+def test_elaborates(ports, circuits, width):
+    assert rtlil.convert(HeaderArbiter(CoreConfig(ports=ports, circuits=circuits, data_width=width)))

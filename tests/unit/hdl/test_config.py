@@ -30,6 +30,12 @@ def test_defaults():
     ({"fib_rings": 3}, "fib_rings must be 1 to 2, not 3"),
     ({"vmac_cycles": 3}, "vmac_cycles must be 1 to 2, not 3"),
     ({"slices": 2}, "slices must be 0 to 1, not 2"),
+    ({"stage_registers": 2}, "stage_registers must be 0 to 1, not 2"),
+    ({"stage_registers": 0, "vmac_cycles": 2},
+     "stage_registers 0 takes vmac_cycles 2 and context_words 2 or 4, not 2 and 1"),
+    ({"stage_registers": 0, "context_words": 4},
+     "stage_registers 0 takes vmac_cycles 2 and context_words 2 or 4, not 1 and 4"),
+    ({"hash_cycles": 6}, "hash_cycles must be 4 or 12, not 6"),
     ({"access_bits": 32}, "access_bits must be 16 or 64, not 32"),
     ({"record_rows": 32}, "record_rows must be 16 or 64, not 32"),
     ({"context_words": 3}, "context_words must be a power of two, 1 to 4, not 3"),
@@ -65,7 +71,17 @@ def test_line_rate():
     with pytest.raises(ConfigError, match="carries 4 Gb/s, less than 8 ports of 1 Gb/s: use a wider data_width or a "
                                           "faster clock"):
         CoreConfig(ports=8, clock_hz=62.5e6).check_line_rate()
-    CoreConfig(ports=8, data_width=128, clock_hz=62.5e6).check_line_rate()
+    CoreConfig(ports=8, data_width=128, clock_hz=75e6).check_line_rate()
+
+
+def test_line_rate_of_headers():
+    """Four ports leave 10.5 cycles of 16 ns for each of the shortest frames."""
+    CoreConfig(clock_hz=62.5e6).check_line_rate()
+    with pytest.raises(ConfigError) as caught:
+        CoreConfig(clock_hz=62.5e6, vmac_cycles=2).check_line_rate()
+    assert str(caught.value) == ("a header every 11 cycles at 62.5 MHz is 5.68 million frames a second, less than "
+                                 "4 ports of 1 Gb/s: use vmac_cycles 1, or a faster clock")
+    CoreConfig(clock_hz=66e6, vmac_cycles=2).check_line_rate()
 
 
 def test_rate_of_one_port():

@@ -60,10 +60,15 @@ def expected(config, rows, frame):
     return frame | fields, row["ecmp_seed"]
 
 
-@pytest.mark.parametrize("ports, routers, words", [(1, 1, 1), (4, 8, 2), (8, 11, 1), (4, 17, 4)])
+#: A record stays at ``i`` until it leaves.
+STAYS = {"vmac_cycles": 2, "stage_registers": 0}
+
+
+@pytest.mark.parametrize("ports, routers, words, parameters", [
+    (1, 1, 1, {}), (4, 8, 2, {}), (8, 11, 1, {}), (4, 17, 4, {}), (1, 4, 4, STAYS), (4, 17, 2, STAYS)])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.5, 0.3)])
-def test_random_rows_and_frames(ports, routers, words, rates):
-    config = CoreConfig(ports=ports, routers=routers, context_words=words)
+def test_random_rows_and_frames(ports, routers, words, parameters, rates):
+    config = CoreConfig(ports=ports, routers=routers, context_words=words, **parameters)
     rng = random.Random(routers)
     rows = [random_row(rng) for _ in range(routers)]
     frames = []
@@ -94,19 +99,20 @@ def test_every_field_of_the_row_goes_somewhere():
         {*COPIED, "enable", "guard", "group", "multicast", "ecmp_seed"})
 
 
-@pytest.mark.parametrize("words", [1, 2, 4])
-def test_pace_and_latency(words):
-    dut = ContextLookup(CoreConfig(routers=17, context_words=words))
+@pytest.mark.parametrize("words, parameters", [(1, {}), (2, {}), (4, {}), (2, STAYS), (4, STAYS)])
+def test_pace_and_latency(words, parameters):
+    dut = ContextLookup(CoreConfig(routers=17, context_words=words, **parameters))
     _, taken, given = run_stage(dut, [pack(META, {"own": 1})] * 20)
     # With several words a record is taken when its row was read, not before.
-    assert given[0] == taken[0] + (2 if words == 1 else 1)
+    behind = 0 if parameters else 1
+    assert given[0] == taken[0] + (2 if words == 1 else behind)
     assert given == [given[0] + (words + 1) * k for k in range(20)]
-    assert words == 1 or given == [cycle + 1 for cycle in taken]
+    assert words == 1 or given == [cycle + behind for cycle in taken]
 
 
-@pytest.mark.parametrize("words", [1, 2, 4])
-def test_a_row_that_is_written_meanwhile_is_seen_whole(words):
-    dut = Seeded(CoreConfig(routers=8, context_words=words))
+@pytest.mark.parametrize("words, parameters", [(1, {}), (2, {}), (4, {}), (4, STAYS)])
+def test_a_row_that_is_written_meanwhile_is_seen_whole(words, parameters):
+    dut = Seeded(CoreConfig(routers=8, context_words=words, **parameters))
     names = [name for name in COPIED if CONTEXT_ROW[name].width >= 8]
     old, new = (pack(CONTEXT_ROW, {"enable": 1, "ecmp_seed": value} | {name: value for name in names})
                 for value in (0x11, 0xEE))
@@ -135,8 +141,9 @@ def test_elaborates(width, routers):
     assert rtlil.convert(ContextLookup(CoreConfig(data_width=width, routers=routers)))
 
 
-def test_disable_takes_enable_from_every_router_and_nothing_else():
-    config = CoreConfig(ports=4, routers=8)
+@pytest.mark.parametrize("parameters", [{}, STAYS | {"context_words": 4}])
+def test_disable_takes_enable_from_every_router_and_nothing_else(parameters):
+    config = CoreConfig(ports=4, routers=8, **parameters)
     rng = random.Random(8)
     rows = [random_row(rng) | {"enable": 1, "mode": rng.randrange(3)} for _ in range(8)]
     frames = [{"port": rng.randrange(4), "router": rng.randrange(8), "segment_guard": rng.getrandbits(1)}
@@ -152,7 +159,7 @@ def test_disable_takes_enable_from_every_router_and_nothing_else():
             await source(dut.i, [pack(META, frame) for frame in frames])(ctx)
             await ctx.tick().repeat(10)
 
-    simulate(dut, [main], [sink(dut.o, out, rng=rng, rate=0.9)])
+    simulate(dut, [main, until(lambda: len(out) == 180)], [sink(dut.o, out, rng=rng, rate=0.9)])
     found = [unpack(META, unpack(SEEDED, record)["meta"]) for record in out]
     before, disabled, after = found[:60], found[60:120], found[120:]
     right = [unpack(META, pack(META, expected(config, rows, frame)[0])) for frame in frames]

@@ -34,27 +34,30 @@ def random_flow(rng):
     return bits
 
 
+@pytest.mark.parametrize("steps", [4, 12])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.3, 1.0), (1.0, 0.2), (0.5, 0.5)])
-def test_random_flows(rates):
+def test_random_flows(steps, rates):
     rng = random.Random(1)
     flows = [random_flow(rng) for _ in range(200)]
-    out, *_ = run_stage(FlowHash(), [pack(FLOW, flow) for flow in flows], rates=rates)
+    out, *_ = run_stage(FlowHash(steps), [pack(FLOW, flow) for flow in flows], rates=rates)
     assert out == [flow_hash(flow) for flow in flows]
 
 
-def test_every_bit_of_the_key():
+@pytest.mark.parametrize("steps", [4, 12])
+def test_every_bit_of_the_key(steps):
     seed = random.Random(2).getrandbits(112)
     nothing = {"ipv6": 1, "source": 0, "destination": 0, "l4_source": 0, "l4_destination": 0, "seed": seed}
     flows = [nothing | {name: 1 << k} for name, bits in (("l4_destination", 16), ("l4_source", 16),
                                                          ("destination", 32), ("source", 32)) for k in range(bits)]
-    out, *_ = run_stage(FlowHash(), [pack(FLOW, flow) for flow in flows])
+    out, *_ = run_stage(FlowHash(steps), [pack(FLOW, flow) for flow in flows])
     assert out == [seed >> k & 0xFFFF for k in range(96)]
 
 
-def test_cycles():
-    _, taken, given = run_stage(FlowHash(), [0] * 20)
-    assert taken == [taken[0] + 4 * k for k in range(20)]
-    assert given == [cycle + 6 for cycle in taken]
+@pytest.mark.parametrize("steps", [4, 12])
+def test_cycles(steps):
+    _, taken, given = run_stage(FlowHash(steps), [0] * 20)
+    assert taken == [taken[0] + steps * k for k in range(20)]
+    assert given == [cycle + steps + 2 for cycle in taken]
 
 
 def test_elaborates():

@@ -2,15 +2,15 @@ import random
 
 import pytest
 from amaranth.back import rtlil
-from polyrouter.hdl.capture import FATE, HEADER, HEADER_BYTES
+from polyrouter.hdl.capture import FATE
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.headertap import HeaderTap
 from polyrouter.hdl.layouts import unpack
 from polyrouter.hdl.stream import packet_layout
 
 from .bench import WIDTHS, packet_beats, packets, simulate, sink, source, until
-from .test_ingress import beats_of
-from .test_parser import header_bytes
+from .header_bench import header_item_layout, header_sink
+from .test_ingress import beats_of, check_header
 
 
 def run(width, frames, *, rates=(1.0, 1.0, 1.0, 1.0), seed=0):
@@ -38,12 +38,15 @@ def run(width, frames, *, rates=(1.0, 1.0, 1.0, 1.0), seed=0):
 
     total = sum(beats_of(len(frame), width) for frame, *_ in frames)
     simulate(dut, [feed, until(lambda: len(out) == total and len(fates) == len(frames))], [
-        watch, sink(dut.o_header, headers, rng=rng, rate=rates[1], times=times),
+        watch,
+        header_sink(dut, dut.o_header, headers, rng=rng, rate=rates[1], times=times),
         sink(dut.o_fate, fates, rng=rng, rate=rates[2]), sink(dut.o, out, rng=rng, rate=rates[3])])
-    result = [(unpack(HEADER, header), *side) for header, side in zip(headers, sides, strict=True)]
+    layout_of_headers = header_item_layout(dut.config)
+    result = [(unpack(layout_of_headers, header), *side) for header, side in zip(headers, sides, strict=True)]
     return result, [unpack(FATE, fate) for fate in fates], packets(layout, out, width), taken, times
 
 
+@pytest.mark.every_width
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("rates", [(1.0, 1.0, 1.0, 1.0), (0.7, 0.1, 0.1, 0.9), (1.0, 0.9, 0.9, 0.15)])
 def test_nothing_is_lost(width, rates):
@@ -58,10 +61,7 @@ def test_nothing_is_lost(width, rates):
     assert fates == [{"good": 1, "length": len(frame)} for frame, *_ in frames]
     for (header, *side), (frame, router, port) in zip(headers, frames, strict=True):
         assert side == [router, port]
-        ended = beats_of(len(frame), width) <= beats_of(header_bytes(frame), width)
-        count = len(frame) if ended else header_bytes(frame)
-        assert header["data"].to_bytes(HEADER_BYTES, "little")[:count] == frame[:count]
-        assert header["length"] == (len(frame) if ended else HEADER_BYTES)
+        check_header(header, frame, width)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

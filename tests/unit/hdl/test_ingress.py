@@ -3,14 +3,15 @@ from typing import NamedTuple
 
 import pytest
 from amaranth.back import rtlil
-from polyrouter.hdl.capture import FATE, HEADER, HEADER_BYTES
+from polyrouter.hdl.capture import FATE, HEADER_BYTES
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.layouts import Reason, RxError, unpack
 from polyrouter.hdl.stream import frame_layout, packet_layout
 
 from .bench import WIDTHS, frame_beats, packets, simulate, sink, source, until
-from .test_parser import header_bytes
+from .header_bench import header_item_layout, header_sink
+from .test_parser import captured, header_bytes
 
 
 def judge(frame, error, longest):
@@ -52,7 +53,7 @@ def run(config, frames, *, host=False, rates=(1.0, 1.0, 1.0, 1.0), seed=0):
     sinks = [sink(dut.o, out, rng=rng, rate=rates[1], times=result.given),
              sink(dut.event, result.events, rng=rng, rate=rates[2])]
     if not host:
-        sinks += [sink(dut.o_header, result.headers, rng=rng, rate=rates[3], times=result.header_times),
+        sinks += [header_sink(dut, dut.o_header, result.headers, rng=rng, rate=rates[3], times=result.header_times),
                   sink(dut.o_fate, result.fates, rng=rng, rate=rates[3], times=result.fate_times)]
     simulate(dut, [source(dut.i, beats, rng=rng, rate=rates[0], times=result.taken), until(finished)], sinks)
     result.passed.extend(f for f, _ in packets(packet_layout(config.data_width), out, config.data_width))
@@ -63,22 +64,29 @@ def beats_of(count, width):
     return -(-count // (width // 8))
 
 
+def check_header(header, frame, width):
+    """The header is that of the frame, as far as the parser needs it."""
+    needed = header_bytes(frame, width)
+    ended = beats_of(len(frame), width) <= beats_of(needed, width)
+    octets, length, told = captured(frame if ended else frame[:needed], width)
+    assert header["data"].to_bytes(HEADER_BYTES, "little")[:len(octets)] == octets
+    assert header["length"] == (length if ended else HEADER_BYTES)
+    assert {name: value for name, value in header.items() if name not in ("data", "length")} == told
+
+
 def check_headers(result, frames, width, longest):
     """Each header fits the next frame that may have one, and that frame's fate."""
     rest = iter(frames)
+    layout = header_item_layout(CoreConfig(data_width=width))
     for header, fate in zip(result.headers, result.fates, strict=True):
-        header, fate = unpack(HEADER, header), unpack(FATE, fate)
+        header, fate = unpack(layout, header), unpack(FATE, fate)
         for frame, error in rest:
             good = judge(frame, error, longest) is None
-            needed = beats_of(header_bytes(frame), width)
+            needed = beats_of(header_bytes(frame, width), width)
             if beats_of(len(frame), width) > needed or good:
                 break
             # Known to be bad when its header would be complete: not given.
-        ended = beats_of(len(frame), width) <= needed
-        octets = header["data"].to_bytes(HEADER_BYTES, "little")
-        count = len(frame) if ended else header_bytes(frame)
-        assert octets[:count] == frame[:count]
-        assert header["length"] == (len(frame) if ended else HEADER_BYTES)
+        check_header(header, frame, width)
         assert fate["good"] == good
         if good:
             assert fate["length"] == len(frame)
@@ -100,12 +108,15 @@ def random_frames(rng, count, longest):
     return frames
 
 
+@pytest.mark.every_width
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("rates", [(1.0, 1.0, 1.0, 1.0), (0.6, 0.9, 0.3, 0.2)])
 def test_passes_good_frames_and_reports_bad_ones(width, rates):
     config = CoreConfig(data_width=width)
     frames = random_frames(random.Random(width), 80, config.max_frame - 4)
     frames += [(bytes(length % 256 for _ in range(length)), RxError.NONE) for length in (1514, 1515)]
+    tagged = bytes(range(12)) + b"\x81\x00\x60\x07\x81\x00" + bytes(50)
+    frames += [(tagged[:length], RxError.NONE) for length in range(14, 22)]     # also cut off in the tag, and behind it
     result = run(config, frames, rates=rates, seed=width)
     longest = config.max_frame - 4
     verdicts = [judge(*frame, longest) for frame in frames]
@@ -169,10 +180,12 @@ def test_one_idle_cycle_behind_frames_that_are_not(width):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("start, needed", [
     ("0800", 38), ("81000007" "0800", 42), ("86dd", 58), ("81000007" "86dd", 62), ("0806", 18), ("81000007" "0806", 18),
+    ("81000007" "8100", 18),
 ])
 def test_header_comes_one_cycle_after_what_the_parser_needs(width, start, needed):
     """And is not touched by what comes in while it waits."""
     frame = bytes(range(12)) + bytes.fromhex(start) + bytes(range(100, 250))
+    needed = min(needed, header_bytes(frame, width))
     result = run(CoreConfig(data_width=width), [(frame, RxError.NONE)])
     assert result.header_times == [result.taken[beats_of(needed, width) - 1] + 1]
     assert result.fate_times == [result.taken[-1] + 1]
@@ -195,7 +208,7 @@ def test_next_frame_waits_for_the_header_to_be_taken():
             await sink(dut.o_header, headers, count=count)(ctx)
 
     simulate(dut, [main, until(lambda: len(fates) == 3)], [source(dut.i, beats, times=taken), sink(dut.o_fate, fates)])
-    assert [unpack(HEADER, header)["data"] & 255 for header in headers] == [0, 1, 2]
+    assert [unpack(header_item_layout(config), header)["data"] & 255 for header in headers] == [0, 1, 2]
 
 
 def test_bodies_have_no_gaps_inside_of_frames():

@@ -114,9 +114,13 @@ def engine(asked, answers, request, outcome, *, rng, capacity, longest):
     return testbench
 
 
-def run(records, *, seed, longest, capacity, rates, rows=16):
+#: A record stays at ``i`` until all engines have it.
+STAYS = {"vmac_cycles": 2, "context_words": 4, "stage_registers": 0}
+
+
+def run(records, *, seed, longest, capacity, rates, parameters):
     rng = random.Random(seed)
-    dut = Lookup(CoreConfig(record_rows=rows))
+    dut = Lookup(CoreConfig(**parameters))
     seeds = [rng.getrandbits(SEED_BITS) for _ in records]
     answers = {
         "fib": [pack(FIB_OUTCOME, {"fib": rng.randrange(3), "result": rng.getrandbits(18)}) for _ in records],
@@ -159,23 +163,25 @@ def run(records, *, seed, longest, capacity, rates, rows=16):
 @pytest.mark.parametrize(("slow", "rates"), [
     (None, (1, 1)), ("fib", (1, 0.6)), ("filter", (0.7, 1)), ("mac", (1, 1)), ("hash", (0.9, 0.9)),
 ])
-@pytest.mark.parametrize(("capacity", "rows"), [(2, 16), (40, 16), (40, 64)])
-def test_all_engines_answer_each_record(slow, rates, capacity, rows):
+@pytest.mark.parametrize(("capacity", "parameters"), [
+    (2, {}), (40, {}), (40, {"record_rows": 64}), (2, STAYS), (40, STAYS | {"record_rows": 64})])
+def test_all_engines_answer_each_record(slow, rates, capacity, parameters):
     """With room for many records in one engine (more than the stage has), or for few, and engines of any speed."""
     rng = random.Random(capacity)
     records = [some_record(rng) for _ in range(200)]
     longest = {name: 30 if name == slow else 5 for name in ENGINES}
     asked, _, _ = run(records, seed=rng.randrange(1000), longest=longest, capacity=capacity, rates=rates,
-                      rows=rows)
+                      parameters=parameters)
     walked = Counter(name for name in ("fib", "filter", "mac") for request in asked[name] if request & 1)
     assert all(5 < walked[name] < 195 for name in walked) and len(walked) == 3
     assert any(unpack(FIB_REQUEST, request)["multicast"] for request in asked["fib"])
 
 
-@pytest.mark.parametrize(("engines_take", "latency"), [(1, 3), (2, 4), (3, 5), (9, 11)])
-def test_latency_and_throughput(engines_take, latency):
+@pytest.mark.parametrize(("parameters", "engines_take", "latency", "period"), [
+    ({}, 1, 3, 2), ({}, 2, 4, 2), ({}, 3, 5, 2), ({}, 9, 11, 2), (STAYS, 1, 2, 1), (STAYS, 9, 10, 1)])
+def test_latency_and_throughput(parameters, engines_take, latency, period):
     """With fast engines there is a record every other cycle; it takes as long as they do, and two cycles more."""
-    dut = Lookup(CoreConfig())
+    dut = Lookup(CoreConfig(**parameters))
     rng = random.Random(1)
     records = [some_record(rng) for _ in range(40)]
     asked, out, taken, given = {name: [] for name in ENGINES}, [], [], []
@@ -195,7 +201,7 @@ def test_latency_and_throughput(engines_take, latency):
                       rng=Always, longest=None, capacity=16) for name in ENGINES]
     simulate(dut, [source(dut.i, records, times=taken), sink(dut.o, out, times=given, count=len(records))], engines)
     assert given[0] - taken[0] == latency
-    assert given[-1] - given[0] == 2 * (len(records) - 1)
+    assert given[-1] - given[0] == period * (len(records) - 1)
 
 
 def test_an_engine_that_holds_few_records_does_not_slow_down_one_that_holds_many():

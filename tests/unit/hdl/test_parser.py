@@ -5,7 +5,6 @@ from socket import inet_ntoa
 
 import pytest
 from amaranth.back import rtlil
-from polyrouter.hdl.arbiter import TAGGED_HEADER
 from polyrouter.hdl.capture import HEADER_BYTES
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import pack, unpack
@@ -16,6 +15,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from .bench import run_stage
+from .header_bench import NarrowParser, header_item_layout
 
 TAG_ZERO = dict.fromkeys((str(name) for name, _ in TAG), 0)
 #: Fields that the tag or the parser set.
@@ -137,37 +137,62 @@ def random_tag(rng):
             "router": rng.randrange(8), "egress": rng.randrange(4)}
 
 
-def header_bytes(frame):
+def header_bytes(frame, width=64):
     """Bytes of a frame that has not ended by then that an ingress must have before it offers the header."""
     tagged = 4 * (frame[12:14] == b"\x81\x00")
     ethertype = frame[12 + tagged:14 + tagged]
-    return {b"\x08\x00": 38 + tagged, b"\x86\xdd": 58 + tagged}.get(ethertype, 18)
+    other = 14 + tagged if width == 32 else 18
+    return {b"\x08\x00": 38 + tagged, b"\x86\xdd": 58 + tagged}.get(ethertype, other)
 
 
-def item(frame, tag, rng, ended=None):
+def captured(frame, width):
+    """What an ingress keeps of a frame, how long it says that it is, and what it tells of a tag that it takes off."""
+    if width != 32:
+        return frame, len(frame), {}
+    if frame[12:14] != b"\x81\x00" or len(frame) < 17:
+        return frame, len(frame), {"tagged": 0, "tci": 0}
+    if len(frame) == 17:        # no EtherType behind it
+        return frame[:16], 13, {"tagged": 0, "tci": 0}
+    return frame[:12] + frame[16:], len(frame) - 4, {"tagged": 1, "tci": int.from_bytes(frame[14:16], "big")}
+
+
+def item(frame, tag, rng, ended=None, width=64):
     """A header as an ingress gives it: with as little of the frame as is allowed, and rubbish behind."""
-    least = header_bytes(frame)
+    layout = header_item_layout(CoreConfig(data_width=width), tag=True)
+    least = header_bytes(frame, width)
     if ended is None:
         ended = len(frame) <= least or (len(frame) <= HEADER_BYTES and rng.random() < 0.5)
     count = len(frame) if ended else min(rng.randint(least, least + 8), len(frame), HEADER_BYTES)
-    octets = frame[:count] + rng.randbytes(HEADER_BYTES)
-    return pack(TAGGED_HEADER, {
-        "data": int.from_bytes(octets[:HEADER_BYTES], "little"), "length": len(frame) if ended else HEADER_BYTES,
-    }) | pack(TAG, tag) << TAGGED_HEADER["tag"].offset
+    octets, length, told = captured(frame[:count], width)
+    octets += rng.randbytes(HEADER_BYTES)
+    return pack(layout, {
+        "data": int.from_bytes(octets[:HEADER_BYTES], "little"), "length": length if ended else HEADER_BYTES, **told,
+    }) | pack(TAG, tag) << layout["tag"].offset
 
 
-def run(frames, *, rates=(1.0, 1.0), seed=0):
+def parser(width):
+    return (NarrowParser if width == 32 else Parser)(CoreConfig(data_width=width))
+
+
+def run(frames, *, width=64, rates=(1.0, 1.0), seed=0):
     """Records of (frame, tag), and the cycles in which headers and records were taken."""
     rng = random.Random(seed)
-    out, taken, given = run_stage(Parser(CoreConfig()), [item(*frame, rng) for frame in frames], rates=rates, seed=seed)
+    out, taken, given = run_stage(
+        parser(width), [item(*frame, rng, width=width) for frame in frames], rates=rates, seed=seed)
     return [unpack(META, record) for record in out], taken, given
 
 
+#: That of a tag, which is taken off by the ingress then, and another one.
+TAG_WIDTHS = [32, 64]
+
+
+@pytest.mark.every_width
+@pytest.mark.parametrize("width", TAG_WIDTHS)
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.5, 0.2)])
-def test_fields_of_random_frames(rates):
+def test_fields_of_random_frames(rates, width):
     rng = random.Random(7)
     frames = [(random_frame(rng), random_tag(rng)) for _ in range(700)]
-    records, *_ = run(frames, rates=rates, seed=1)
+    records, *_ = run(frames, width=width, rates=rates, seed=1)
     seen = set()
     for (frame, tag), record in zip(frames, records, strict=True):
         wanted = reference(frame, tag)
@@ -188,14 +213,16 @@ def test_fields_of_random_frames(rates):
     Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02") / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=7),
     Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02") / IPv6(src="fe80::1", dst="ff05::2") / TCP(sport=7),
 ], ids=["ipv4", "ipv6"])
-def test_frame_cut_off_at_every_byte(frame, tagged):
+@pytest.mark.every_width
+@pytest.mark.parametrize("width", TAG_WIDTHS)
+def test_frame_cut_off_at_every_byte(frame, tagged, width):
     """Also where its length is that of the header: a frame that has ended is not one of 64 bytes or more."""
     whole = bytes(frame)
     if tagged:
         whole = whole[:12] + b"\x81\x00\x40\x07" + whole[12:]
     frames = [(whole[:length], TAG_ZERO) for length in range(14, min(len(whole), HEADER_BYTES) + 1)]
     rng = random.Random(1)
-    out, *_ = run_stage(Parser(CoreConfig()), [item(*f, rng, ended=True) for f in frames])
+    out, *_ = run_stage(parser(width), [item(*f, rng, ended=True, width=width) for f in frames])
     for (cut, tag), record in zip(frames, out, strict=True):
         wanted = reference(cut, tag)
         assert {name: unpack(META, record)[name] for name in wanted} == wanted, cut.hex()
@@ -203,7 +230,9 @@ def test_frame_cut_off_at_every_byte(frame, tagged):
 
 @pytest.mark.parametrize("checksum, correct", [(0xFFFF, True), (0x0000, True), (0x0001, False), (0xFFFE, False)])
 @pytest.mark.parametrize("tagged", [False, True])
-def test_checksum_with_both_zeros(checksum, correct, tagged):
+@pytest.mark.every_width
+@pytest.mark.parametrize("width", TAG_WIDTHS)
+def test_checksum_with_both_zeros(checksum, correct, tagged, width):
     """RFC 1624, section 3: a receiver takes +0 and -0 as equal."""
     header = bytearray(bytes(IP(src="10.0.0.1", dst="10.0.0.2", ttl=9, len=20)))
     header[10:12] = b"\0\0"
@@ -211,24 +240,30 @@ def test_checksum_with_both_zeros(checksum, correct, tagged):
     header[4:6] = struct.pack(">H", (0xFFFF - rest + int.from_bytes(header[4:6], "big")) % 0xFFFF)
     header[10:12] = struct.pack(">H", checksum)
     frame = bytes.fromhex("020000000001020000000002" + "81000000" * tagged + "0800") + bytes(header)
-    (record,), *_ = run([(frame, TAG_ZERO)])
+    (record,), *_ = run([(frame, TAG_ZERO)], width=width)
     assert record["good_header"] and record["tagged"] == tagged
     assert record["checksum_ok"] == correct
 
 
-def test_ethertype_of_a_tag_without_a_tag():
+@pytest.mark.every_width
+@pytest.mark.parametrize("width", TAG_WIDTHS)
+def test_ethertype_of_a_tag_without_a_tag(width):
     frame = bytes.fromhex("020000000001020000000002" "8100" "450800")
-    (record,), *_ = run([(frame, TAG_ZERO)])
+    (record,), *_ = run([(frame, TAG_ZERO)], width=width)
     assert (record["tagged"], record["ethertype"], record["ipv4"]) == (0, 0x8100, 0)
 
 
-def test_a_header_in_three_cycles_with_three_cycles_latency():
+@pytest.mark.every_width
+@pytest.mark.parametrize("width, cycles", [(64, 3), (32, 18)])
+def test_pace_and_latency(width, cycles):
     rng = random.Random(3)
     frames = [(random_frame(rng), random_tag(rng)) for _ in range(20)]
-    _, taken, given = run(frames)
-    assert taken == [3 * k + 3 for k in range(20)]
-    assert given == [cycle + 1 for cycle in taken]      # offered for three cycles, the last of which takes it
+    _, taken, given = run(frames, width=width)
+    assert taken == [cycles * (k + 1) for k in range(20)]
+    assert given == [cycle + 1 for cycle in taken]      # offered for all of them, the last of which takes it
 
 
-def test_elaborates():
-    assert rtlil.convert(Parser(CoreConfig()))
+@pytest.mark.every_width
+@pytest.mark.parametrize("width", TAG_WIDTHS)
+def test_elaborates(width):
+    assert rtlil.convert(Parser(CoreConfig(data_width=width)))

@@ -106,12 +106,17 @@ def expected(config, known, frame):
     return fields | {"router": next(router for router in routers if router is not None)}
 
 
+#: A record stays at ``i`` until it leaves.
+STAYS = {"vmac_cycles": 2, "context_words": 4, "stage_registers": 0}
+
+
 @pytest.mark.parametrize("routers, slots, seeds, cycles", [
-    (8, 0, SEEDS, 1), (1, 16, SEEDS, 2), (17, 0, SEEDS, 2), (32, 512, SEEDS, 2), (5, 64, (0, SEEDS[1]), 1),
-    (1024, 16384, SEEDS, 1)])
+    (8, 0, SEEDS, 1), (1, 16, SEEDS, 2), (17, 0, SEEDS, 2), (4, 0, SEEDS, 0), (32, 512, SEEDS, 2),
+    (5, 64, (0, SEEDS[1]), 1), (1024, 16384, SEEDS, 1)])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.2, 0.1)])
 def test_random_frames_against_a_dictionary(routers, slots, seeds, cycles, rates):
-    config = CoreConfig(routers=routers, vmac_slots=slots, vmac_cycles=cycles)
+    """With ``cycles`` 0: 2, and without a register behind the stage."""
+    config = CoreConfig(routers=routers, vmac_slots=slots, **({"vmac_cycles": cycles} if cycles else STAYS))
     rng = random.Random(routers)
     rows, known, frames = random_case(rng, config, seeds, min(100, 2 * config.vmac_slots))
     dut = Seeded(config, seeds)
@@ -164,11 +169,12 @@ def test_every_slot_of_every_role(roles, group, given, guarded, cycles):
         unpack(META, pack(META, frame | expected(config, known, frame)))] * 4
 
 
-@pytest.mark.parametrize("cycles, period, latency, most", [(1, 6, 7, 4), (2, 10, 1, 7)])
+@pytest.mark.parametrize("parameters, period, latency, most", [
+    ({}, 6, 7, 4), ({"vmac_cycles": 2}, 10, 1, 7), (STAYS, 10, 0, 7)])
 @pytest.mark.parametrize("busy", [False, True])
-def test_pace(busy, cycles, period, latency, most):
+def test_pace(busy, parameters, period, latency, most):
     """Whatever the control port does, which gets its turn all the same."""
-    dut = VmacLookup(CoreConfig(vmac_cycles=cycles))
+    dut = VmacLookup(CoreConfig(**parameters))
     accesses = []
     taken, given, out = [], [], []
 
@@ -196,10 +202,11 @@ def test_pace(busy, cycles, period, latency, most):
 
 
 @pytest.mark.parametrize("role", [*Role])
-@pytest.mark.parametrize("rate, cycles", [(1.0, 1), (0.15, 1), (1.0, 2), (0.5, 2)])
-def test_an_entry_on_the_move_is_always_found(rate, cycles, role):
+@pytest.mark.parametrize("rate, parameters", [
+    (1.0, {}), (0.15, {}), (1.0, {"vmac_cycles": 2}), (0.5, {"vmac_cycles": 2}), (0.5, STAYS)])
+def test_an_entry_on_the_move_is_always_found(rate, parameters, role):
     """It is copied to another slot before it is removed from its own, while frames for it are looked up."""
-    config = CoreConfig(vmac_cycles=cycles)
+    config = CoreConfig(**parameters)
     dut = Seeded(config, SEEDS)
     mac, port, vid = 0 if role == Role.SEGMENT else 0x020000000001, 2, 7
     row = pack(VMAC_ROW, {"mac": mac, "port": port, "vid": vid, "role": role, "valid": 1, "router": 3, "guard": 1})

@@ -72,7 +72,7 @@ def test_lengths_with_the_least_gap(config):
 ], ids=name)
 def test_a_beat_every_so_often_is_enough(config, max_frame, ppm):
     """The core's least rate, longest frames, with the waits where they hurt the most."""
-    config.check_line_rate()
+    assert config.data_width * config.clock_hz >= config.ports * 1e9
     frames = [Random(length).randbytes(length) for length in (60, max_frame - 4)]
     got, underflows = run(config, frames, expected=len(frames), max_frame=max_frame, ppm=ppm,
                           pause=lambda: config.ports)
