@@ -57,7 +57,7 @@ BOARD = Board(
     core_hz=62.5e6,
     # Half of what its memories have room for, and no filter: with both it was never routed.
     core={"routers": 32, "fib_words": 4096, "adjacencies": 512, "buffer_bytes": 32768, "filter_rules": 0,
-          "context_words": 4, "access_bits": 16},
+          "vmac_cycles": 2, "context_words": 4, "access_bits": 16},
     uart="uart",
     figures_only=True,
 )

@@ -99,12 +99,12 @@ class CoreConfig:
         cheaper as block RAM, 13 blocks of 18 kbit, than as 650 look-up tables.
     slices : int
         Registers, 1 or 0, between stages of the header path that need none at a slow clock: before the parser, ahead
-        of each ring of the FIB, and two in the verdict.
+        of each ring of the FIB, and two in the verdict. Without them, the parser has a cycle more between two records.
     stage_registers : int
         Registers of a whole record, 1 or 0: behind the VMAC-VE look-up, behind the context stage, in front of the
         engines, and ahead of the memory in which records wait for them. With 0, a record stays in the parser's register
-        until the engines have it, so that no two of these stages work at once: a frame every ``context_words + 11``
-        cycles at most. Needs ``vmac_cycles`` 2 and ``context_words`` above 1.
+        until the engines have it, so that no two of these stages work at once: a frame every ``context_words + 10``
+        cycles at most, or one more without slices. Needs ``vmac_cycles`` 2 and ``context_words`` above 1.
     access_bits : int
         Bits of a row that travel at once between the control engine and its table, 64 or 16. With 16, fewer wires lead
         there. A read of a table that only the host changes is then four, some 30 cycles more; of other tables it takes
@@ -248,14 +248,15 @@ class CoreConfig:
         if self.clock_hz * _SHORTEST_BITS < self.header_cycles * self.wired_ports * 1e9:
             raise ConfigError(f"a header every {self.header_cycles} cycles at {self.clock_hz / 1e6:g} MHz is "
                               f"{self.clock_hz / self.header_cycles / 1e6:.2f} million frames a second, less than "
-                              f"{self.wired_ports} ports of 1 Gb/s: use vmac_cycles 1, or a faster clock")
+                              f"{self.wired_ports} ports of 1 Gb/s: use vmac_cycles 1, slices 1 or a faster clock")
 
     @property
     def header_cycles(self) -> int:
         """Cycles from one header to the next in the stages ahead of the look-ups, if nothing holds them up."""
         parser = _PARSER_CYCLES if self.data_width > 32 else _NARROW_PARSER_CYCLES
-        # A stage that leaves a record where it is takes the next one a cycle later.
-        records = 6 if self.vmac_cycles == 1 else 11
+        # The VMAC-VE look-up, which leaves a record where it is if it has two cycles for a role. Without slices, the
+        # next one is there a cycle later.
+        records = 6 if self.vmac_cycles == 1 else 11 - self.slices
         if not self.stage_registers:
             records += self.context_words
         return max(parser, records)

@@ -48,8 +48,9 @@ _SCOPE_LINK = 2
 class Parser(wiring.Component):
     """Makes the record of a frame out of its header.
 
-    Takes a header every 3 cycles; the record can be taken 3 cycles after its header was offered (and not sooner than
-    one cycle after the previous record). The header stays at ``i`` meanwhile, where it is in registers already.
+    Takes a header every 3 cycles; the record can be taken 3 cycles after its header was offered, and not sooner than a
+    cycle after the previous record, or two without slices, where what comes behind says too late that it takes one. The
+    header stays at ``i`` meanwhile, where it is in registers already.
 
     Whether there is an 802.1Q tag (IEEE 802.1Q, 9.6) is found out in the first cycle; in the others it is out of the
     way. The IPv4 checksum (RFC 1071) is over 20 bytes: in the first cycle partial sums, those that are needed with a
@@ -248,7 +249,7 @@ class Parser(wiring.Component):
             with m.State("CONDITIONS"):
                 m.d.sync += second_cycle()
                 m.next = "RECORD"
-            with m.State("RECORD"), m.If(~self.o.valid):
+            with m.State("RECORD"), m.If(~self.o.valid | self.o.ready if self.config.slices else ~self.o.valid):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [self.o.valid.eq(1), record.eq(meta)]
                 m.next = "READ" if narrow else "TAG"

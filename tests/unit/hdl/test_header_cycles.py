@@ -44,8 +44,9 @@ class Stages(wiring.Component):
 @pytest.mark.every_width
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("parameters", [
-    {}, {"vmac_cycles": 2}, {"context_words": 4}, {"vmac_cycles": 2, "context_words": 4},
-    STAYS | {"context_words": 2}, STAYS | {"context_words": 4}])
+    {}, {"vmac_cycles": 2}, {"vmac_cycles": 2, "slices": 0}, {"context_words": 4},
+    {"vmac_cycles": 2, "context_words": 4}, STAYS | {"context_words": 2}, STAYS | {"context_words": 4},
+    STAYS | {"context_words": 4, "slices": 0}])
 def test_header_cycles(width, parameters):
     config = CoreConfig(data_width=width, routers=17, **parameters)
     rng = random.Random(1)
