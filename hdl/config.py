@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, field, fields
 from math import log2
 
 __all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_JUMBO", "MAX_FRAME_STANDARD",
-           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES", "LEAST_CIRCUITS", "MOST_CIRCUITS", "power_of_two_at_least"]
+           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES", "LEAST_CIRCUITS", "MOST_CIRCUITS",
+           "power_of_two_at_least", "power_of_two_at_most"]
 
 #: Bytes of the header that punted and injected frames and register accesses carry on the host port.
 HOST_HEADER_BYTES = 32
@@ -35,6 +36,11 @@ class ConfigError(ValueError):
 def power_of_two_at_least(n: int) -> int:
     """The least power of two that is not less."""
     return 1 << max(0, n - 1).bit_length()
+
+
+def power_of_two_at_most(n: int) -> int:
+    """The largest power of two that is not greater; 0 if there is none."""
+    return 1 << n.bit_length() >> 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.config import CoreConfig, power_of_two_at_most
 
 from .tables.windows import LEAST_MAC_ROWS, filter_share
 
@@ -31,7 +31,7 @@ def switch_rows(config: CoreConfig, mac_rows: int | None) -> Rows:
     """A virtual switch's: as a virtual router's, but next to nothing of the FIB."""
     room = config.mac_rows // min(config.routers, _SWITCHES)
     return Rows(**_unused(config), filter_rules=filter_share(config), policers=config.policers // config.routers,
-                mac_rows=mac_rows or max(LEAST_MAC_ROWS, 1 << max(0, room.bit_length() - 1)))
+                mac_rows=mac_rows or max(LEAST_MAC_ROWS, power_of_two_at_most(room)))
 
 
 def vnic_rows(config: CoreConfig) -> Rows:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from polyrouter.hdl.config import MOST_FILTER_RULES, CoreConfig, power_of_two_at_least
+from polyrouter.hdl.config import MOST_FILTER_RULES, CoreConfig, power_of_two_at_least, power_of_two_at_most
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
@@ -325,8 +325,8 @@ class Router(Model):
             shares["filter_rules"] = filter_share(config)
         shares = {name: getattr(config, name) // config.routers if value is None else value
                   for name, value in shares.items()}
-        most = 1 << (config.mac_rows // config.routers).bit_length() >> 1      # a power of two, or none
-        shares["mac_rows"] = 0 if self.mode != "bridged" else self.mac_rows or most
+        shares["mac_rows"] = (0 if self.mode != "bridged" else
+                              self.mac_rows or power_of_two_at_most(config.mac_rows // config.routers))
         return shares
 
     def quota(self, config: CoreConfig) -> tuple[int, int | None]:

@@ -4,7 +4,7 @@ from itertools import cycle
 from random import Random
 from typing import NamedTuple
 
-from polyrouter.hdl.config import CoreConfig
+from polyrouter.hdl.config import CoreConfig, power_of_two_at_most
 from polyrouter.hdl.layouts import (
     ADJACENCY_ECMP,
     ADJACENCY_MULTICAST,
@@ -247,7 +247,7 @@ def _context(config: CoreConfig, rng: Random, share: int, mode: int) -> dict[str
     # Some windows begin later than they could
     unused, spare = rng.choice((0, rng.randrange(window // 4))), rng.choice((0, rng.randrange(rows // 4 + 1)))
     rules, policers = config.filter_rules // config.routers, config.policers // config.routers
-    macs = 1 << (config.mac_rows // config.routers).bit_length() >> 1
+    macs = power_of_two_at_most(config.mac_rows // config.routers)
     return {
         "enable": 1, "mode": mode, "ports": everywhere if rng.random() < 0.5 else rng.randint(1, everywhere),
         "group": rng.randint(0, everywhere), "guard": rng.randint(0, everywhere) & rng.randint(0, everywhere),

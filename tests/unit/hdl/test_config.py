@@ -1,7 +1,13 @@
 """Parameters of the core are checked, and the message says which one and what is allowed."""
 
 import pytest
-from polyrouter.hdl.config import MAX_FRAME_JUMBO, ConfigError, CoreConfig
+from polyrouter.hdl.config import (
+    MAX_FRAME_JUMBO,
+    ConfigError,
+    CoreConfig,
+    power_of_two_at_least,
+    power_of_two_at_most,
+)
 
 
 def test_defaults():
@@ -119,3 +125,11 @@ def test_extremes():
     assert config.ingress_bytes == 32768
     assert config.policers == 2048
     assert CoreConfig(filter_rules=0).filter_rules == CoreConfig(mac_rows=0).mac_rows == 0
+
+
+def test_powers_of_two():
+    powers = [1 << k for k in range(12)]
+    for n in range(1, 2048):
+        assert power_of_two_at_least(n) == min(power for power in powers if power >= n)
+        assert power_of_two_at_most(n) == max(power for power in powers if power <= n)
+    assert power_of_two_at_most(0) == 0
