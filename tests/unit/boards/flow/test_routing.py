@@ -14,16 +14,20 @@ _ROUTER = """#!/bin/sh
 echo "$@" > arguments
 echo 'Info: Running router2...'
 round=0
+echo 'Info: Routing 100 arcs.'
 for wanted in WANTED; do
     round=$((round + 1))
-    echo "Info:     iter=$round wires=5 overused=$wanted overuse=7 archfail=NA"
+    case "$*" in
+    *router2*) echo "Info:     iter=$round wires=5 overused=$wanted overuse=7 archfail=NA" ;;
+    *) echo "Info:    ${round}00 |        9         89 |    1    99 | $wanted|       0.90     158.95|" ;;
+    esac
 done
 echo '{"fmax": {}, "utilization": {"TRELLIS_COMB": {"used": 9, "available": 20}}}' > report.json
 : > nextpnr.log
 """
 
 
-def place(tmp_path, monkeypatch, wanted: list[int], *, crowded: bool = False):
+def place(tmp_path, monkeypatch, wanted: list[int], *, crowded: bool = False, empty: int = 4):
     program = tmp_path / "nextpnr"
     program.write_text(_ROUTER.replace("WANTED", " ".join(map(str, wanted))))
     program.chmod(0o755)
@@ -34,7 +38,8 @@ def place(tmp_path, monkeypatch, wanted: list[int], *, crowded: bool = False):
     flow._files["top.lpf"] = ""
     (tmp_path / "synthesis").mkdir()
     (tmp_path / "synthesis" / "top.json").write_text("{}")
-    (tmp_path / "synthesis" / "result.json").write_text(json.dumps({"seconds": 1.0, "empty": 4, "crowded": crowded}))
+    result = {"seconds": 1.0, "empty": empty, "crowded": crowded}
+    (tmp_path / "synthesis" / "result.json").write_text(json.dumps(result))
     with Tools() as tools:
         return told, flow.place(3, tools)
 
@@ -47,10 +52,24 @@ def test_rounds_are_told_and_what_is_to_stay_empty_is_not_counted(tmp_path, monk
         for number, wanted in ((1, 20), (2, 10), (3, 0))]
 
 
-@pytest.mark.parametrize("crowded, placer", [(False, "static"), (True, "heap")])
-def test_a_device_that_is_nearly_full_is_placed_by_another_placer(tmp_path, monkeypatch, crowded, placer):
-    place(tmp_path, monkeypatch, [0], crowded=crowded)
-    assert f"--placer {placer} --router router2 --seed 3" in (tmp_path / "seed-3" / "arguments").read_text()
+@pytest.mark.parametrize("crowded, empty, placer, router", [
+    (False, 4, "static", "router2"), (False, 0, "static", "router1"), (True, 0, "heap", "router1")])
+def test_a_device_that_is_nearly_full_is_placed_and_routed_by_others(tmp_path, monkeypatch, crowded, empty, placer,
+                                                                     router):
+    place(tmp_path, monkeypatch, [0], crowded=crowded, empty=empty)
+    assert f"--placer {placer} --router {router} --seed 3" in (tmp_path / "seed-3" / "arguments").read_text()
+
+
+def test_steps_of_the_other_router_are_told_and_bounded(tmp_path, monkeypatch):
+    told, placement = place(tmp_path, monkeypatch, [20, 3, 0], empty=0)
+    assert not placement.problem
+    assert [line for line in told if "step" in line] == [
+        f"place and route, seed 3: step {number}, {left} connections are left"
+        for number, left in ((100, 20), (200, 3), (300, 0))]
+    (tmp_path / "more").mkdir()
+    with pytest.raises(FlowError, match="seed 3 failed: after 1100 steps of the router for 100 connections, 1 are "
+                                        "still not made; make the core smaller"):
+        place(tmp_path / "more", monkeypatch, [1] * 12, empty=0)
 
 
 def test_settings_that_are_no_options_are_in_the_netlist(tmp_path):
