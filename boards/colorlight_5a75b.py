@@ -41,7 +41,7 @@ BOARD = Board(
     ports=tuple(BoardPort(phy="B50612D", phy_address=address, phy_rx_delay=True, phy_tx_delay=True,
                           fpga_rx_delay_ns=SCLK_CENTERED_NS) for address in range(2)),
     host_link=HostLinkKind.PORT,
-    # Speed grade 6. Line rate of one port takes 31 MHz, of two 62.
+    # Speed grade 6. Beats of one port at line rate take 31 MHz; its shortest frames take more than this clock has.
     core_hz=125e6 / 3,
     line_rate=False,
     core={"data_width": 32, "routers": 4, "fib_words": 1024, "adjacencies": 64, "buffer_bytes": 8192,
