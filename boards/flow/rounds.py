@@ -15,7 +15,7 @@ _LITTLE = 200
 #: What router1 prints: how many connections there are, and now and then its steps, and the connections that are left.
 _CONNECTIONS = re.compile(r"Info: Routing (\d+) arcs\.")
 _STEPS = re.compile(r"Info:\s+(\d+) \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s+(\d+)\|")
-#: A step is a connection that is made, if need be in the place of others. Cores that could be routed took 1.6.
+#: A step is a connection that is made, if need be in the place of others. The Colorlight's core takes 1.6.
 _MOST_STEPS = 10
 
 

@@ -10,7 +10,7 @@ from polyrouter.hdl.records import META, TAG
 
 from .bench import sink
 
-__all__ = ["NarrowParser", "header_item_layout", "header_sink", "offer_beats"]
+__all__ = ["header_item_layout", "header_sink", "offer_beats", "parser_for"]
 
 BEAT_BITS = 32
 
@@ -26,7 +26,7 @@ def offer_beats(m: Module, item, beats) -> None:
     m.d.comb += beats.beat.eq(item.data.word_select(beats.index, BEAT_BITS))
 
 
-class NarrowParser(wiring.Component):
+class _NarrowParser(wiring.Component):
     """The parser of narrow beats, with headers in one piece."""
 
     def __init__(self, config):
@@ -44,6 +44,11 @@ class NarrowParser(wiring.Component):
             *(dut.i.payload[name].eq(self.i.payload[name]) for name in (*(str(n) for n, _ in NARROW_HEADER), "tag")),
         ]
         return m
+
+
+def parser_for(config):
+    """A parser that takes headers in one piece, whatever its beats."""
+    return (_NarrowParser if is_narrow(config) else Parser)(config)
 
 
 def header_sink(dut, header, items, *, rng=None, rate=1.0, times=None, count=None):

@@ -9,13 +9,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.context import ContextLookup
-from polyrouter.hdl.narrowheader import is_narrow
-from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.records import META
 from polyrouter.hdl.vmac import VmacLookup
 
 from .bench import run_stage
-from .header_bench import NarrowParser, header_item_layout
+from .header_bench import header_item_layout, parser_for
 from .test_parser import item, random_frame, random_tag
 
 STAYS = {"vmac_cycles": 2, "stage_registers": 0}
@@ -31,7 +29,7 @@ class Stages(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.parser = parser = (NarrowParser if is_narrow(self.config) else Parser)(self.config)
+        m.submodules.parser = parser = parser_for(self.config)
         m.submodules.vmac = vmac = VmacLookup(self.config)
         m.submodules.context = context = ContextLookup(self.config)
         connect(m, flipped(self.i), parser.i)

@@ -15,7 +15,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from .bench import run_stage
-from .header_bench import NarrowParser, header_item_layout
+from .header_bench import header_item_layout, parser_for
 
 TAG_ZERO = dict.fromkeys((str(name) for name, _ in TAG), 0)
 #: Fields that the tag or the parser set.
@@ -170,15 +170,12 @@ def item(frame, tag, rng, ended=None, width=64):
     }) | pack(TAG, tag) << layout["tag"].offset
 
 
-def parser(width):
-    return (NarrowParser if width == 32 else Parser)(CoreConfig(data_width=width))
-
-
 def run(frames, *, width=64, rates=(1.0, 1.0), seed=0):
     """Records of (frame, tag), and the cycles in which headers and records were taken."""
     rng = random.Random(seed)
     out, taken, given = run_stage(
-        parser(width), [item(*frame, rng, width=width) for frame in frames], rates=rates, seed=seed)
+        parser_for(CoreConfig(data_width=width)), [item(*frame, rng, width=width) for frame in frames],
+        rates=rates, seed=seed)
     return [unpack(META, record) for record in out], taken, given
 
 
@@ -222,7 +219,8 @@ def test_frame_cut_off_at_every_byte(frame, tagged, width):
         whole = whole[:12] + b"\x81\x00\x40\x07" + whole[12:]
     frames = [(whole[:length], TAG_ZERO) for length in range(14, min(len(whole), HEADER_BYTES) + 1)]
     rng = random.Random(1)
-    out, *_ = run_stage(parser(width), [item(*f, rng, ended=True, width=width) for f in frames])
+    headers = [item(*f, rng, ended=True, width=width) for f in frames]
+    out, *_ = run_stage(parser_for(CoreConfig(data_width=width)), headers)
     for (cut, tag), record in zip(frames, out, strict=True):
         wanted = reference(cut, tag)
         assert {name: unpack(META, record)[name] for name in wanted} == wanted, cut.hex()
