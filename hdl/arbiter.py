@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .config import CoreConfig
-from .narrowheader import HeaderBeatsSignature, header_layout, is_narrow
+from .narrowheader import HeaderBeatsSignature, header_layout
 from .records import PORT_BITS, ROUTER_BITS, TAG
 from .roundrobin import RoundRobin
 from .slice import RegisterSlice
@@ -67,14 +67,14 @@ class HeaderArbiter(wiring.Component):
             "o": Out(stream.Signature(sourced_layout(config))),
             **({"i_beats": In(HeaderBeatsSignature(config)).array(config.ports),
                 "i_host_beats": In(HeaderBeatsSignature(config)),
-                "o_beats": Out(HeaderBeatsSignature(config))} if is_narrow(config) else {}),
+                "o_beats": Out(HeaderBeatsSignature(config))} if config.narrow_headers else {}),
         })
         #: Whose header is moved: one bit at most, the host's the last; it holds until the header is taken.
         self.chosen = Signal(config.ports + 1)
 
     def elaborate(self, platform):
         m = Module()
-        narrow = is_narrow(self.config)
+        narrow = self.config.narrow_headers
         layout = sourced_layout(self.config)
         sources = [*self.i, self.i_host]
         m.submodules.slice = register = RegisterSlice(

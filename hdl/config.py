@@ -23,6 +23,8 @@ _SHORTEST_BITS = (64 + 8 + 12) * 8
 _LEAST_PORT_RATE = 1.001e9
 #: Cycles of a ring of the FIB that an IPv4 packet takes.
 _RING_CYCLES = 10
+#: Bits of a tag of 802.1Q.
+_TAG_BITS = 32
 #: Cycles of the parser for a header, as a whole, or in narrow beats.
 _PARSER_CYCLES, _NARROW_PARSER_CYCLES = 3, 18
 #: Circuits of a core that has any; at most as many as there are VLAN ids.
@@ -257,9 +259,14 @@ class CoreConfig:
                               f"{self.wired_ports} ports of 1 Gb/s: use vmac_cycles 1, slices 1 or a faster clock")
 
     @property
+    def narrow_headers(self) -> bool:
+        """Whether headers are kept and handed over beat by beat (``hdl/narrowheader.py``): if a tag is a beat."""
+        return self.data_width == _TAG_BITS
+
+    @property
     def header_cycles(self) -> int:
         """Cycles from one header to the next in the stages ahead of the look-ups, if nothing holds them up."""
-        parser = _PARSER_CYCLES if self.data_width > 32 else _NARROW_PARSER_CYCLES
+        parser = _NARROW_PARSER_CYCLES if self.narrow_headers else _PARSER_CYCLES
         # The VMAC-VE look-up, which leaves a record where it is if it has two cycles for a role. Without slices, the
         # next one is there a cycle later.
         records = 6 if self.vmac_cycles == 1 else 11 - self.slices

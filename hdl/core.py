@@ -24,7 +24,6 @@ from .layouts import BOARD_ROWS, ROWS, Register, Table
 from .linkengine import LinkEngine
 from .lookup import Lookup
 from .mactable import MacTable
-from .narrowheader import is_narrow
 from .pairing import Pairing
 from .parser import Parser
 from .pieces import context_pieces
@@ -127,7 +126,7 @@ class Core(wiring.Component):
             m.submodules[f"ingress{port}"] = ingress = Ingress(config)
             connect(m, flipped(self.rx[port]), ingress.i)
             connect(m, ingress.o_header, arbiter.i[port])
-            if is_narrow(config):
+            if config.narrow_headers:
                 connect(m, ingress.o_beats, arbiter.i_beats[port])
             connect(m, ingress.o_fate, pairing.fate[port])
             connect(m, ingress.o, pairing.body[port])
@@ -139,7 +138,7 @@ class Core(wiring.Component):
         connect(m, host_ingress.o, deframer.i)
         connect(m, deframer.o_inject, injected.i)
         connect(m, injected.o_header, arbiter.i_host)
-        if is_narrow(config):
+        if config.narrow_headers:
             connect(m, injected.o_beats, arbiter.i_host_beats)
         connect(m, injected.o_fate, pairing.fate[config.host_port])
         connect(m, injected.o, pairing.body[config.host_port])
@@ -165,7 +164,7 @@ class Core(wiring.Component):
         m.submodules.adjacency = adjacency = AdjacencyLookup(config)
         m.submodules.decide = decide = Decide(config)
         connect(m, arbiter.o, parser.i)
-        if is_narrow(config):
+        if config.narrow_headers:
             connect(m, arbiter.o_beats, parser.i_beats)
         connect(m, parser.o, vmac.i)
         connect(m, vmac.o, context.i)
@@ -235,7 +234,7 @@ class Core(wiring.Component):
             m.submodules.entry = entry = HeaderTap(config)
             connect(m, buffer.o[link_port], links.i)
             connect(m, entry.o_header, arbiter.i[link_port])
-            if is_narrow(config):
+            if config.narrow_headers:
                 connect(m, entry.o_beats, arbiter.i_beats[link_port])
             connect(m, entry.o_fate, pairing.fate[link_port])
             connect(m, entry.o, pairing.body[link_port])

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .capture import FATE, HeaderCapture
 from .config import CoreConfig
 from .framestore import FrameStore
-from .narrowheader import HeaderBeatsSignature, NarrowHeaderCapture, header_layout, is_narrow
+from .narrowheader import HeaderBeatsSignature, NarrowHeaderCapture, header_layout
 from .records import PORT_BITS, ROUTER_BITS
 from .stream import PacketSignature
 
@@ -52,14 +52,14 @@ class HeaderTap(wiring.Component):
             "o_header": Out(stream.Signature(header_layout(config))), "o_fate": Out(stream.Signature(FATE)),
             "router": Out(ROUTER_BITS), "port": Out(PORT_BITS),
             "o": Out(PacketSignature(config)),
-            **({"o_beats": Out(HeaderBeatsSignature(config))} if is_narrow(config) else {}),
+            **({"o_beats": Out(HeaderBeatsSignature(config))} if config.narrow_headers else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         beat_bytes = self.config.beat_bytes
         m.submodules.store = store = FrameStore(self.config)
-        narrow = is_narrow(self.config)
+        narrow = self.config.narrow_headers
         m.submodules.capture = capture = (NarrowHeaderCapture if narrow else HeaderCapture)(self.config)
         m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=self.config.fates)
         connect(m, store.o, flipped(self.o))

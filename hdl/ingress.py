@@ -11,7 +11,7 @@ from .framestore import FrameStore
 from .headers import ETHERNET_BYTES
 from .layouts import Reason, RxError
 from .mac.gmii import FCS_BYTES
-from .narrowheader import HeaderBeatsSignature, NarrowHeaderCapture, header_layout, is_narrow
+from .narrowheader import HeaderBeatsSignature, NarrowHeaderCapture, header_layout
 from .stream import FrameSignature, PacketSignature
 
 __all__ = ["Ingress"]
@@ -70,7 +70,7 @@ class Ingress(wiring.Component):
         if not host:
             members |= {"o_header": Out(stream.Signature(header_layout(config))),
                         "o_fate": Out(stream.Signature(FATE))}
-            if is_narrow(config):
+            if config.narrow_headers:
                 members["o_beats"] = Out(HeaderBeatsSignature(config))
         super().__init__(members)
 
@@ -147,7 +147,7 @@ class Ingress(wiring.Component):
             m.d.sync += [flag.eq(following == place) for flag, place in places]
 
         if not self.host:
-            narrow = is_narrow(self.config)
+            narrow = self.config.narrow_headers
             m.submodules.capture = capture = (NarrowHeaderCapture if narrow else HeaderCapture)(self.config)
             m.submodules.fates = fates = SyncFIFO(width=FATE.size, depth=self.config.fates + 1)
             connect(m, capture.o, flipped(self.o_header))

@@ -1,4 +1,7 @@
-"""The start of a frame in beats of the size of an 802.1Q tag: kept in a memory, without the tag, and read by beats."""
+"""The start of a frame in beats of the size of an 802.1Q tag: kept in a memory, without the tag, and read by beats.
+
+The parser takes a header every 18 cycles then. The shortest frame is 21 beats on its line, with preamble and gap.
+"""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
@@ -17,7 +20,7 @@ from .headers import (
     frame_bytes,
 )
 
-__all__ = ["BEATS", "NARROW_HEADER", "HeaderBeatsSignature", "NarrowHeaderCapture", "header_layout", "is_narrow"]
+__all__ = ["BEATS", "NARROW_HEADER", "HeaderBeatsSignature", "NarrowHeaderCapture", "header_layout"]
 
 _BEAT_BYTES = TAG_BYTES
 _ROWS = HEADER_BYTES // _BEAT_BYTES
@@ -35,17 +38,9 @@ _TYPE_BEAT = Ethernet.ETHERTYPE.offset // _BEAT_BYTES
 assert VlanTag.ETHERTYPE.offset == (_TYPE_BEAT + 1) * _BEAT_BYTES
 
 
-def is_narrow(config: CoreConfig) -> bool:
-    """Whether headers are kept and handed over in this way: if a tag is a beat.
-
-    The parser takes a header every 18 cycles then. The shortest frame is 21 beats on its line, with preamble and gap.
-    """
-    return config.beat_bytes == _BEAT_BYTES
-
-
 def header_layout(config: CoreConfig) -> data.StructLayout:
     """Payload of the stream of headers from the ports."""
-    return NARROW_HEADER if is_narrow(config) else HEADER
+    return NARROW_HEADER if config.narrow_headers else HEADER
 
 
 def HeaderBeatsSignature(config: CoreConfig) -> wiring.Signature:

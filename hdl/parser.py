@@ -25,7 +25,7 @@ from .headers import (
     frame_bytes,
 )
 from .layouts import ADDRESS_BITS
-from .narrowheader import BEATS, HeaderBeatsSignature, is_narrow
+from .narrowheader import BEATS, HeaderBeatsSignature
 from .records import META
 
 __all__ = ["Parser"]
@@ -78,12 +78,12 @@ class Parser(wiring.Component):
         self.config = config
         super().__init__({
             "i": In(stream.Signature(sourced_layout(config))), "o": Out(stream.Signature(META)),
-            **({"i_beats": In(HeaderBeatsSignature(config))} if is_narrow(config) else {}),
+            **({"i_beats": In(HeaderBeatsSignature(config))} if config.narrow_headers else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
-        narrow = is_narrow(self.config)
+        narrow = self.config.narrow_headers
         header = Signal(8 * BEATS * self.config.beat_bytes, reset_less=True) if narrow else self.i.payload.data
         raw = frame_bytes(header)
         length = self.i.payload.length

@@ -29,7 +29,6 @@ from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.linkengine import LinkEngine
 from polyrouter.hdl.lookup import Lookup
 from polyrouter.hdl.mactable import MacTable
-from polyrouter.hdl.narrowheader import is_narrow
 from polyrouter.hdl.pairing import Pairing
 from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.policers import Policers
@@ -97,7 +96,7 @@ class Front(wiring.Component):
             connect(m, stage.o_header, arbiter.i_host if stage is tap else arbiter.i[port])
             connect(m, stage.o_fate, pairing.fate[port])
             connect(m, stage.o, pairing.body[port])
-            if is_narrow(self._config):
+            if self._config.narrow_headers:
                 connect(m, stage.o_beats, arbiter.i_host_beats if stage is tap else arbiter.i_beats[port])
         for port, ingress in enumerate(self._ingress):
             m.submodules[f"ingress{port}"] = ingress
@@ -105,7 +104,7 @@ class Front(wiring.Component):
             connect(m, ingress.event, flipped(self.refused[port]))
         connect(m, flipped(self.inject), tap.i)
         connect(m, arbiter.o, self._parser.i)
-        if is_narrow(self._config):
+        if self._config.narrow_headers:
             connect(m, arbiter.o_beats, self._parser.i_beats)
         connect(m, self._parser.o, flipped(self.record))
         for name in self._passed_on:

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from polyrouter.hdl.capture import HEADER, HEADER_BYTES
-from polyrouter.hdl.narrowheader import NARROW_HEADER, header_layout, is_narrow
+from polyrouter.hdl.narrowheader import NARROW_HEADER, header_layout
 from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.records import META, TAG
 
@@ -48,12 +48,12 @@ class _NarrowParser(wiring.Component):
 
 def parser_for(config):
     """A parser that takes headers in one piece, whatever its beats."""
-    return (_NarrowParser if is_narrow(config) else Parser)(config)
+    return (_NarrowParser if config.narrow_headers else Parser)(config)
 
 
 def header_sink(dut, header, items, *, rng=None, rate=1.0, times=None, count=None):
     """:func:`.bench.sink` for the stream ``header`` of a component. What is offered must not change."""
-    if not is_narrow(dut.config):
+    if not dut.config.narrow_headers:
         return sink(header, items, rng=rng, rate=rate, times=times, count=count)
 
     async def testbench(ctx):

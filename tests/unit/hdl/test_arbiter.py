@@ -9,7 +9,6 @@ from polyrouter.hdl.arbiter import HeaderArbiter
 from polyrouter.hdl.capture import HEADER_BYTES
 from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.layouts import pack, unpack
-from polyrouter.hdl.narrowheader import is_narrow
 from polyrouter.hdl.records import TAG
 
 from .bench import WIDTHS, simulate, sink, source, until
@@ -83,7 +82,7 @@ def run(config, headers, injected, *, given=None, rates=(1.0, 1.0), seed=0, hold
 
     ``given`` has a router, or None, for each header of the link port.
     """
-    dut = (NarrowArbiter if is_narrow(config) else HeaderArbiter)(config)
+    dut = (NarrowArbiter if config.narrow_headers else HeaderArbiter)(config)
     rng = random.Random(seed)
     out, times = [], []
     underway = [0] * config.all_ports

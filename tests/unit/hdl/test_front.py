@@ -12,7 +12,6 @@ from polyrouter.hdl.config import CoreConfig
 from polyrouter.hdl.headertap import HeaderTap
 from polyrouter.hdl.ingress import Ingress
 from polyrouter.hdl.layouts import Reason, RxError, pack, unpack
-from polyrouter.hdl.narrowheader import is_narrow
 from polyrouter.hdl.pairing import Pairing
 from polyrouter.hdl.parser import Parser
 from polyrouter.hdl.records import META, VERDICT, paired_layout
@@ -42,7 +41,7 @@ class Front(wiring.Component):
             connect(m, stage.o_header, header)
             connect(m, stage.o_fate, self.pairing.fate[port])
             connect(m, stage.o, self.pairing.body[port])
-            if is_narrow(self.config):
+            if self.config.narrow_headers:
                 beats = self.arbiter.i_beats[port] if port < self.config.ports else self.arbiter.i_host_beats
                 connect(m, stage.o_beats, beats)
         m.d.comb += [
@@ -51,7 +50,7 @@ class Front(wiring.Component):
             self.arbiter.released.eq(self.pairing.released),
         ]
         connect(m, self.arbiter.o, self.parser.i)
-        if is_narrow(self.config):
+        if self.config.narrow_headers:
             connect(m, self.arbiter.o_beats, self.parser.i_beats)
         return m
 
@@ -187,7 +186,7 @@ def test_latencies(width):
     bench = Bench(config, delay=100)
     bench.run([[(FRAME, RxError.NONE)]])
     # A header in narrow beats is read at its port in 15 cycles, where another one takes a cycle to a register.
-    parsed = 20 if is_narrow(config) else 6
+    parsed = 20 if config.narrow_headers else 6
     assert bench.meta_times[0] == bench.beat_times[0][beats_of(38, width) - 1] + parsed
     assert bench.times[0] == bench.verdict_times[0] + 3
     long = FRAME + bytes(1200)
