@@ -21,7 +21,7 @@ from .headers import (
 )
 from .stream import LENGTH_BITS
 
-__all__ = ["FATE", "HEADER", "HEADER_BYTES", "IPV4_NEEDED", "IPV6_NEEDED", "HeaderCapture"]
+__all__ = ["FATE", "HEADER", "HEADER_BYTES", "IPV4_NEEDED", "IPV6_NEEDED", "HeaderCapture", "capture_ports"]
 
 #: Bytes of a frame's start that are looked at.
 HEADER_BYTES = 64
@@ -40,6 +40,15 @@ FATE = data.StructLayout({
 IPV4_NEEDED = ETHERNET_BYTES + IPV4_BYTES + L4_PORTS_BYTES
 IPV6_NEEDED = ETHERNET_BYTES + IPV6_BYTES + L4_PORTS_BYTES
 _OTHER = ETHERNET_BYTES + TAG_BYTES
+
+
+def capture_ports(config: CoreConfig, header: data.Layout) -> dict[str, wiring.Member]:
+    """Ports of what keeps the start of a frame, and offers it as a ``header``."""
+    return {
+        "fire": In(1), "data": In(config.data_width), "last": In(1), "filled": In(range(config.beat_bytes + 1)),
+        "allow": In(1), "given": Out(1), "busy": Out(1),
+        "o": Out(stream.Signature(header)),
+    }
 
 
 class HeaderCapture(wiring.Component):
@@ -69,11 +78,7 @@ class HeaderCapture(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
-        super().__init__({
-            "fire": In(1), "data": In(config.data_width), "last": In(1), "filled": In(range(config.beat_bytes + 1)),
-            "allow": In(1), "given": Out(1), "busy": Out(1),
-            "o": Out(stream.Signature(HEADER)),
-        })
+        super().__init__(capture_ports(config, HEADER))
 
     def elaborate(self, platform):
         m = Module()

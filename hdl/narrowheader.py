@@ -4,10 +4,10 @@ The parser takes a header every 18 cycles then. The shortest frame is 21 beats o
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .capture import HEADER, HEADER_BYTES, IPV4_NEEDED, IPV6_NEEDED
+from .capture import HEADER, HEADER_BYTES, IPV4_NEEDED, IPV6_NEEDED, capture_ports
 from .config import CoreConfig
 from .headers import (
     ETHERNET_BYTES,
@@ -70,12 +70,7 @@ class NarrowHeaderCapture(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
-        super().__init__({
-            "fire": In(1), "data": In(config.data_width), "last": In(1), "filled": In(range(config.beat_bytes + 1)),
-            "allow": In(1), "given": Out(1), "busy": Out(1),
-            "o": Out(stream.Signature(NARROW_HEADER)),
-            "o_beats": Out(HeaderBeatsSignature(config)),
-        })
+        super().__init__({**capture_ports(config, NARROW_HEADER), "o_beats": Out(HeaderBeatsSignature(config))})
 
     def elaborate(self, platform):
         m = Module()
