@@ -39,8 +39,7 @@ class BuildResult:
     parameters : dict
         Of the core.
     used : dict
-        ``luts``, ``registers``, ``block_rams`` (of 18 kbit) and ``dsps``; of a 7-series FPGA, before packing and
-        without ``dsps``.
+        ``luts``, ``registers``, ``block_rams`` (of 18 kbit) and ``dsps``; of a 7-series FPGA, before packing.
     placements : tuple of Placement
         One for each seed that was tried; none for a 7-series FPGA.
     synthesis_seconds : float
@@ -158,7 +157,7 @@ def _xilinx7(board: Board, inner: wiring.Component, folder: Path, tell: Callable
     project, rtlil = flow.export()
     _check_fit(board, rtlil, tell)
     resources, seconds = flow.synthesize(rtlil)
-    used = {"luts": resources.luts, "registers": resources.registers, "block_rams": resources.block_rams}
+    used = {name: getattr(resources, name) for name in _ECP5_CELLS}
     return used, (), seconds, str(project)
 
 

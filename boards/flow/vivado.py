@@ -152,7 +152,8 @@ class VivadoFlow:
         """
         family = next(family for family in FAMILIES if family.name == "xc7")
         script = f"read_rtlil top.il\n{family.synthesis}\nwrite_json top.json\n"
-        key = digest(rtlil, script, tool_version(_YOSYS))
+        # What is kept has these fields, so results from before one of them are not taken.
+        key = digest(rtlil, script, tool_version(_YOSYS), repr(Resources._fields))
         folder = self._folder / "synthesis"
         if (found := kept_result(folder, key)) is None:
             with making(folder) as made:

@@ -106,7 +106,7 @@ def _parameters(result: BuildResult) -> list[str]:
 def _figures(board: Board, built: Built) -> list[str]:
     device, result = board.device, built.result
     used = [_share(result.used["luts"], device.luts), f"{result.used['registers']:,}",
-            _share(result.used["block_rams"], device.block_rams), _count(result.used.get("dsps"))]
+            _share(result.used["block_rams"], device.block_rams), f"{result.used['dsps']:,}"]
     if device.family != ECP5:
         clocks = ["Vivado only", "Vivado only", ""]
     else:
@@ -133,10 +133,6 @@ def _worst(clocks: Iterable[ClockTiming]) -> str:
 
 def _share(used: int, there: int) -> str:
     return f"{used:,} ({100 * used / there:.0f} %)"
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
 
 
 def _verdict(line: dict[str, Any] | None) -> str:

@@ -24,7 +24,7 @@ def built(board, *core_mhz: float, problem: str = "") -> BuildResult:
     placements = tuple(Placement(seed, (ClockTiming("core", mhz, board.core_hz / 1e6), ClockTiming("rx", 130.0, 125.0)),
                                  problem, {}, 120.0) for seed, mhz in enumerate(core_mhz, 1))
     used = {"luts": 21_924, "registers": 20_000, "block_rams": 54, "dsps": 3} if placements else {
-        "luts": 20_380, "registers": 7, "block_rams": 89}
+        "luts": 20_380, "registers": 7, "block_rams": 89, "dsps": 12}
     return BuildResult(board.name, board.device.name, "authenticated", config.as_dict(), used, placements, 60.0, "")
 
 
@@ -37,7 +37,7 @@ def test_rows():
             f"{sizes.filter_rules:,} | {sizes.mac_rows:,} | {sizes.buffer_bytes // 1024} |") in table
     assert ("| `versa_ecp5` | 21,924 (50 %) | 20,000 | 54 (50 %) | 3 | 65.0 of 62.5 MHz | 130.0 of 125 MHz | "
             "2 of 2 keep them | yes: 2.98 of 2.97 Mpps | 3 | 2026-11-05 |") in table
-    assert ("| `kc705_ethfmc` | 20,380 (10 %) | 7 | 89 (10 %) |  | Vivado only | Vivado only |  | not measured | 1 "
+    assert ("| `kc705_ethfmc` | 20,380 (10 %) | 7 | 89 (10 %) | 12 | Vivado only | Vivado only |  | not measured | 1 "
             "| 2026-11-05 |") in table
     assert table[-1] == "Not built for this table: `ecpix5`."
 

@@ -14,16 +14,17 @@ def netlist(**cells):
 
 def test_ecp5():
     cells = netlist(a="LUT4", b="LUT4", c="CCU2C", d="TRELLIS_FF", e="PFUMX", f__memory__0__0="DP16KD",
-                    f__memory__0__1="DP16KD", g__memory__0__0="PDPW16KD", h__memory__0__0="TRELLIS_DPR16X4")
+                    f__memory__0__1="DP16KD", g__memory__0__0="PDPW16KD", h__memory__0__0="TRELLIS_DPR16X4",
+                    i="MULT18X18D")
     found = resources_of(cells, ECP5)
-    assert found == Resources(luts=10, registers=1, block_rams=3, memories={"f.memory": 2, "g.memory": 1},
+    assert found == Resources(luts=10, registers=1, block_rams=3, dsps=1, memories={"f.memory": 2, "g.memory": 1},
                               small_memories={"h.memory": 6})
 
 
 def test_xc7():
     found = resources_of(netlist(a="LUT6", b="LUT1", c="FDRE", d="FDSE", e="MUXF7", f="CARRY4", g__0="RAMB36E1",
-                                 h__0="RAMB18E1", i__0="RAM32M"), XC7)
-    assert found == Resources(6, 2, 3, {"g": 2, "h": 1}, {"i": 4})
+                                 h__0="RAMB18E1", i__0="RAM32M", j="DSP48E1", k="DSP48E1"), XC7)
+    assert found == Resources(6, 2, 3, 2, {"g": 2, "h": 1}, {"i": 4})
 
 
 @pytest.mark.parametrize(("cell", "memory"), [
@@ -40,7 +41,7 @@ def test_rows(monkeypatch):
 
     def synthesize(part, routers, family, *_):
         cores.append((part, routers, family.name))
-        return Resources(100, 50, 7, {"fib.memory": 6, "vmac.memory": 1},
+        return Resources(100, 50, 7, 4, {"fib.memory": 6, "vmac.memory": 1},
                          {"context.rows": 340, "fifo.storage": 8, "other.storage": 4})
 
     monkeypatch.setattr(resources, "_synthesize", synthesize)
