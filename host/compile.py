@@ -19,9 +19,12 @@ def network_spec(file: TopologyFile, allocation: Allocation) -> NetworkSpec:
     for name, board in topology.nodes.items():
         spec.nodes[name] = NodeSpec(
             topology=file.name, node=name, namespace=namespace, core=board.config().as_dict(), macs=board.macs,
-            taps=[interface_name(f"{name}-p{port}") for port in range(board.ports)],
-            host_tap=interface_name(f"{name}-host"), mac_age=board.mac_age)
+            taps=[] if board.host_link else [interface_name(f"{name}-p{port}") for port in range(board.ports)],
+            host_tap="" if board.host_link else interface_name(f"{name}-host"), host_link=board.host_link or "",
+            mac_age=board.mac_age)
     for name, endpoints in segments.items():
+        if topology.nodes[endpoints[0].partition(":")[0]].host_link:
+            continue        # the cable between real boards is somebody else's
         spec.segments[name] = SegmentSpec(
             name=name, bridge=interface_name(f"b.{name}"),
             taps=[interface_name(endpoint.replace(":", "-")) for endpoint in endpoints])

@@ -20,7 +20,7 @@ from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from .netns import in_namespace
-from .spec import HostSpec
+from .spec import HostSpec, NodeSpec
 
 __all__ = ["HOST_TAP_MTU", "Fabric", "create_namespace", "list_namespaces", "namespace_path", "processes_in",
            "remove_namespace", "tap_mtu"]
@@ -172,6 +172,13 @@ class Fabric:
             in_namespace(namespace_path(self.namespace), lambda: os.close(_tap(name, persist=True)))
         self.route.link("set", index=self._index(name), mtu=mtu, state="up")
         return True
+
+    def ensure_board(self, node: NodeSpec) -> list[str]:
+        """Make the TAPs of a node's board, if it is a simulated one; returns those that were not as they are now."""
+        mtus = dict.fromkeys(node.interfaces, tap_mtu(node.core))
+        if node.host_tap in mtus:
+            mtus[node.host_tap] = HOST_TAP_MTU
+        return [name for name, mtu in mtus.items() if self.ensure_tap(name, mtu)]
 
     def open_tap(self, name: str) -> int:
         """File descriptor of a TAP, non-blocking, closed on exec. Only one process at a time can have it."""

@@ -151,8 +151,8 @@ def settle_circuits(topology: Topology, running: Mapping[str, int], *, keep_boar
     """
     links = links_of(topology)
     for name, board in topology.nodes.items():
-        if board.core.circuits is not None:
-            continue
+        if board.core.circuits is not None or board.host_link is not None:
+            continue        # a real board has those that it was built with
         virtual_routers = sum(node == name for _, _, node, _ in topology.routers())
         needed = circuits_needed(links, name, virtual_routers, board.core.routers or CoreConfig().routers)
         now = running.get(name, 0)

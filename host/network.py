@@ -205,19 +205,27 @@ class Network:
 
     def _build_boards(self, spec: NetworkSpec) -> None:
         for name, node in spec.nodes.items():
+            if node.host_link:
+                continue
             build(node, lambda what, name=name: self.progress(f"board of {name}: {what}"))   # type: ignore[misc]
 
     # Down
 
-    def down(self) -> list[str]:
+    def down(self, *, leave_boards: bool = False) -> list[str]:
         """Remove everything, from the saved state; returns the names of what was removed.
 
-        Agents and boards need not run. What is gone already does not matter, so it can be repeated after a failure.
+        Agents and simulated boards need not run. What is gone already does not matter, so it can be repeated after a
+        failure.
+
+        Parameters
+        ----------
+        leave_boards : bool
+            Leave real boards as they are; they go on forwarding.
 
         Raises
         ------
         NetworkError
-            If something can't be removed.
+            If something can't be removed, or a real board does not answer.
         """
         if not self.exists:
             running = ", ".join(saved_networks()) or "none"
@@ -232,7 +240,7 @@ class Network:
             end([pid for name in nodes if (pid := running_pid(pid_path(self.name, name))) is not None])
             for name in nodes:
                 self.progress(f"removing node {name}")
-                remove_node(self.name, name)
+                remove_node(self.name, name, leave_board=leave_boards)
                 store.removed("node", name)
                 removed.append(f"node {name}")
             self.progress("ending processes")

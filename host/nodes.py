@@ -10,11 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from .agent.board import end_board
 from .agent.client import AgentClient, pid_path
 from .agent.pidfile import running_pid
+from .board.driver import Driver
+from .board.errors import BoardError
+from .board.hostport import HostPort
+from .board.opening import open_transport
+from .board.release import release
+from .board.transport import TransportError
 from .errors import NetworkError
 from .paths import node_dir, node_run_dir, run_dir, state_dir
 from .processes import end
 from .runtime.runc import RuncRuntime
-from .store import NetworkStore
+from .spec import NodeSpec
+from .store import AgentStore, NetworkStore
 
 __all__ = ["remove_node", "start_agent"]
 
@@ -62,18 +69,27 @@ def start_agent(store: NetworkStore, network: str, name: str) -> None:
                 process.wait(_POLL)         # one that ends is noticed at once
 
 
-def remove_node(network: str, name: str) -> None:
+def remove_node(network: str, name: str, *, leave_board: bool = False) -> None:
     """Remove a node's agent, board, containers and files, as far as they are there; the agent need not run.
+
+    Parameters
+    ----------
+    network, name : str
+        The network, and the node.
+    leave_board : bool
+        Leave a real board as it is, which forwards on then.
 
     Raises
     ------
     NetworkError
-        If something can't be removed.
+        If something can't be removed, or a real board does not answer.
     """
     pid = running_pid(pid_path(network, name))
     if pid is not None:
         end([pid])
     end_board(network, name)
+    if not leave_board:
+        _release_board(network, name)
     runtime = RuncRuntime(state_dir(), run_dir())
     containers = runtime.list(network, name)
     with ThreadPoolExecutor(4) as pool:
@@ -83,3 +99,29 @@ def remove_node(network: str, name: str) -> None:
         raise NetworkError("; ".join(errors))
     shutil.rmtree(node_dir(network, name), ignore_errors=True)
     shutil.rmtree(node_run_dir(network, name), ignore_errors=True)
+
+
+def _release_board(network: str, name: str) -> None:
+    """Disable the routers of a real board, if the node has one."""
+    file = node_dir(network, name) / "agent.db"
+    if not file.exists():
+        return
+    store = AgentStore(file)
+    try:
+        saved = store.get("spec")
+    finally:
+        store.close()
+    link = "" if saved is None else NodeSpec.model_validate(saved).host_link
+    if not link:
+        return
+    try:
+        driver = Driver(HostPort(open_transport(link)))
+        try:
+            release(driver)
+        finally:
+            driver.close()
+    except (BoardError, TransportError) as error:
+        reason = (error.strerror if isinstance(error, TransportError) else None) or str(error)
+        raise NetworkError(f"the board of {name} at {link} could not be told to stop, and may go on forwarding: "
+                           f"{reason}; connect it and try again, or leave it as it is with 'polyrouter down "
+                           "--leave-boards'") from None

@@ -92,6 +92,8 @@ def _nodes(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
                        if old.core.get(key) != value]
         if old.macs != node.macs:
             differences.append(f"macs was {old.macs}, is {node.macs}")
+        if old.host_link != node.host_link:
+            differences.append(f"host-link was {old.host_link or 'none'}, is {node.host_link or 'none'}")
         if differences:
             changes.append(Change("replace", "node", name, "; ".join(differences)))
         elif old.mac_age != node.mac_age:
@@ -103,7 +105,7 @@ def _nodes(before: NetworkSpec, new: NetworkSpec, seen: Seen) -> list[Change]:
         elif name in seen.boards_down:
             changes.append(Change("repair", "node", name, "its board does not run"))
         else:
-            lost = [tap for tap in (*node.taps, node.host_tap) if tap not in seen.links]
+            lost = [tap for tap in node.interfaces if tap not in seen.links]
             if lost:
                 changes.append(Change("repair", "node", name, f"it has lost {', '.join(lost)}"))
     return changes

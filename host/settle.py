@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from .agent.client import AgentClient, AgentError, socket_path
 from .errors import NetworkError
-from .fabric import HOST_TAP_MTU, Fabric, create_namespace, remove_namespace, tap_mtu
+from .fabric import Fabric, create_namespace, remove_namespace
 from .nodes import remove_node, start_agent
 from .plan import BY_COMMAND, BY_FILE, Change, Source
 from .processes import end_in
@@ -63,9 +63,7 @@ class Settling:
             self.store.will_create("namespace", spec.namespace)
             fabric.ensure_namespace()
             for node in spec.nodes.values():
-                for tap in node.taps:
-                    fabric.ensure_tap(tap, tap_mtu(node.core))
-                fabric.ensure_tap(node.host_tap, HOST_TAP_MTU)
+                fabric.ensure_board(node)
             if old is not None:
                 self._remove_parts(fabric, old, spec, removed)
             for segment in spec.segments.values():
@@ -134,11 +132,11 @@ class Settling:
             if ("node", name) in removed:
                 self.progress(f"removing node {name}")
                 remove_node(self.name, name)
-                for tap in (*node.taps, node.host_tap):
+                for tap in node.interfaces:
                     fabric.remove_link(tap)
                 self.store.removed("node", name)
-            elif len(node.taps) > len(spec.nodes[name].taps):
-                for tap in set(node.taps) - set(spec.nodes[name].taps):
+            else:
+                for tap in set(node.interfaces) - set(spec.nodes[name].interfaces):
                     fabric.remove_link(tap)
 
     def _settle_node(self, spec: NetworkSpec, name: str, links_only: bool) -> list[str]:

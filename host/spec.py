@@ -96,9 +96,9 @@ class NodeSpec(BaseModel):
     namespace: str              # the fabric
     core: dict[str, int | float]
     macs: bool
-    taps: list[str]             # interfaces of the wired ports in the fabric, in port order
-    host_tap: str
-    host_link: str = ""         # of a real board; empty: a simulated one, whose host port is ``host_tap``
+    taps: list[str]             # interfaces of a simulated board's wired ports in the fabric, in port order
+    host_tap: str               # of its host port
+    host_link: str = ""         # of a real board, in the machine's own namespace; empty: it is simulated
     mac_age: float = 300.0      # seconds
     routers: dict[str, RouterSpec] = {}
     circuits: dict[str, CircuitSpec] = {}       # by number
@@ -109,6 +109,11 @@ class NodeSpec(BaseModel):
     def link(self) -> str:
         """How the host reaches the board (see :func:`.board.opening.open_transport`)."""
         return self.host_link or f"eth:{self.host_tap}"
+
+    @property
+    def interfaces(self) -> list[str]:
+        """All interfaces of its board in the fabric; a real one has none."""
+        return [] if self.host_link else [*self.taps, self.host_tap]
 
     def kind_of(self, router: str) -> str:
         """What has a number in the data plane, for people: router, switch or vnic."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from polyrouter.hdl.config import MOST_FILTER_RULES, CoreConfig, power_of_two_at_least, power_of_two_at_most
+from polyrouter.hdl.config import CoreConfig, power_of_two_at_most
 from polyrouter.hdl.policers import policer_cycles
 from polyrouter.hdl.shapers import shaper_cycles
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, 
 from .tables.rates import LEAST_RATE, LINE_RATE, Rates
 from .tables.shares import reserved_cells
 from .tables.windows import filter_share
+from .topology_board import Board
 from .topology_links import InterfaceVnic, PortGroup, Switch, Tunnel, Vnic, Wire
 from .topology_multicast import MulticastRoutes, PimOrTrue
 from .topology_types import (
@@ -41,7 +42,6 @@ from .topology_types import (
     Name,
     Protocol,
     Rate,
-    Seconds,
     Size,
     Vlan,
     VnicName,
@@ -66,61 +66,6 @@ class Defaults(Model):
 
     image: ImageName = "default"
     limits: Limits = Limits()
-
-
-class Core(Model):
-    """Parameters of the data plane, where they are to differ from what the node's ports and routers ask for."""
-
-    routers: int | None = None
-    data_width: int | None = None
-    vmac_slots: int | None = None
-    vmac_cycles: int | None = None
-    context_words: int | None = None
-    hash_cycles: int | None = None
-    headers: int | None = None
-    record_rows: int | None = None
-    slices: int | None = None
-    stage_registers: int | None = None
-    access_bits: int | None = None
-    fib_words: int | None = None
-    fib_rings: int | None = None
-    adjacencies: int | None = None
-    buffer_bytes: int | None = None
-    cell_bytes: int | None = None
-    queue_frames: int | None = None
-    ingress_bytes: int | None = None
-    max_frame: int | None = None
-    filter_rules: int | None = None
-    filter_banks: int | None = None
-    policers: int | None = None
-    mac_rows: int | None = None
-    circuits: int | None = None
-
-
-class Board(Model):
-    """A node: a data plane with its agent."""
-
-    kind: Literal["board"] = "board"
-    ports: Annotated[int, Field(ge=1, le=8)] = 4
-    macs: bool = Field(False, description="simulate the GMII MACs too; slower")
-    core: Core = Core()
-    mac_age: Seconds = Field(300.0, alias="mac-age", description="bridges forget an address after so long; 0: never")
-
-    def config(self) -> CoreConfig:
-        """Parameters of the core to be built for this node; with circuits, its link port is one port more.
-
-        Circuits and the numbers of VNICs take rows too, so that tables of which the file says nothing are larger then.
-        """
-        given: dict[str, int] = self.core.model_dump(exclude_none=True)
-        circuits = given.get("circuits", 0)
-        if not circuits:
-            return CoreConfig(ports=self.ports, **given)
-        routers = given.get("routers", CoreConfig().routers)
-        tables = {"vmac_slots": min(16384, power_of_two_at_least(max(16 * routers, 8 * circuits))),
-                  "filter_rules": min(MOST_FILTER_RULES, max(CoreConfig().filter_rules, 8 * routers)),
-                  "mac_rows": min(1 << 18, power_of_two_at_least(max(CoreConfig().mac_rows, 16 * routers,
-                                                                     2 * circuits)))}
-        return CoreConfig(ports=self.ports + 1, **tables | given)
 
 
 class Link(Model):

@@ -67,6 +67,10 @@ class Checker:
         elif interface_port(port) >= board.ports:
             self.add(location, repr(endpoint), f"a port of {node}, p0 to p{board.ports - 1}")
 
+    def _is_real(self, endpoint: str) -> bool:
+        board = self.topology.nodes.get(endpoint.partition(":")[0])
+        return board is not None and board.host_link is not None
+
     def _interfaces(self) -> None:
         for full, network, _, router in self.topology.routers():
             for name in router.physical:
@@ -115,6 +119,11 @@ class Checker:
         for index, link in enumerate(self.topology.links):
             if link.name is not None and names.setdefault(link.name, index) != index:
                 self.add(("topology", "links", index, "name"), repr(link.name), "a name that no other link has")
+            real = {endpoint for endpoint in link.endpoints if self._is_real(endpoint)}
+            if real and real != set(link.endpoints):
+                self.add(("topology", "links", index), f"{' and '.join(sorted(real))} of a real board, joined to ports "
+                         "that are simulated", "ports of real boards only, between which somebody puts the cable, or "
+                         "simulated ones only")
             for position, endpoint in enumerate(link.endpoints):
                 location = ("topology", "links", index, "endpoints", position)
                 self._endpoint(endpoint, location)
@@ -202,6 +211,9 @@ class Checker:
                 where: Location = ("topology", "networks", network_name, "hosts", name)
                 if host.attach is not None:
                     self._endpoint(host.attach, (*where, "attach"))
+                    if self._is_real(host.attach):
+                        self.add((*where, "attach"), f"{host.attach!r}, a port of a real board, at which whatever its "
+                                 "cable leads to is", "a port of a simulated board")
                 self._ipv6_mtu(host.mtu, host.address, where)
                 for key in ("address", "gateway"):
                     versions = [entry.version for entry in getattr(host, key) or []]

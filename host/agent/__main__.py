@@ -17,7 +17,7 @@ from ..paths import node_dir, run_dir, state_dir
 from ..runtime.runc import RuncRuntime
 from .agent import Agent
 from .api import make_app
-from .board import live_board
+from .board import board_of
 from .client import pid_path, socket_path
 from .pidfile import AlreadyRunning, PidFile
 
@@ -32,6 +32,8 @@ def main(network: str, node: str) -> int:
     except AlreadyRunning as error:
         print(f"the agent of {node} runs already: {error}", file=sys.stderr)
         return 1
+    # Interfaces of real boards are in the namespace that 'up' was called in.
+    outside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     # All its processes are in the fabric's namespace, where 'down' finds them whatever happened.
     namespace = fabric_namespace(network)
     try:
@@ -39,7 +41,8 @@ def main(network: str, node: str) -> int:
     except FileNotFoundError:
         print(f"there is no network namespace {namespace}: bring the network up with polyrouter up", file=sys.stderr)
         return 1
-    agent = Agent(node_dir(network, node), RuncRuntime(state_dir(), run_dir()), live_board)
+    agent = Agent(node_dir(network, node), RuncRuntime(state_dir(), run_dir()), board_of,
+                  outside=f"/proc/self/fd/{outside}")
     path = socket_path(network, node)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -13,7 +13,9 @@ from typing import Any
 from polyrouter.hdl.config import CoreConfig
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ..fabric import HOST_TAP_MTU, Fabric, tap_mtu
+from ..board.errors import BoardError
+from ..board.transport import TransportError
+from ..fabric import Fabric
 from ..lanes.errors import LaneError
 from ..lanes.hardware import HardwareInterfaces
 from ..lanes.software import SoftwareLane
@@ -57,10 +59,12 @@ class Agent:
         Runs the containers.
     make_board : callable
         From the node's specification to the keeper of its board; tests give it a stand-in.
+    outside : str, optional
+        Path of the network namespace with the interfaces that lead to real boards; by default that of the process.
     """
 
-    def __init__(self, directory: Path, runtime: Runtime,
-                 make_board: Callable[[NodeSpec, Fabric], BoardKeeper]) -> None:
+    def __init__(self, directory: Path, runtime: Runtime, make_board: Callable[[NodeSpec, Fabric], BoardKeeper], *,
+                 outside: str | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.store = AgentStore(directory / "agent.db")
         self.events = EventLog(directory / "events.jsonl")
@@ -70,6 +74,7 @@ class Agent:
         self.spec: NodeSpec | None = None
         self.plane: DataPlane | None = None
         self._make_board = make_board
+        self._outside = outside
         self._board: BoardKeeper | None = None
         self._fabric: Fabric | None = None
         self._routers: dict[str, RouterSpec] = {}
@@ -155,8 +160,8 @@ class Agent:
         previous = self.spec
         self.store.set(spec=spec.model_copy(update={"routers": {}}).model_dump())
         self.spec = spec
-        if previous is not None and (previous.core, previous.macs) != (spec.core, spec.macs):
-            self._replace_board(changes)
+        if previous is not None and (previous.core, previous.macs, previous.link) != (spec.core, spec.macs, spec.link):
+            self._replace_board(previous, changes)
         self._ensure_board(spec, changes)
         self._vnics.clear()         # all of them are looked at
         self._settle(spec, spec.routers, changes)
@@ -265,33 +270,40 @@ class Agent:
     def _ensure_board(self, spec: NodeSpec, changes: list[str]) -> None:
         if self._fabric is None:
             self._fabric = Fabric(spec.namespace)
-        for tap in spec.taps:
-            if self._fabric.ensure_tap(tap, tap_mtu(spec.core)):
-                changes.append(f"made interface {tap}")
-        self._fabric.ensure_tap(spec.host_tap, HOST_TAP_MTU)
+        changes += [f"made interface {name}" for name in self._fabric.ensure_board(spec)]
         if self._board is None:
             self._board = self._make_board(spec, self._fabric)
         self._say("starting the board")
         if self._board.ensure():
             changes.append("started the board")
-        self._supervisor.watch("board", self._board.pid, self._board_ended)
+        if not spec.host_link:
+            self._supervisor.watch("board", self._board.pid, self._board_ended)
         if self.plane is None:
             config = CoreConfig(**spec.core)    # type: ignore[arg-type]
-            self.plane = DataPlane(spec, config, self.store, self.events)
+            self.plane = DataPlane(spec, config, self.store, self.events, outside=self._outside)
         self.plane.mac_age = spec.mac_age
         self._say("programming the board")
         if self.plane.start([*self._routers.values()] or list(spec.routers.values())):
             changes.append("programmed the board from nothing")
 
-    def _replace_board(self, changes: list[str]) -> None:
+    def _replace_board(self, was: NodeSpec, changes: list[str]) -> None:
         self._supervisor.forget("board")
         if self.plane is not None:
+            if was.host_link:
+                self._release_board(was, self.plane, changes)
             self.plane.close()
             self.plane = None
         if self._board is not None:
             self._board.stop()
             self._board = None
-        changes.append("stopped the board")
+        changes.append("let go of the board" if was.host_link else "stopped the board")
+
+    @staticmethod
+    def _release_board(was: NodeSpec, plane: DataPlane, changes: list[str]) -> None:
+        try:
+            plane.release()
+        except (BoardError, TransportError) as error:
+            changes.append(f"left the board at {was.host_link} as it is, which may go on forwarding: {error}")
 
     def _check(self) -> None:
         """A board that did not answer for a while, but lives, is told again what it may have missed."""
@@ -303,10 +315,17 @@ class Agent:
 
     def _step_again(self) -> None:
         assert self.spec is not None
-        if self.plane is None or self.plane.in_step():
+        if self.plane is not None and self.plane.in_step():
             return      # somebody else has seen to it
         changes: list[str] = []
-        self._ensure_board(self.spec, changes)
+        if self.plane is not None and self.plane.hostport.gone is not None:
+            # What comes by the same name is another line; so all is taken over, as by a new agent.
+            self.plane.close()
+            self.plane = None
+        if self.plane is None:
+            self._apply(self.spec, changes)
+        else:
+            self._ensure_board(self.spec, changes)
         self.events.emit("board in step", changes=changes)
 
     def _board_ended(self) -> None:

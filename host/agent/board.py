@@ -1,4 +1,4 @@
-"""The process of a node's simulated board: started, taken over, ended."""
+"""A node's board: the process of a simulated one is started, taken over, ended; a real one is there."""
 
 import errno
 import os
@@ -14,13 +14,13 @@ from ..fabric import Fabric
 from ..paths import node_dir, node_run_dir
 from ..spec import NodeSpec
 
-__all__ = ["BoardKeeper", "LiveBoardKeeper", "build", "end_board", "live_board"]
+__all__ = ["BoardKeeper", "LiveBoardKeeper", "RealBoardKeeper", "board_of", "build", "end_board"]
 
 _BUSY_TIMEOUT = 5.0
 
 
 class BoardKeeper(Protocol):
-    """What the agent needs of a board's process; a real board has none, and is always there."""
+    """What the agent needs of a board's process."""
 
     @property
     def pid(self) -> int:
@@ -41,15 +41,30 @@ class BoardKeeper(Protocol):
 
 
 def build(spec: NodeSpec, progress: Callable[[str], None]) -> Path:
-    """Executable of a node's board; made if there is none."""
+    """Executable of a node's simulated board; made if there is none."""
     from polyrouter.sim.live.build import build_board  # takes a second to load
 
     return build_board(CoreConfig(**spec.core), macs=spec.macs, progress=progress)      # type: ignore[arg-type]
 
 
-def live_board(spec: NodeSpec, fabric: Fabric) -> "LiveBoardKeeper":
-    """Keeper of a Verilated board."""
-    return LiveBoardKeeper(spec, fabric)
+def board_of(spec: NodeSpec, fabric: Fabric) -> BoardKeeper:
+    """Keeper of a node's board."""
+    return RealBoardKeeper() if spec.host_link else LiveBoardKeeper(spec, fabric)
+
+
+class RealBoardKeeper:
+    """A board that somebody else gives power: it has no process. Whether it answers, its data plane knows."""
+
+    pid = 0
+
+    def ensure(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        """Nothing: it goes on."""
 
 
 class LiveBoardKeeper:

@@ -14,6 +14,9 @@ from ..board.driver import Driver
 from ..board.errors import BoardError, NotABoard
 from ..board.hostport import HostPort
 from ..board.opening import open_transport
+from ..board.registers import BoardRegisters
+from ..board.release import release
+from ..board.transport import TransportError
 from ..fabric import namespace_path
 from ..mirror.loop import MirrorLoop
 from ..mirror.mirror import RouteMirror
@@ -47,6 +50,10 @@ _UNTOLD = ("ingress_bytes", "clock_hz", "filter_banks", "fib_rings", "vmac_cycle
            "hash_cycles", "headers", "record_rows", "slices", "stage_registers", "access_bits")
 
 
+#: Hz that a board's clock may differ by from what it tells, which is a whole number.
+_CLOCK_HZ = 1.0
+
+
 def _in_tables(router: RouterSpec, rates: Rates, config: CoreConfig) -> Any:
     """All of a specification that is in the tables besides routes and VMAC-VE entries."""
     return macs_of(router, config), group_of(router), guard_of(router), policy_of(router, rates, config)
@@ -68,6 +75,8 @@ class DataPlane(LinkViews):
         Where seeds, epoch and windows are.
     events : EventLog
         Where it tells what happens.
+    outside : str, optional
+        Path of the network namespace with the interface that leads to a real board; by default that of the process.
 
     Attributes
     ----------
@@ -75,10 +84,13 @@ class DataPlane(LinkViews):
         Seconds after which bridges forget an address; holds from the next :meth:`start` on.
     """
 
-    def __init__(self, spec: NodeSpec, config: CoreConfig, store: AgentStore, events: EventLog) -> None:
-        self.hostport = HostPort(open_transport(spec.link, spec.namespace), link_port=config.link_port)
+    def __init__(self, spec: NodeSpec, config: CoreConfig, store: AgentStore, events: EventLog, *,
+                 outside: str | None = None) -> None:
+        self.hostport = HostPort(open_transport(spec.link, outside if spec.host_link else spec.namespace),
+                                 link_port=config.link_port)
         super().__init__(config, Driver(self.hostport), spec.mac_age)
         self._store, self._events = store, events
+        self._real = bool(spec.host_link)
         self._vmac: VmacTable | None = None
         self._windows = WindowPool(config)
         self._attached: dict[str, Any] = {}
@@ -144,19 +156,51 @@ class DataPlane(LinkViews):
                 self.links.put(self._wanted)
             if not known:
                 self.driver.epoch = self._store.get("epoch")
+            self._rearm_watchdog()
             self.mirrors.wake()
             return not known
 
+    def _rearm_watchdog(self) -> None:
+        """Enable the routers again, if the board has disabled them because there was no host."""
+        if not self._real:
+            return
+        registers = BoardRegisters(self.driver)
+        if registers.watchdog().expired:
+            registers.rearm_watchdog()
+            self._events.emit("watchdog armed again", why="the host was gone for longer than it waits")
+
     def in_step(self) -> bool:
-        """Whether the board has what the tables say, as far as is known; if not, :meth:`start` sees to it."""
+        """Whether the board has what the tables say, as far as is known; if not, :meth:`start` sees to it.
+
+        A real board is asked: nobody says that it was without power, and its watchdog waits for frames.
+        """
         with self._lock:
             tables, known = list(self._tables.values()), self._vmac is not None and self.links.known
-        return known and self.driver.in_step() and all(router.in_step() for router in tables)
+        if not (known and self.driver.in_step() and all(router.in_step() for router in tables)):
+            return False
+        try:
+            return not self._real or self.driver.epoch == self._store.get("epoch")
+        except (BoardError, TransportError):
+            return False
+
+    def release(self) -> None:
+        """Let go of a real board: nothing is forwarded any more.
+
+        Raises
+        ------
+        BoardError
+            If it does not answer.
+        """
+        with self._lock:
+            self._vmac = None       # whatever becomes of this, the board has not what the tables say
+            release(self.driver)
 
     def _check_config(self) -> None:
         told, wanted = self.driver.info().config.as_dict(), self.config.as_dict()
         wrong = [f"{name} is {told[name]}, not {value}" for name, value in wanted.items()
                  if name not in _UNTOLD and told[name] != value]
+        if self._real and abs(told["clock_hz"] - wanted["clock_hz"]) > _CLOCK_HZ:
+            wrong.append(f"clock_hz is {told['clock_hz']:g}, not {wanted['clock_hz']:g}")
         if wrong:
             raise NotABoard(f"the board is another one than the topology says: {'; '.join(wrong)}")
 

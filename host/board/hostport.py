@@ -1,5 +1,6 @@
 """A board's host port, seen from the host: punts come in, injected frames and requests go out."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -13,7 +14,7 @@ from ...hdl.layouts import HostFrameType, Reason
 from ..ports import logical
 from .frames import Header, decode_header, encode_inject, encode_request
 from .pace import Pace
-from .transport import FrameTransport
+from .transport import FrameTransport, TransportError
 
 __all__ = ["HostPort", "PuntHandler", "ResponseHandler"]
 
@@ -54,12 +55,15 @@ class HostPort:
     punts, punts_dropped, injected, lost, malformed : int
         Frames so far: punted, punted without a handler or that made it raise, injected, that could not be sent, not
         from a board.
+    gone : str or None
+        Why nothing comes any more: the transport broke, and another one must be opened.
     """
 
     def __init__(self, transport: FrameTransport, on_punt: PuntHandler | None = None, *,
                  link_port: int | None = None):
         self.address = _local_address(transport)
         self.punts = self.punts_dropped = self.injected = self.lost = self.malformed = 0
+        self.gone: str | None = None
         self._transport = transport
         self._link_port = link_port
         self._pace = Pace(lambda sequence, ops: self._request(sequence, ops, sync=False))
@@ -79,10 +83,11 @@ class HostPort:
         self._on_response = handler
 
     def inject(self, router: int, port: int, frame: bytes) -> None:
-        """Send a frame out of a logical port, as a router."""
-        if self._send(encode_inject(self.address, router, port, frame)):
-            self.injected += 1
-            self._pace.injected += 1
+        """Send a frame out of a logical port, as a router; if the transport is gone, it is lost."""
+        with contextlib.suppress(TransportError):
+            if self._send(encode_inject(self.address, router, port, frame)):
+                self.injected += 1
+                self._pace.injected += 1
 
     def room(self) -> int:
         """Frames that may be injected now without being lost before the board; who injects without asking takes of it.
@@ -117,6 +122,10 @@ class HostPort:
     def _send(self, frame: bytes) -> bool:
         try:
             self._transport.send(frame)
+        except TransportError as error:
+            self.gone = error.strerror
+            self.lost += 1
+            raise
         except OSError as error:
             if error.errno not in _LOST:
                 raise
@@ -140,6 +149,7 @@ class HostPort:
                     continue
                 except OSError as error:
                     if error.errno not in _LOST:
+                        self.gone = error.strerror
                         _log.error("host port: receiving failed, no punts and responses any more: %s", error)
                         return
                     continue

@@ -84,12 +84,16 @@ class UartTransport:
         ------
         OSError
             ``ENOBUFS`` if it does not take it: the frame is lost, and what was sent of it is no frame for the board.
+        TransportError
+            If the line is gone.
         """
         with self._lock:
             try:
                 self._line.write(encode_slip(frame))
             except serial.SerialTimeoutException as error:
                 raise OSError(errno.ENOBUFS, f"{self._line.port} takes nothing any more") from error
+            except OSError as error:        # a SerialException is one, without a number
+                raise TransportError(error.errno or errno.EIO, f"{self._line.port} is gone: {error}") from error
         return len(frame)
 
     def recv(self, size: int) -> bytes:

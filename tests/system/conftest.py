@@ -17,7 +17,7 @@ from ..scheduling import GroupScheduling
 
 #: Files that share a board are run by one worker, since two would wait for one build. What takes longest comes first.
 GROUPS = {
-    "tops": ("test_board_top", "test_board_selftest", "test_board_commands"),
+    "tops": ("test_board_top", "test_board_selftest", "test_board_commands", "test_real_board"),
     "links": ("test_links_examples", "test_links", "test_links_bandwidth", "test_links_peers", "test_link_commands",
               "test_links_many", "test_links_overlay"),
     "boards": ("test_network", "test_multicast", "test_dual_stack", "test_policies_example", "test_live_board",

@@ -1,0 +1,22 @@
+"""Lets go of a board: nothing is forwarded any more, and whoever comes next writes its tables anew."""
+
+from ...hdl.layouts import Table
+from .driver import Driver
+
+__all__ = ["release"]
+
+
+def release(driver: Driver) -> None:
+    """Disable all routers of a board and take their addresses off it.
+
+    Raises
+    ------
+    BoardError
+        If the board does not answer.
+    """
+    driver.sync()
+    config = driver.info().config
+    driver.epoch = 0
+    driver.write_rows((Table.VMAC, 0, row, 0) for row in range(config.vmac_slots))
+    driver.write_rows((Table.CONTEXT, router, 0, 0) for router in range(config.routers))
+    driver.fence()
