@@ -200,7 +200,7 @@ class DataPlane(LinkViews):
         wrong = [f"{name} is {told[name]}, not {value}" for name, value in wanted.items()
                  if name not in _UNTOLD and told[name] != value]
         if self._real and abs(told["clock_hz"] - wanted["clock_hz"]) > _CLOCK_HZ:
-            wrong.append(f"clock_hz is {told['clock_hz']:g}, not {wanted['clock_hz']:g}")
+            wrong.append(f"clock_hz is {told['clock_hz']:.10g}, not {wanted['clock_hz']:.10g}")
         if wrong:
             raise NotABoard(f"the board is another one than the topology says: {'; '.join(wrong)}")
 

@@ -9,18 +9,31 @@ from ..registers import BoardRegisters, MdioError, PhyStatus
 from .result import CheckResult, failed, passed
 from .waiting import afterwards, wait_for
 
-__all__ = ["LoopedPhy", "check_mdio", "has_link", "phy_loopback"]
+__all__ = ["LoopedPhy", "check_mdio", "end_loopbacks", "has_link", "phy_loopback"]
 
 _CHECK = "MDIO"
 _CONTROL, _STATUS, _ID_HIGH, _ID_LOW = range(4)
 #: IEEE 802.3, 22.2.4.1: loop-back, 1000 Mb/s, full duplex, without auto-negotiation.
-_LOOPBACK = 1 << 14 | 1 << 6 | 1 << 8
+_LOOPED = 1 << 14
+_LOOPBACK = _LOOPED | 1 << 6 | 1 << 8
 _NEGOTIATE, _RESTART = 1 << 12, 1 << 9
 #: 22.2.4.2: what a PHY can do at 10 and 100 Mb/s, or that there is a register 15, which says so for 1000 Mb/s.
 _ABILITIES = 0x7F00
 _LINK = 1 << 2
 #: Seconds until the board's own polls see a change; a reset of a PHY may be part of it.
 _PATIENCE = 5.0
+
+
+def end_loopbacks(registers: BoardRegisters) -> None:
+    """End loop-backs that a self-test has left, which was killed or whose board did not answer any more."""
+    registers.set_loopback(())
+    for phy in registers.phys():
+        try:
+            control = registers.mdio_read(phy.bus, phy.address, _CONTROL)
+            if control & _LOOPED:
+                registers.mdio_write(phy.bus, phy.address, _CONTROL, control & ~_LOOPED | _NEGOTIATE | _RESTART)
+        except MdioError:
+            continue        # the check of MDIO says so
 
 
 def check_mdio(registers: BoardRegisters) -> Iterator[CheckResult]:

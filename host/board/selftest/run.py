@@ -7,7 +7,7 @@ from ..driver import Driver
 from ..registers import BoardIdentity, BoardRegisters
 from .exchange import Exchange
 from .memory import check_memory, used_routers
-from .phys import check_mdio
+from .phys import check_mdio, end_loopbacks
 from .result import CheckResult, SelfTestError, failed, passed, skipped
 from .router import self_test_router
 from .traffic import Traffic
@@ -56,6 +56,8 @@ def run_self_test(driver: Driver, *, force: bool = False, cables: Sequence[tuple
     if used and not force:
         raise SelfTestError(f"router {used[0]} is enabled: the self-test empties all tables. Take the network down "
                             "first, or use --force")
+    end_loopbacks(registers)
+    registers.rearm_watchdog()      # an expired one keeps the routers of the checks from being enabled
     yield _check_identity(driver, identity)
     yield from check_mdio(registers)
     with afterwards(driver, lambda: _forget(driver)):

@@ -24,8 +24,8 @@ def test_a_bad_file_is_told_by_line_and_starts_nothing(run, tmp_path):
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         f"{path}:4: topology.nodes.left.ports: found 99; expected less than or equal to 8",
-        f"{path}:5: topology.nodes.right.prots: found an unknown key 'prots'; expected one of kind, ports, macs, core, "
-        "mac-age"]
+        f"{path}:5: topology.nodes.right.prots: found an unknown key 'prots'; expected one of kind, type, host-link, "
+        "ports, macs, core, mac-age"]
     assert not (tmp_path / "state").exists()
 
 

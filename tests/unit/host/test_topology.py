@@ -82,7 +82,7 @@ def test_everything_wrong_is_said_at_once():
         "net.yaml:4: topology.defaults.limits.cpus: found 'lots'; expected e.g. 0.5 or 500m",
         "net.yaml:6: topology.nodes.left.ports: found 12; expected less than or equal to 8",
         "net.yaml:7: topology.nodes.right.prots: found an unknown key 'prots'; "
-        "expected one of kind, ports, macs, core, mac-age",
+        "expected one of kind, type, host-link, ports, macs, core, mac-age",
     ]
 
 

@@ -147,6 +147,22 @@ def test_the_cable_is_pulled():
     transport.close()
 
 
+def test_the_cable_is_pulled_while_a_host_port_uses_it():
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    port = HostPort(UartTransport(os.ttyname(slave), 115200))
+    assert port.gone is None
+    os.close(slave)
+    os.close(master)
+    port._thread.join(10)
+    assert port.gone is not None and "is gone" in port.gone
+    port.inject(0, 0, bytes(60))            # lost, as on a wire
+    assert (port.injected, port.lost) == (0, 1)
+    with pytest.raises(TransportError, match="is gone"):
+        port.request(0, b"")
+    port.close()
+
+
 def test_one_user_at_a_time(line):
     _, transport = line
     with pytest.raises(TransportError, match="another program uses it"):

@@ -154,6 +154,24 @@ def test_a_phy_that_says_it_can_do_nothing():
         assert "it is in reset, or has no clock" in failures(run(board))["MDIO", "port 0"]
 
 
+def test_what_a_killed_one_has_left_is_ended():
+    with LoopedBoard() as board:
+        control = board.phys[1].read(0)
+        board.phys[1].write(0, 0x4140)
+        board.registers.loopback = 0b101
+        assert not failures(run(board))
+        assert board.registers.loopback == 0 and board.phys[1].read(0) == control
+
+
+def test_an_expired_watchdog_does_not_keep_routers_disabled():
+    with LoopedBoard() as board:
+        board.registers.timeout, board.registers._disables = 3, True
+        board.driver.sync()
+        board.registers.silence(4)
+        assert board.registers.disable
+        assert not failures(run(board))
+
+
 def test_a_phy_that_refuses_loopback():
     with LoopedBoard() as board:
         write = board.phys[1].write
