@@ -46,7 +46,7 @@ class UartReceiver(wiring.Component):
     clock_hz : float
         Of ``sync``.
     baud : int
-        Bits a second. A sender may be off by 3 %.
+        Bits a second. A sender may be off by 2 %.
 
     Attributes
     ----------
