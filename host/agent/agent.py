@@ -75,6 +75,7 @@ class Agent:
         self.plane: DataPlane | None = None
         self._make_board = make_board
         self._outside = outside
+        self._answers = True        # the board, as far as is known
         self._board: BoardKeeper | None = None
         self._fabric: Fabric | None = None
         self._routers: dict[str, RouterSpec] = {}
@@ -311,7 +312,9 @@ class Agent:
             plane = self.plane
             if plane is not None and not plane.in_step():
                 self.events.emit("board out of step")
+                self._answers = False
                 self._again("data plane", self._step_again)
+                self._answers = True
 
     def _step_again(self) -> None:
         assert self.spec is not None
@@ -439,10 +442,12 @@ class Agent:
     # What there is
 
     def health(self) -> dict[str, Any]:
-        """Short: what the agent is about, and whether the board runs."""
-        return {"node": self.spec.node if self.spec else None, "doing": self.doing,
-                "board": bool(self._board and self._board.running()), "routers": len(self._routers),
-                "troubles": self.troubles()}
+        """Short: what the agent is about, and whether the board runs; a real one, whether it answers."""
+        there = self._board is not None and self._board.running()
+        if self.spec is not None and self.spec.host_link:
+            there = there and self._answers
+        return {"node": self.spec.node if self.spec else None, "doing": self.doing, "board": there,
+                "routers": len(self._routers), "troubles": self.troubles()}
 
     def troubles(self) -> dict[str, str]:
         """What is wrong, by router."""

@@ -165,6 +165,8 @@ def test_an_agent_that_is_killed_takes_it_over_as_it_is(place):
 
 def test_a_board_that_was_without_power_is_programmed_again(place):
     place.power(False)
+    wait_until(lambda: "its board does not run" in place.run("up", str(place.site.file), "--dry-run"),
+               "it is known that the board does not answer")
     place.power(True)
     wait_until(place.forwards_in_hardware, "the far host answers again")
     assert place.programmed() == 2
