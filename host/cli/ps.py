@@ -38,6 +38,7 @@ def ps(network: NetworkName = None, as_json: Json = False) -> None:
     show_rows("Nodes", nodes, as_json=False, columns=columns)
     for row in routers:
         row["memory"] = "-" if row.get("memory_bytes") is None else f"{row['memory_bytes'] >> 20} MB"
+        row["trouble"] = row.get("trouble") or "; ".join(row.get("problems") or []) or None
         row["addresses"] = [address for port in row.get("ports", {}).values() for address in port["addresses"]]
     columns = ["name", "node", "number", "state", "ready", "rib", "fib", "memory", "addresses", "trouble"]
     show_rows("Virtual routers", routers, as_json=False, columns=columns)

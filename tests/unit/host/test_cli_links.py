@@ -1,8 +1,10 @@
 """The command line of links, with the saved state of a network and no agents: lists, refusals, options."""
 
 import json
+from importlib import import_module
 
 import pytest
+from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.cli import app
 from polyrouter.host.link_commands import LinkCommands
 from polyrouter.host.network import Network
@@ -55,6 +57,20 @@ def test_lists(run, saved):
     assert [(row["name"], row["members"]) for row in rows(run, "portgroup")] == [("web", 3)]
     for verb in ("vnic", "switch", "etherstub", "wire", "tunnel", "portgroup"):
         assert run(verb, "list").exit_code == 0
+
+
+@pytest.mark.parametrize("trouble, problems, shown", [
+    (None, [], None), (None, ["3 routes do not fit", "no room"], "3 routes do not fit; no room"),
+    ("its container ended", ["3 routes do not fit"], "its container ended")])
+def test_ps_tells_what_is_wrong_with_a_router(run, saved, monkeypatch, trouble, problems, shown):
+    row = {"name": "red-left", "container": True, "trouble": trouble, "problems": problems}
+    monkeypatch.setattr(AgentClient, "get", lambda agent, path: {
+        "/health": {"board": True, "doing": ""}, "/routers": [row]}.get(path, []))
+    tables = {}
+    monkeypatch.setattr(import_module("polyrouter.host.cli.ps"), "show_rows",
+                        lambda title, rows, **_: tables.update({title: rows}))
+    assert run("ps").exit_code == 0
+    assert [row["trouble"] for row in tables["Virtual routers"]] == [shown] * 2
 
 
 @pytest.mark.parametrize("arguments,message", [
