@@ -22,6 +22,7 @@ from ..ecp5_top import Ecp5Top
 from ..entropy import RING_CELL
 from ..rgmii.delay import DelayError
 from ..rgmii.ports import PinError
+from .bitstream import bitstream_of
 from .cells import YOSYS_PASS
 from .globalnets import FEWEST_REGISTERS, promote_resets
 from .kept import digest, kept_result, making, write_result
@@ -200,7 +201,7 @@ class Ecp5Flow:
             self._bitstream(suffix).unlink(missing_ok=True)
 
     def _bitstream(self, suffix: str) -> Path:
-        return self._folder / f"{self._board.name}.{suffix}"
+        return bitstream_of(self._board, self._folder, suffix)
 
     def synthesis_seconds(self) -> float:
         """How long the synthesis took when it was made."""

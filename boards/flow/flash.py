@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..description import Board
+from ..devices import ECP5
+from .bitstream import bitstream_of, vivado_project
 from .tools import FlowError, Tools, find_tool
 
 __all__ = ["flash_board"]
@@ -28,11 +30,11 @@ def flash_board(board: Board, folder: Path, *, permanent: bool = False,
     FlowError
         If it was not built, openFPGALoader is not installed or fails, or doesn't know the board.
     """
-    bitstream = folder / f"{board.name}.bit"
+    bitstream = bitstream_of(board, folder)
     if board.figures_only:
         raise FlowError(f"{board.name} is no board, so there is nothing to load a bitstream into")
     if not bitstream.is_file():
-        raise FlowError(f"there is no bitstream {bitstream}: build it with 'polyrouter board build {board.name}'")
+        raise FlowError(f"there is no bitstream {bitstream}: {_advice(board, folder)}")
     if not board.openfpgaloader:
         raise FlowError(f"openFPGALoader doesn't know {board.name}: load {bitstream} with the board's own tool")
     program = find_tool("openFPGALoader", "install it, for instance by apt-get install openfpgaloader")
@@ -45,3 +47,12 @@ def flash_board(board: Board, folder: Path, *, permanent: bool = False,
         tools.run(f"loading {bitstream}", [program, *board.openfpgaloader, *(["--write-flash"] if permanent else []),
                                           str(bitstream.resolve())], folder, line)
     return bitstream
+
+
+def _advice(board: Board, folder: Path) -> str:
+    """How the bitstream that is missing is made."""
+    build, project = f"'polyrouter board build {board.name}'", vivado_project(folder)
+    if board.device.family == ECP5:
+        return f"build it with {build}"
+    run = f"'make -C {project}', which runs Vivado"
+    return f"make it with {run}" if project.is_dir() else f"make its project with {build}, and the bitstream with {run}"

@@ -19,6 +19,7 @@ from ..rgmii.delay import DelayError
 from ..rgmii.ports import PinError
 from ..toplevel import ETH_HZ
 from ..xilinx7_top import Xilinx7Top
+from .bitstream import vivado_project
 from .cells import FAMILIES, YOSYS_PASS, Resources, resources_of
 from .kept import digest, kept_result, making, write_result
 from .tools import FlowError, Tools, find_tool, tool_version
@@ -126,7 +127,7 @@ class VivadoFlow:
                 script_after_bitstream=_AFTER_BITSTREAM)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
-        project = self._folder / "vivado"
+        project = vivado_project(self._folder)
         with making(project) as made:
             for name in ("top.v", "top.xdc", "top.tcl"):
                 text = plan.files[name]

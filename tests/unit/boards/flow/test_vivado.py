@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import pytest
+from polyrouter.boards.flow.bitstream import bitstream_of
 from polyrouter.boards.flow.tools import FlowError, find_tool
 from polyrouter.boards.flow.vivado import VivadoFlow
 from polyrouter.boards.hostlink import HostLinkKind
@@ -27,6 +28,8 @@ def test_a_project(flow, tmp_path):
     project, text = flow("netfpga_1g_cml").export()
     assert project == tmp_path / "vivado"
     assert sorted(path.name for path in project.iterdir()) == ["Makefile", "top.tcl", "top.v", "top.xdc"]
+    target = bitstream_of(board_named("netfpga_1g_cml"), tmp_path)
+    assert target.parent == project and f"\n{target.name}: top.v" in (project / "Makefile").read_text()
     assert text.count("cell \\LUT1") == 26
     script, constraints = (project / "top.tcl").read_text(), (project / "top.xdc").read_text()
     assert script.count("{") == script.count("}") and script.count("[") == script.count("]")
