@@ -154,9 +154,9 @@ def _ecp5(board: Board, inner: wiring.Component, folder: Path, seeds: int, all_s
 
 def _xilinx7(board: Board, inner: wiring.Component, folder: Path, tell: Callable[[str], None]) -> _Outcome:
     flow = VivadoFlow(board, Xilinx7Top(board, inner), folder, tell)
-    project, rtlil = flow.export()
-    _check_fit(board, rtlil, tell)
-    resources, seconds = flow.synthesize(rtlil)
+    _check_fit(board, flow.elaborate(), tell)
+    project = flow.export()
+    resources, seconds = flow.synthesize()
     used = {name: getattr(resources, name) for name in _ECP5_CELLS}
     return used, (), seconds, str(project)
 

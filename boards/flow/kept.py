@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest", "kept_result", "making", "write_result"]
+__all__ = ["digest", "kept_result", "making", "put_files", "write_result"]
 
 _RESULT = "result.json"
 
@@ -35,6 +35,26 @@ def kept_result(folder: Path, key: str) -> dict[str, Any] | None:
 def write_result(folder: Path, key: str, result: dict[str, Any]) -> None:
     """Write the result of a step, into the folder that it has made."""
     (folder / _RESULT).write_text(json.dumps({"key": key, **result}, indent=1))
+
+
+def put_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Make a folder with these files, in which others make something of them.
+
+    If it has them already it stays as it is, with all that was made. Else what was made was made of something else: it
+    is gone, and the folder is a new one.
+    """
+    if not _has(folder, files):
+        with making(folder) as made:
+            for name, text in files.items():
+                (made / name).write_text(text)
+
+
+def _has(folder: Path, files: Mapping[str, str]) -> bool:
+    try:
+        found = [(folder / name).read_bytes() for name in files]
+    except FileNotFoundError:
+        return False
+    return digest(*found) == digest(*files.values())
 
 
 @contextmanager

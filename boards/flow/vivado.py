@@ -21,7 +21,7 @@ from ..toplevel import ETH_HZ
 from ..xilinx7_top import Xilinx7Top
 from .bitstream import vivado_project
 from .cells import FAMILIES, YOSYS_PASS, Resources, resources_of
-from .kept import digest, kept_result, making, write_result
+from .kept import digest, kept_result, making, put_files, write_result
 from .tools import FlowError, Tools, find_tool, tool_version
 from .verilog import with_memory_loops
 
@@ -108,9 +108,11 @@ class VivadoFlow:
 
     def __init__(self, board: Board, top: Xilinx7Top, folder: Path, tell: Callable[[str], None]) -> None:
         self._board, self._top, self._folder, self._tell = board, top, folder, tell
+        self._files: dict[str, str] = {}
+        self._rtlil = ""
 
-    def export(self) -> tuple[Path, str]:
-        """Write the project: Verilog, constraints, script and Makefile; returns its folder, and the design in RTLIL.
+    def elaborate(self) -> str:
+        """Generate Verilog, constraints and script; returns the design in RTLIL.
 
         Raises
         ------
@@ -127,24 +129,25 @@ class VivadoFlow:
                 script_after_bitstream=_AFTER_BITSTREAM)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
-        project = vivado_project(self._folder)
-        with making(project) as made:
-            for name in ("top.v", "top.xdc", "top.tcl"):
-                text = plan.files[name]
-                (made / name).write_text(with_memory_loops(text) if name == "top.v" else text)
-            (made / "Makefile").write_text(_MAKEFILE)
-        return project, plan.files["top.il"]
+        self._files = {"top.v": with_memory_loops(plan.files["top.v"]), "top.xdc": plan.files["top.xdc"],
+                       "top.tcl": plan.files["top.tcl"], "Makefile": _MAKEFILE}
+        self._rtlil = plan.files["top.il"]
+        return self._rtlil
 
-    def synthesize(self, rtlil: str) -> tuple[Resources, float]:
-        """What the design takes, by yosys, before packing; and how many seconds it took.
+    def export(self) -> Path:
+        """Write the project, after :meth:`elaborate`: Verilog, constraints, script and Makefile; returns its folder.
+
+        One that is the same stays, with what Vivado has made of it.
+        """
+        project = vivado_project(self._folder)
+        put_files(project, self._files)
+        return project
+
+    def synthesize(self) -> tuple[Resources, float]:
+        """What the design takes, by yosys, before packing, after :meth:`elaborate`; and how many seconds it took.
 
         It is read as RTLIL, which the Verilog was made of: yosys takes half an hour to read the start of a FIB in
         Verilog, with or without loops.
-
-        Parameters
-        ----------
-        rtlil : str
-            From :meth:`export`.
 
         Raises
         ------
@@ -154,11 +157,11 @@ class VivadoFlow:
         family = next(family for family in FAMILIES if family.name == "xc7")
         script = f"read_rtlil top.il\n{family.synthesis}\nwrite_json top.json\n"
         # What is kept has these fields, so results from before one of them are not taken.
-        key = digest(rtlil, script, tool_version(_YOSYS), repr(Resources._fields))
+        key = digest(self._rtlil, script, tool_version(_YOSYS), repr(Resources._fields))
         folder = self._folder / "synthesis"
         if (found := kept_result(folder, key)) is None:
             with making(folder) as made:
-                (made / "top.il").write_text(rtlil)
+                (made / "top.il").write_text(self._rtlil)
                 (made / "top.ys").write_text(script)
                 started = time.monotonic()
                 with Tools() as tools:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from polyrouter.boards.flow.kept import digest, kept_result, making, write_result
+from polyrouter.boards.flow.kept import digest, kept_result, making, put_files, write_result
 from polyrouter.boards.flow.tools import FlowError
 
 
@@ -42,3 +42,34 @@ def test_nothing_is_left_of_a_half_one(tmp_path, error, before):
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == (
         ["seed-1/whole"] if before else [])
     assert len(list(tmp_path.iterdir())) == before
+
+
+def test_files_that_are_the_same_stay_with_what_was_made_of_them(tmp_path):
+    files, project = {"top.v": "module", "top.tcl": "synth"}, tmp_path / "vivado"
+    put_files(project, files)
+    assert {path.name: path.read_text() for path in project.iterdir()} == files
+    (project / "top.bit").write_text("of hours")
+    times = {name: (project / name).stat().st_mtime_ns for name in files}
+    put_files(project, dict(files))
+    assert (project / "top.bit").read_text() == "of hours"
+    assert {name: (project / name).stat().st_mtime_ns for name in files} == times      # make has nothing to do
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.write_text("another"), lambda path: path.write_text("synth\n"), lambda path: path.unlink()])
+def test_files_that_were_changed_are_made_anew_without_what_was_made_of_them(tmp_path, spoil):
+    files, project = {"top.v": "module", "top.tcl": "synth"}, tmp_path / "vivado"
+    put_files(project, files)
+    (project / "top.bit").write_text("of something else")
+    spoil(project / "top.tcl")
+    put_files(project, files)
+    assert {path.name: path.read_text() for path in project.iterdir()} == files
+
+
+def test_other_files_take_the_place_of_a_folder(tmp_path):
+    put_files(tmp_path / "vivado", {"top.v": "one", "top.tcl": "two"})
+    for other in {"top.v": "one", "top.tcl": "three"}, {"top.v": "onetwo", "top.tcl": ""}:
+        (tmp_path / "vivado" / "top.bit").write_text("of something else")
+        put_files(tmp_path / "vivado", other)
+        assert {path.name: path.read_text() for path in (tmp_path / "vivado").iterdir()} == other
+    assert [path.name for path in tmp_path.iterdir()] == ["vivado"]

