@@ -18,6 +18,7 @@ from ..xilinx7_top import Xilinx7Top
 from .design import board_top
 from .ecp5 import Ecp5Flow
 from .estimate import check_fit, estimate
+from .folder import building
 from .placement import Placement
 from .rtlil import read_design
 from .tools import FlowError, Tools, stopped_by_signals
@@ -85,10 +86,11 @@ def build_board(board: Board, config: CoreConfig, choice: HostLinkChoice, folder
     ConfigError
         If the parts of the description don't fit together.
     FlowError
-        If a step fails, the design can't fit, or no seed keeps its timing.
+        If a step fails, the design can't fit, no seed keeps its timing, or there is another build in the folder.
     """
-    return build_top(board, board_top(board, config, choice), config, link_name(choice.kind), folder, seeds=seeds,
-                     all_seeds=all_seeds, jobs=jobs, tell=tell)
+    with building(folder, board.name):
+        return _build(board, board_top(board, config, choice), config, link_name(choice.kind), folder, seeds, all_seeds,
+                      jobs, tell)
 
 
 def build_top(board: Board, inner: wiring.Component, config: CoreConfig, host_link: str, folder: Path, *,
@@ -119,9 +121,14 @@ def build_top(board: Board, inner: wiring.Component, config: CoreConfig, host_li
     Raises
     ------
     FlowError
-        If a step fails, or no seed keeps its timing.
+        If a step fails, no seed keeps its timing, or there is another build in the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with building(folder, board.name):
+        return _build(board, inner, config, host_link, folder, seeds, all_seeds, jobs, tell)
+
+
+def _build(board: Board, inner: wiring.Component, config: CoreConfig, host_link: str, folder: Path, seeds: int,
+           all_seeds: bool, jobs: int, tell: Callable[[str], None]) -> BuildResult:
     (folder / "result.json").unlink(missing_ok=True)
     with stopped_by_signals():
         if board.device.family == ECP5:

@@ -63,4 +63,5 @@ def test_its_bitstream(board, tmp_path):
     assert again == found and Path(again.output).read_bytes() == bitstream
     assert any("synthesis" in step for step in first) and not any("synthesis" in step for step in second)
     assert sorted(path.name for path in folder.iterdir()) == sorted([
-        "made_up.bit", "made_up.svf", "result.json", "synthesis", *(f"seed-{each.seed}" for each in found.placements)])
+        ".lock", "made_up.bit", "made_up.svf", "result.json", "synthesis",
+        *(f"seed-{each.seed}" for each in found.placements)])

@@ -1,9 +1,11 @@
 """The verbs of boards: what is wrong is said before anything is built."""
 
 import json
+import os
 import stat
 
 import pytest
+from polyrouter.boards.flow.folder import building
 from polyrouter.boards.registry import BOARD_NAMES
 from polyrouter.host.cli import app
 from typer.testing import CliRunner
@@ -71,4 +73,11 @@ def test_a_core_that_is_too_large_is_refused_before_synthesis(run, tmp_path):
     assert result.exit_code == 1
     assert "and its LFE5U-25F has 56. The largest table is " in result.stderr
     assert "32,768 rows of 8 bits" in result.stderr and "lower fib_words (--set NAME=VALUE)" in result.stderr
-    assert [path.name for path in (tmp_path / "build" / "boards" / "colorlight_5a75b").iterdir()] == []
+    assert [path.name for path in (tmp_path / "build" / "boards" / "colorlight_5a75b").iterdir()] == [".lock"]
+
+
+def test_one_build_at_a_time(run, tmp_path):
+    with building(tmp_path, "netfpga_1g_cml"):
+        result = run("build", "versa_ecp5", "--output", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"another build of versa_ecp5 is under way in {tmp_path} (pid {os.getpid()}): wait for it" in result.stderr

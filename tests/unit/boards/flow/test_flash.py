@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from polyrouter.boards.flow.flash import flash_board
+from polyrouter.boards.flow.folder import building
 from polyrouter.boards.flow.tools import FlowError
 from polyrouter.boards.registry import board_named, boards
 
@@ -40,6 +41,13 @@ def test_what_it_is_told(tmp_path, loader, built, board, permanent):
     assert flash_board(board, tmp_path, permanent=permanent, tell=steps.append) == bitstream
     assert loader() == [*board.openfpgaloader, *(["--write-flash"] if permanent else []), str(bitstream)]
     assert steps == ["loading 50 %"]
+
+
+def test_a_build_is_not_in_the_way(tmp_path, loader, built):
+    board = board_named("ecpix5")
+    bitstream = built(board)
+    with building(tmp_path, board.name):
+        assert flash_board(board, tmp_path) == bitstream
 
 
 def test_what_is_missing(tmp_path, monkeypatch, built):
