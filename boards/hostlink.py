@@ -1,7 +1,7 @@
 """How the host gets to a board, as a board file says it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from polyrouter.hdl.config import ConfigError
 from polyrouter.hdl.hostlink.layouts import DEFAULT_BAUD, DEFAULT_MAC, KEY_BYTES
@@ -24,7 +24,7 @@ class HostLinkChoice:
     baud : int
         UART: bits a second.
     key : bytes or None
-        AUTHENTICATED: the board's key, 16 bytes.
+        AUTHENTICATED: the board's key, 16 bytes; never shown.
     mac : str or None
         AUTHENTICATED: the board's address, as in 02:70:6f:6c:79:01; None: the one of boards that have no other.
 
@@ -37,7 +37,7 @@ class HostLinkChoice:
     kind: HostLinkKind
     port: int = 0
     baud: int = DEFAULT_BAUD
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
     mac: str | None = None
 
     def __post_init__(self) -> None:

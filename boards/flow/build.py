@@ -77,7 +77,7 @@ def build_board(board: Board, config: CoreConfig, choice: HostLinkChoice, folder
     config : CoreConfig
         Of :meth:`.Board.config`.
     choice : HostLinkChoice
-        Of the same kind.
+        Of the same kind. With a key, the folder is its owner's alone: the key is in all that is made.
     folder, seeds, all_seeds, jobs, tell
         As for :func:`build_top`.
 
@@ -86,9 +86,10 @@ def build_board(board: Board, config: CoreConfig, choice: HostLinkChoice, folder
     ConfigError
         If the parts of the description don't fit together.
     FlowError
-        If a step fails, the design can't fit, no seed keeps its timing, or there is another build in the folder.
+        If a step fails, the design can't fit, no seed keeps its timing, there is another build in the folder, or others
+        can get into it although there is a key.
     """
-    with building(folder, board.name):
+    with building(folder, board.name, private=choice.key is not None):
         return _build(board, board_top(board, config, choice), config, link_name(choice.kind), folder, seeds, all_seeds,
                       jobs, tell)
 

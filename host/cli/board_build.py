@@ -92,7 +92,7 @@ def _key(path: Path | None, folder: Path) -> bytes:
     if path is None:
         path = folder / "key"
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_hex(16) + "\n")
             errors_console.print(f"made a key for the board: {path}; its host needs it", highlight=False)

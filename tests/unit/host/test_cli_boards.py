@@ -53,7 +53,7 @@ def test_a_key_is_made_once_and_for_the_owner_alone(run, tmp_path):
     for _ in range(2):
         run("build", "versa_ecp5", *_AUTHENTICATED, "--link-port", "2")      # refused after the key is there
         path = tmp_path / "build" / "boards" / "versa_ecp5" / "key"
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
         keys.append(path.read_text())
     assert keys[0] == keys[1] and len(bytes.fromhex(keys[0])) == 16
     path.chmod(0o644)

@@ -1,8 +1,10 @@
-"""The folder of a build: one at a time, whatever became of the one before."""
+"""The folder of a build: one at a time, whatever became of the one before; and its owner's alone, if need be."""
 
 import re
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from polyrouter.boards.flow import build
@@ -61,3 +63,45 @@ def test_a_build_that_is_refused_changes_nothing(tmp_path, other):
     with pytest.raises(FlowError, match="another build of versa_ecp5 is under way"):
         build.build_top(board, None, board.config(board.host_link), "uart", tmp_path)
     assert all((tmp_path / name).read_text() == "of the other one" for name in ("result.json", "versa_ecp5.bit"))
+
+
+def mode_of(folder: Path) -> int:
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+@pytest.mark.parametrize("before", [None, 0o755, 0o777, 0o700])
+def test_a_private_folder_is_its_owners_alone(tmp_path, before):
+    """With a key, all that is built is as secret as the key."""
+    folder = tmp_path / "boards" / "versa_ecp5"
+    if before is not None:
+        folder.mkdir(parents=True)
+        folder.chmod(before)
+    with building(folder, "versa_ecp5", private=True):
+        assert mode_of(folder) == 0o700
+    with building(folder, "versa_ecp5"):        # what was made with a key may still be in it
+        assert mode_of(folder) == 0o700
+
+
+def test_a_folder_without_a_secret_stays_as_it_is(tmp_path):
+    tmp_path.chmod(0o755)
+    with building(tmp_path, "versa_ecp5"):
+        assert mode_of(tmp_path) == 0o755
+
+
+def test_a_folder_that_is_everybodys_is_not_taken_from_them(tmp_path):
+    tmp_path.chmod(0o1777)
+    with pytest.raises(FlowError, match=f"{tmp_path} is a folder that others share.*give one of the board's own by "
+                       "--output"), building(tmp_path, "versa_ecp5", private=True):
+        raise AssertionError("in a shared folder")
+    assert mode_of(tmp_path) == 0o1777 and not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_somebody_elses_is_refused(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    tmp_path.chmod(0o775)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(FlowError, match=r"others may read .*, and it is not yours to change that: give one"), building(
+            tmp_path, "versa_ecp5", private=True):
+        raise AssertionError("in a folder that others read")
