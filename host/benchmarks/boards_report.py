@@ -1,9 +1,10 @@
 """Puts figures of boards into a page: ``python -m polyrouter.host.benchmarks.boards_report PAGE FOLDER [BOARD ...]``.
 
 What is between ``<!-- boards -->`` and ``<!-- end -->`` is made of what ``polyrouter board build NAME --all-seeds`` has
-left in ``FOLDER/NAME/result.json``, and ``polyrouter bench boards --json`` in ``FOLDER/line_rate.json``. All boards
-take hours; so if boards are named, the rows of the others stay as they are, with the day on which they were built. What
-was to be built and was not has no row, and is named as such.
+left in ``FOLDER/NAME/result.json``, and ``polyrouter bench boards --json`` in ``FOLDER/line_rate.json``; without that,
+or if it can't be read, a line rate counts as not measured. All boards take hours; so if boards are named, the rows of
+the others stay as they are, with the day on which they were built. What was to be built and was not has no row, and is
+named as such.
 """
 
 import json
@@ -156,12 +157,22 @@ def fill_page(page: str, table: str) -> str:
     return filled
 
 
+def _line_rates(path: Path) -> dict[str, dict[str, Any]]:
+    """Rows of the line-rate bench by board; none if there is no file, or nothing of it in the file."""
+    try:
+        return {row["name"]: row for row in json.loads(path.read_text())["results"]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{path} has no results of 'polyrouter bench boards --json' ({type(error).__name__}: {error}): the line "
+              "rates count as not measured", file=sys.stderr)
+        return {}
+
+
 def main(page: Path, folder: Path, *names: str) -> None:
     """Fill the table of a page from a folder of results: the rows of the boards that are named, by default all."""
     named = set(names) or {board.name for board in boards()}
-    line_rate = folder / "line_rate.json"
-    rows = json.loads(line_rate.read_text())["results"] if line_rate.exists() else []
-    lines = {row["name"]: row for row in rows}
+    lines = _line_rates(folder / "line_rate.json")
 
     def built(board: Board) -> Built | None:
         path = folder / board.name / "result.json"

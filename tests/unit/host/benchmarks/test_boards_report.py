@@ -2,8 +2,13 @@
 
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, datetime
+from pathlib import Path
 
 import pytest
 from polyrouter.boards.flow.build import BuildResult
@@ -88,6 +93,72 @@ def test_rows_of_boards_that_are_not_built_again_stay(tmp_path):
     (tmp_path / "versa_ecp5" / "result.json").unlink()
     main(page, tmp_path, "versa_ecp5")
     assert set(rows_of(page.read_text())) == {"kc705_ethfmc"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"results": 3}', '{"results": [{}]}', b"\xff\xfe"])
+def test_a_line_rate_that_can_not_be_read_was_not_measured(tmp_path, capsys, content):
+    """The placements took hours: their row is written all the same, and it is said what is missing."""
+    page = tmp_path / "boards.md"
+    page.write_text("<!-- boards -->\n<!-- end -->\n")
+    (tmp_path / "versa_ecp5").mkdir()
+    (tmp_path / "versa_ecp5" / "result.json").write_text(json.dumps(built(VERSA, 71.0).as_dict()))
+    (tmp_path / "line_rate.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    main(page, tmp_path)
+    assert "71.0 of 62.5 MHz" in page.read_text() and "| not measured |" in page.read_text()
+    assert re.match(rf"{tmp_path}/line_rate.json has no results of 'polyrouter bench boards --json' .*: the line rates "
+                    "count as not measured\n$", capsys.readouterr().err)
+
+
+@pytest.fixture
+def report(tmp_path):
+    """``make boards-report`` with builds that are done, and a bench that prints something and ends with a code."""
+    repository = Path(__file__).parents[4]
+    shutil.copy(repository / "Makefile", tmp_path)
+    polyrouter = """case "$1 $2" in
+"board list") echo '[{"name": "versa_ecp5"}, {"name": "kc705_ethfmc"}]';;
+"bench boards") printf %s "$PRINTED"; exit "$CODE";;
+esac"""
+    for name, program in (("tools/bootstrap", ""), ("bin/python", f'exec {sys.executable} "$@"'),
+                          ("bin/polyrouter", polyrouter)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{program}\n")
+        path.chmod(0o755)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "boards.md").write_text("<!-- boards -->\n<!-- end -->\n")
+    for board, mhz in (VERSA, [71.0]), (KC705, []):
+        folder = tmp_path / "build" / "boards" / board.name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(built(board, *mhz).as_dict()))
+
+    def make(printed: str, code: int, *arguments: str) -> tuple[int, dict[str, str]]:
+        ran = subprocess.run(["make", "BIN=bin", "boards-report", *arguments], cwd=tmp_path, check=False,
+                             env={**os.environ, "MAKEFLAGS": "", "PRINTED": printed, "CODE": str(code)})
+        rows = rows_of((tmp_path / "docs" / "boards.md").read_text())
+        return ran.returncode, {name: figures.split(" | ")[8] for name, (_, figures) in rows.items()}
+    return make
+
+
+def rates(ok: bool, *names: str) -> str:
+    return json.dumps({"results": [{"name": name, "ok": ok, "value": 2.976, "bar": 2.974} for name in names]})
+
+
+def test_the_report_has_what_was_measured(report, tmp_path):
+    assert report(rates(True, "versa_ecp5", "kc705_ethfmc"), 0) == (0, {
+        "versa_ecp5": "yes: 2.98 of 2.97 Mpps", "kc705_ethfmc": "yes: 2.98 of 2.97 Mpps"})
+    # A bar that is missed: make fails, but the figure is there. The other board's row keeps its own.
+    assert report(rates(False, "versa_ecp5"), 1, "BOARD=versa_ecp5") == (2, {
+        "versa_ecp5": "**no**: 2.98 of 2.97 Mpps", "kc705_ethfmc": "yes: 2.98 of 2.97 Mpps"})
+    assert [path.name for path in (tmp_path / "build" / "boards").glob("line_rate*")] == ["line_rate.json"]
+
+
+@pytest.mark.parametrize("printed", ["", '{"results": [{"name": "versa'])
+def test_the_report_of_a_bench_that_fails_has_the_builds(report, tmp_path, printed):
+    """And no verdict of an earlier bench, which was on another core."""
+    report(rates(True, "versa_ecp5", "kc705_ethfmc"), 0)
+    assert report(printed, 1, "BOARD=versa_ecp5") == (2, {
+        "versa_ecp5": "not measured", "kc705_ethfmc": "yes: 2.98 of 2.97 Mpps"})
+    assert not list((tmp_path / "build" / "boards").glob("line_rate*"))
 
 
 @pytest.mark.parametrize("mpps,lost,wrong,ok", [(2.9761, 0, 0, True), (2.97, 0, 0, False), (2.9761, 1, 0, False),
