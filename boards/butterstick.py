@@ -1,6 +1,7 @@
 """Greg Davill's ButterStick: LFE5UM5G-85F, one RGMII port with a KSZ9031RNX; more ports are VLANs of that one.
 
-It has no UART and one port, so the host comes in by authenticated frames. Its LEDs are multiplexed, and not used.
+It has no UART and one port, so the host comes in by authenticated frames. Its LEDs are multiplexed, and not used. It is
+loaded over USB by its bootloader, as which it starts if button 0 is held while it is plugged in.
 """
 
 from amaranth_boards.butterstick import ButterStickPlatform
@@ -21,4 +22,6 @@ BOARD = Board(
     core_hz=50e6,
     core={"routers": 32, "fib_words": 8192, "adjacencies": 512, "buffer_bytes": 49152, "filter_rules": 256,
           "vmac_cycles": 2, "context_words": 4, "access_bits": 16},
+    # firmware/usb_descriptors.c of butterstick-fpga/butterstick-bootloader: altsetting 0 is the flash of bitstreams.
+    openfpgaloader=("--dfu", "--vid", "0x1209", "--pid", "0x5af1", "--altsetting", "0"),
 )

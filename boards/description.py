@@ -138,7 +138,8 @@ class Board:
     slow_speeds : bool
         10 and 100 Mb/s, too.
     openfpgaloader : tuple of str
-        Arguments that tell openFPGALoader which board, or which cable, it is.
+        Arguments that tell openFPGALoader which board, or which cable, it is; or by which bootloader (``--dfu``), which
+        writes the flash memory.
     line_rate : bool
         The core must carry all ports at once. If False it may be slower, as on a small FPGA: what it can't carry is
         dropped, whole, where it comes in, and counted.

@@ -68,6 +68,36 @@ def test_nothing_to_flash(run):
                                      "'polyrouter board build ecpix5'")
 
 
+@pytest.fixture
+def loader(tmp_path, monkeypatch):
+    """A program that writes its arguments down in place of openFPGALoader."""
+    program = tmp_path / "bin" / "openFPGALoader"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/said\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return lambda: (tmp_path / "said").read_text().split()
+
+
+def test_flash_hands_on_what_follows(run, tmp_path, loader):
+    bitstream = tmp_path / "build" / "boards" / "colorlight_5a75b" / "colorlight_5a75b.bit"
+    bitstream.parent.mkdir(parents=True)
+    bitstream.write_bytes(b"\xff")
+    result = run("flash", "colorlight_5a75b", "--cable", "ft232", "--json", "--", "--verbose", "--permanent")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["permanent"] is False
+    assert loader() == ["--board", "colorlight", "--cable", "ft232", "--verbose", "--permanent", str(bitstream)]
+    assert run("flash", "colorlight_5a75b").exit_code == 0
+    assert loader() == ["--board", "colorlight", str(bitstream)]
+
+
+def test_flash_takes_no_second_board(run, loader):
+    """Nor a file, which would be loaded instead of the bitstream."""
+    result = run("flash", "colorlight_5a75b", "versa_ecp5")
+    assert (result.exit_code, result.stderr.strip()) == (2, "what follows the board are arguments of openFPGALoader, "
+                                                         "after --, as in '-- --verbose', not 'versa_ecp5'")
+
+
 def test_a_core_that_is_too_large_is_refused_before_synthesis(run, tmp_path):
     result = run("build", "colorlight_5a75b", "--set", "fib_words=32768")
     assert result.exit_code == 1
