@@ -51,7 +51,8 @@ class HeaderArbiter(wiring.Component):
     o : stream of sourced_layout
         The headers in turn.
     i_beats, i_host_beats, o_beats : HeaderBeatsSignature
-        Only if beats are narrow: those of each header.
+        Only if beats are narrow: those of each header; and those of the header at ``o`` from the cycle after it
+        was taken until the next one is.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -122,9 +123,12 @@ class HeaderArbiter(wiring.Component):
         ]
         if narrow:
             places = [*self.i_beats, self.i_host_beats]
+            reading = Signal.like(chosen)
+            with m.If(taken.any()):
+                m.d.sync += reading.eq(chosen)
             m.d.comb += [
                 *(place.index.eq(self.o_beats.index) for place in places),
                 self.o_beats.beat.eq(reduce(or_, (
-                    Mux(chosen[index], place.beat, 0) for index, place in enumerate(places)))),
+                    Mux(reading[index], place.beat, 0) for index, place in enumerate(places)))),
             ]
         return m

@@ -26,7 +26,7 @@ _RING_CYCLES = 10
 #: Bits of a tag of 802.1Q.
 _TAG_BITS = 32
 #: Cycles of the parser for a header, as a whole, or in narrow beats.
-_PARSER_CYCLES, _NARROW_PARSER_CYCLES = 3, 18
+_PARSER_CYCLES, _NARROW_PARSER_CYCLES = 3, 19
 #: Circuits of a core that has any; at most as many as there are VLAN ids.
 LEAST_CIRCUITS, MOST_CIRCUITS = 16, 4096
 

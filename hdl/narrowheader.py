@@ -1,6 +1,6 @@
 """The start of a frame in beats of the size of an 802.1Q tag: kept in a memory, without the tag, and read by beats.
 
-The parser takes a header every 18 cycles then. The shortest frame is 21 beats on its line, with preamble and gap.
+The parser takes a header every 19 cycles then. The shortest frame is 21 beats on its line, with preamble and gap.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -52,8 +52,9 @@ class NarrowHeaderCapture(wiring.Component):
     """A memory for one header, instead of the registers of :class:`.capture.HeaderCapture`.
 
     It is offered in the cycle after the beat that completes it: 38 bytes (IPv4), 58 (IPv6), 14 for anything else, four
-    more with a tag, or the end of a shorter frame. It then stays as it is until it is taken. What lies behind
-    ``length``, or came too late for the parser, is rubbish.
+    more with a tag, or the end of a shorter frame. It then stays as it is until it is taken. After that the next frame
+    may write over it, a row a cycle: row k can be read until k + 1 cycles later. What lies behind ``length``, or came
+    too late for the parser, is rubbish.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class NarrowHeaderCapture(wiring.Component):
         As those of :class:`.capture.HeaderCapture`.
     o : stream of NARROW_HEADER
     o_beats : HeaderBeatsSignature
-        Of the header at ``o``.
+        Of the header at ``o``, or that was just taken there.
     """
 
     def __init__(self, config: CoreConfig) -> None:

@@ -56,7 +56,8 @@ class Parser(wiring.Component):
     way. The IPv4 checksum (RFC 1071) is over 20 bytes: in the first cycle partial sums, those that are needed with a
     tag and those without, in the second all of it, in the third the carries.
 
-    If beats are narrow, the header is read first, a beat a cycle, without its tag: it takes 15 cycles more.
+    If beats are narrow, the header is taken at once, and read in the 15 cycles that follow, without its tag: it takes
+    16 cycles more.
 
     Only those bytes are looked at that are there according to the header's EtherType and ``length``.
 
@@ -69,7 +70,7 @@ class Parser(wiring.Component):
     i : stream of sourced_layout
         Headers of frames of at least 14 bytes.
     i_beats : HeaderBeatsSignature
-        Only if beats are narrow: those of the header at ``i``.
+        Only if beats are narrow: those of the header that was taken, in their order, in the cycles that follow.
     o : stream of META
         A record for each, with zeros in what later stages find out, and in IP and layer-4 fields that are not there.
     """
@@ -86,10 +87,11 @@ class Parser(wiring.Component):
         narrow = self.config.narrow_headers
         header = Signal(8 * BEATS * self.config.beat_bytes, reset_less=True) if narrow else self.i.payload.data
         raw = frame_bytes(header)
-        length = self.i.payload.length
+        about = Signal.like(self.i.payload, reset_less=True) if narrow else self.i.payload
+        length = about.length
 
         # First cycle: the tag, and sums over 16-bit words for both cases.
-        tagged = self.i.payload.tagged if narrow else Signal()
+        tagged = about.tagged if narrow else Signal()
         is_ipv4 = Signal(2)         # without and with a tag
         is_ipv6 = Signal(2)
         both = [Signal(18, name=f"both_{k}") for k in range(2)]     # words that are in the header in any case
@@ -169,7 +171,7 @@ class Parser(wiring.Component):
 
         # Third cycle: the record.
         meta = Signal(META)
-        tag = self.i.payload.tag
+        tag = about.tag
         good_header = (ipv4 | ipv6) & good & fits
         with_ports = (protocol == Protocol.TCP) | (protocol == Protocol.UDP)
         with_type = (protocol == Protocol.ICMP) | (protocol == Protocol.ICMPV6)
@@ -182,7 +184,7 @@ class Parser(wiring.Component):
             meta.group.eq(raw[0][0]),       # the first bit on the wire, IEEE 802.3 clause 3.2.3
             meta.reserved_group.eq(reserved),
             meta.tagged.eq(tagged),
-            meta.tci.eq(self.i.payload.tci if narrow else Mux(tagged, VlanTag.TCI.of(raw), 0)),
+            meta.tci.eq(about.tci if narrow else Mux(tagged, VlanTag.TCI.of(raw), 0)),
             meta.ethertype.eq(ethertype),
             meta.ipv4.eq(ipv4),
             meta.ipv6.eq(ipv6),
@@ -237,22 +239,29 @@ class Parser(wiring.Component):
             if narrow:
                 beat = Signal.like(self.i_beats.index)
                 m.d.comb += self.i_beats.index.eq(beat)
-                with m.State("READ"), m.If(self.i.valid):
+                with m.State("TAKE"):
+                    # From now on the next header may be written where this one is, row by row behind the reads.
+                    m.d.comb += self.i.ready.eq(1)
+                    m.d.sync += about.eq(self.i.payload)
+                    with m.If(self.i.valid):
+                        m.next = "READ"
+                with m.State("READ"):
                     m.d.sync += [header.eq(Cat(header, self.i_beats.beat)[self.config.data_width:]), beat.eq(beat + 1)]
                     with m.If(beat == BEATS - 1):
                         m.d.sync += beat.eq(0)
                         m.next = "TAG"
             with m.State("TAG"):
                 m.d.sync += first_cycle()
-                with m.If(self.i.valid):
+                with m.If(1 if narrow else self.i.valid):
                     m.next = "CONDITIONS"
             with m.State("CONDITIONS"):
                 m.d.sync += second_cycle()
                 m.next = "RECORD"
             with m.State("RECORD"), m.If(~self.o.valid | self.o.ready if self.config.slices else ~self.o.valid):
-                m.d.comb += self.i.ready.eq(1)
+                if not narrow:
+                    m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [self.o.valid.eq(1), record.eq(meta)]
-                m.next = "READ" if narrow else "TAG"
+                m.next = "TAKE" if narrow else "TAG"
         return m
 
 

@@ -121,8 +121,16 @@ def test_header_capture(tmp_path, stage, width, depth):
     m = Module()
     m.submodules.dut = dut = stage(CoreConfig(data_width=width))
     if stage is NarrowHeaderCapture:
-        # Any beat, the same one all the time: what the parser reads of a header that is offered stays, too.
-        m.d.comb += dut.o_beats.index.eq(AnyConst(len(dut.o_beats.index)))
+        # Any beat, the same one all the time: what the parser reads of a header that is offered stays, too; and when it
+        # was taken, until it is that beat's turn.
+        index, kept = Signal.like(dut.o_beats.index), Signal.like(dut.o_beats.beat)
+        since = Signal(len(index) + 1, init=1 << len(index))
+        m.d.comb += [index.eq(AnyConst(len(index))), dut.o_beats.index.eq(index)]
+        m.d.sync += since.eq(since + (since != since.init))
+        with m.If(dut.o.valid & dut.o.ready):
+            m.d.sync += [since.eq(0), kept.eq(dut.o_beats.beat)]
+        with m.If(since <= index):
+            m.d.comb += Assert(dut.o_beats.beat == kept)
     drive(m, dut.fire, dut.data, dut.last, dut.filled, dut.allow)
     first = Signal(init=1)
     with m.If(dut.fire):

@@ -68,7 +68,7 @@ class NarrowArbiter(wiring.Component):
                 taken.valid.eq(offered.valid), offered.ready.eq(taken.ready),
                 *(taken.payload[name].eq(offered.payload[name]) for name, _ in taken.payload.shape()),
             ]
-            offer_beats(m, offered.payload, beats)
+            offer_beats(m, offered, beats)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
         wiring.connect(m, dut.o_beats, wiring.flipped(self.o_beats))
         m.d.comb += [

@@ -185,8 +185,8 @@ def test_latencies(width):
     config = CoreConfig(data_width=width)
     bench = Bench(config, delay=100)
     bench.run([[(FRAME, RxError.NONE)]])
-    # A header in narrow beats is read at its port in 15 cycles, where another one takes a cycle to a register.
-    parsed = 20 if config.narrow_headers else 6
+    # A header in narrow beats is taken and read in 16 cycles, where another one takes a cycle to a register.
+    parsed = 21 if config.narrow_headers else 6
     assert bench.meta_times[0] == bench.beat_times[0][beats_of(38, width) - 1] + parsed
     assert bench.times[0] == bench.verdict_times[0] + 3
     long = FRAME + bytes(1200)

@@ -252,13 +252,15 @@ def test_ethertype_of_a_tag_without_a_tag(width):
 
 
 @pytest.mark.every_width
-@pytest.mark.parametrize("width, cycles", [(64, 3), (32, 18)])
-def test_pace_and_latency(width, cycles):
+@pytest.mark.parametrize("width, cycles, first", [(64, 3, 3), (32, 19, 1)])
+def test_pace_and_latency(width, cycles, first):
+    """A header is taken at the end, or, in narrow beats, at the start."""
     rng = random.Random(3)
     frames = [(random_frame(rng), random_tag(rng)) for _ in range(20)]
     _, taken, given = run(frames, width=width)
-    assert taken == [cycles * (k + 1) for k in range(20)]
-    assert given == [cycle + 1 for cycle in taken]      # offered for all of them, the last of which takes it
+    assert taken == [cycles * k + first for k in range(20)]
+    # Offered for all of the cycles, the last of which takes it.
+    assert given == [cycle + cycles - first + 1 for cycle in taken]
 
 
 @pytest.mark.every_width
