@@ -61,7 +61,8 @@ class LinkReceiver(wiring.Component):
     hash : HashSignature
         To a SipHash with the board's key.
     events : Signal, out
-        One bit for each :class:`.layouts.LinkEvent`, high for a cycle for each frame that ended so.
+        One bit for each :class:`.layouts.LinkEvent`, high for a cycle for each frame that ended so. If two overflow at
+        once, that bit is high for two cycles.
 
     Raises
     ------
@@ -96,7 +97,13 @@ class LinkReceiver(wiring.Component):
         cursor = Signal(address_bits + 1)       # next beat to be checked
         tail = Signal(address_bits + 1)         # next beat to go out; what is before it is free
 
-        self._write(m, w_port, head, start, tail, depth)
+        # There are two ways to overflow. If both come together, one counts in the next cycle, when there is neither:
+        # frames that count here have several beats, and verdicts are further apart than that.
+        lost_frame, lost_greeting, uncounted = Signal(), Signal(), Signal()
+        m.d.comb += self.events[LinkEvent.OVERFLOW].eq(lost_frame | lost_greeting | uncounted)
+        m.d.sync += uncounted.eq(lost_frame & lost_greeting)
+
+        self._write(m, w_port, head, start, tail, depth, lost_frame)
         m.d.sync += written.eq(start)
 
         # A beat that was read for the check is taken over in the next cycle, one for the way out likewise: so the two
@@ -113,11 +120,11 @@ class LinkReceiver(wiring.Component):
         settled = Signal()          # the way out is done with it
         with m.If(settled):
             m.d.sync += verdict.eq(0)
-        self._check(m, r_port.data, check, cursor, written, verdict, good, end)
+        self._check(m, r_port.data, check, cursor, written, verdict, good, end, lost_greeting)
         self._send(m, r_port.data, check, send, tail, verdict, good, end, settled)
         return m
 
-    def _write(self, m: Module, w_port, head, start, tail, depth: int) -> None:
+    def _write(self, m: Module, w_port, head, start, tail, depth: int, lost_frame) -> None:
         """From ``i`` into the ring."""
         longest = auth_longest(self.config)
         beat = self.i.payload
@@ -152,7 +159,7 @@ class LinkReceiver(wiring.Component):
             with m.If(beat.last):
                 m.d.comb += [
                     self.events[LinkEvent.FOREIGN].eq(refused),
-                    self.events[LinkEvent.OVERFLOW].eq(~refused & full),
+                    lost_frame.eq(~refused & full),
                 ]
                 m.d.sync += [
                     beats.eq(0), foreign.eq(0), lost.eq(0),
@@ -164,7 +171,7 @@ class LinkReceiver(wiring.Component):
                     beats.eq(beats + (length <= longest)), head.eq(head + ~full),
                 ]
 
-    def _check(self, m: Module, stored, check, cursor, written, verdict, good, end) -> None:
+    def _check(self, m: Module, stored, check, cursor, written, verdict, good, end, lost_greeting) -> None:
         """From the ring through the hash to a verdict."""
         word = Signal(STORED_BEAT)          # the beat that is hashed
         full, pending = Signal(), Signal()
@@ -233,7 +240,7 @@ class LinkReceiver(wiring.Component):
                     m.d.comb += self.events[LinkEvent.FORGED].eq(1)
                 with m.Elif(ends_hello):
                     m.d.comb += [
-                        self.events[LinkEvent.OVERFLOW].eq(self.greeting.valid),
+                        lost_greeting.eq(self.greeting.valid),
                         self.events[LinkEvent.GREETED].eq(~self.greeting.valid),
                     ]
                     with m.If(~self.greeting.valid):

@@ -296,6 +296,9 @@ FAULTS = [
     Fault("a fence does not wait for the look-up that begins with it", "hdl/control.py",
           "status.eq(checked), older.eq(lookups_now),", "status.eq(checked),",
           unit("control"), "fence"),
+    Fault("of two overflows of the host link at once one counts", "hdl/hostlink/receiver.py",
+          "m.d.sync += uncounted.eq(lost_frame & lost_greeting)", "m.d.sync += uncounted.eq(0)",
+          "tests/unit/hdl/hostlink/test_receiver.py", "no_room_at_all"),
 ]
 
 

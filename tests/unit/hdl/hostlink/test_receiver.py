@@ -214,6 +214,14 @@ def test_a_flood_of_greetings_that_nobody_answers():
     assert run.counts == {ACCEPTED: 20, GREETED: 1, OVERFLOW: 19} and len(run.delivered) == 20
 
 
+@pytest.mark.parametrize("lengths", [(64, 65), (64, 72, 80, 88, 96)])
+def test_each_greeting_counts_when_there_is_no_room_at_all(lengths):
+    """One that finds no room in the ring may do so just when another one is judged, and finds no room to wait."""
+    frames = [AuthFrame(HELLO, k, bytes(lengths[k % len(lengths)] - 32)).to_bytes(KEY, NONCE) for k in range(120)]
+    run = Run(frames, rush=True, greet_rate=0)
+    assert run.counts == {GREETED: 1, OVERFLOW: len(frames) - 1}
+
+
 def test_at_full_rate_nothing_is_lost_that_was_accepted():
     """A beat a cycle is more than can be checked: what does not fit is dropped whole."""
     rng = random.Random(9)
