@@ -13,6 +13,8 @@ class SteadySynchronizer(wiring.Component):
 
     Its bits cross one by one. Those that change together arrive at most a cycle apart, so a mixture of old and new
     lasts one sample and never gets out. A change is on ``o`` after at most 5 cycles of ``domain``, if it lasts so long.
+    Between any two changes there must be an edge of ``domain`` that is near neither of them: or two samples in a row
+    may be the same mixture.
 
     Parameters
     ----------
