@@ -299,6 +299,14 @@ FAULTS = [
     Fault("of two overflows of the host link at once one counts", "hdl/hostlink/receiver.py",
           "m.d.sync += uncounted.eq(lost_frame & lost_greeting)", "m.d.sync += uncounted.eq(0)",
           "tests/unit/hdl/hostlink/test_receiver.py", "no_room_at_all"),
+    # Crossings.
+    Fault("the receiver keeps too little free in its FIFO", "hdl/mac/rx.py",
+          "RESERVE = 6", "RESERVE = 2", "tests/formal/test_receive_crossing.py", "refused"),
+    Fault("a beat counts as a whole frame", "hdl/mac/tx.py",
+          "with m.If(self.i.valid & self.i.ready & self.i.payload.last):", "with m.If(self.i.valid & self.i.ready):",
+          "tests/formal/test_transmit_crossing.py", "started"),
+    Fault("a value is taken over at its first sample", "boards/rgmii/steady.py",
+          "with m.If(sample == before):", "with m.If(1):", "tests/formal/test_value_crossing.py", "never_was"),
 ]
 
 
