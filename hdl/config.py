@@ -4,15 +4,17 @@ from dataclasses import asdict, dataclass, field, fields
 from math import log2
 
 __all__ = ["ConfigError", "CoreConfig", "HOST_HEADER_BYTES", "MAX_FRAME_JUMBO", "MAX_FRAME_STANDARD",
-           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES", "LEAST_CIRCUITS", "MOST_CIRCUITS",
+           "MAX_FRAME_TAGGED", "MOST_FILTER_RULES", "LEAST_CIRCUITS", "MOST_CIRCUITS", "TAG_BYTES",
            "power_of_two_at_least", "power_of_two_at_most"]
 
 #: Bytes of the header that punted and injected frames and register accesses carry on the host port.
 HOST_HEADER_BYTES = 32
 #: Longest frame with FCS, IEEE 802.3 clause 3.2.7 (no tag).
 MAX_FRAME_STANDARD = 1518
-#: The same with a tag of 802.1Q.
-MAX_FRAME_TAGGED = MAX_FRAME_STANDARD + 4
+#: A tag of 802.1Q (clause 9.3).
+TAG_BYTES = 4
+#: The longest frame with a tag.
+MAX_FRAME_TAGGED = MAX_FRAME_STANDARD + TAG_BYTES
 #: Longest frame with FCS of the jumbo setting.
 MAX_FRAME_JUMBO = 9018
 #: Rows that the filter table may have.
@@ -23,8 +25,6 @@ _SHORTEST_BITS = (64 + 8 + 12) * 8
 _LEAST_PORT_RATE = 1.001e9
 #: Cycles of a ring of the FIB that an IPv4 packet takes.
 _RING_CYCLES = 10
-#: Bits of a tag of 802.1Q.
-_TAG_BITS = 32
 #: Cycles of the parser for a header, as a whole, or in narrow beats.
 _PARSER_CYCLES, _NARROW_PARSER_CYCLES = 3, 19
 #: Circuits of a core that has any; at most as many as there are VLAN ids.
@@ -261,7 +261,7 @@ class CoreConfig:
     @property
     def narrow_headers(self) -> bool:
         """Whether headers are kept and handed over beat by beat (``hdl/narrowheader.py``): if a tag is a beat."""
-        return self.data_width == _TAG_BITS
+        return self.beat_bytes == TAG_BYTES
 
     @property
     def header_cycles(self) -> int:

@@ -10,6 +10,8 @@ from enum import IntEnum
 
 from amaranth.hdl import Cat, Const, Value, ValueLike
 
+from .config import TAG_BYTES
+
 __all__ = ["ETHERNET_BYTES", "ETHERTYPE_IPV4", "ETHERTYPE_IPV6", "ETHERTYPE_TEB", "ETHERTYPE_VLAN", "GRE_BYTES",
            "HOP_BY_HOP", "IPV4_BYTES", "IPV6_BYTES", "L4_PORTS_BYTES", "TAG_BYTES", "UDP_BYTES", "VXLAN_BYTES",
            "VXLAN_PORT", "Ethernet", "Field", "Gre", "Ipv4", "Ipv6", "Protocol", "Udp", "VlanTag", "Vxlan",
@@ -61,10 +63,6 @@ class VlanTag:
 
     TCI = Field(14, 2)              # PCP in the upper three bits, DEI, VLAN id
     ETHERTYPE = Field(16, 2)        # the frame's own
-
-
-#: Bytes of a tag.
-TAG_BYTES = 4
 
 
 class Protocol(IntEnum):

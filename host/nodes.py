@@ -102,13 +102,13 @@ def remove_node(network: str, name: str, *, leave_board: bool = False) -> None:
 
 
 def _release_board(network: str, name: str) -> None:
-    """Disable the routers of a real board, if the node has one."""
+    """Disable the routers of a real board, if the node has one and it is not another network's by now."""
     file = node_dir(network, name) / "agent.db"
     if not file.exists():
         return
     store = AgentStore(file)
     try:
-        saved = store.get("spec")
+        saved, epoch = store.get("spec"), store.get("epoch", 0)
     finally:
         store.close()
     link = "" if saved is None else NodeSpec.model_validate(saved).host_link
@@ -117,7 +117,7 @@ def _release_board(network: str, name: str) -> None:
     try:
         driver = Driver(HostPort(open_transport(link)))
         try:
-            release(driver)
+            release(driver, epoch)
         finally:
             driver.close()
     except (BoardError, TransportError) as error:

@@ -101,10 +101,8 @@ class Board(Model):
         """
         given: dict[str, Any] = self.core.model_dump(exclude_none=True)
         circuits = given.get("circuits", 0)
-        if not circuits:
-            return CoreConfig(ports=self.ports, **given)
-        if self.type is not None or self.host_link is not None:
-            return CoreConfig(ports=self.ports + 1, **given)
+        if not circuits or self.type is not None or self.host_link is not None:
+            return CoreConfig(ports=self.ports + bool(circuits), **given)
         routers = given.get("routers", CoreConfig().routers)
         tables = {"vmac_slots": min(16384, power_of_two_at_least(max(16 * routers, 8 * circuits))),
                   "filter_rules": min(MOST_FILTER_RULES, max(CoreConfig().filter_rules, 8 * routers)),

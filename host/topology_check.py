@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from polyrouter.hdl.config import ConfigError, CoreConfig
+from polyrouter.hdl.config import TAG_BYTES, ConfigError, CoreConfig
 
 from .link_demand import Shortage, demand_of
 from .link_rows import Rows, switch_rows, vnic_rows
@@ -20,8 +20,8 @@ __all__ = ["Checker"]
 _Place = tuple[str, int] | None
 _PHYSICAL = re.compile("eth[0-7]")
 
-#: Ethernet header and FCS; an 802.1Q tag.
-_FRAME_BYTES, _TAG_BYTES = 18, 4
+#: Ethernet header and FCS.
+_FRAME_BYTES = 18
 #: RFC 8200, section 5.
 _LEAST_IPV6_MTU = 1280
 #: Data ports of a core, with the link port.
@@ -149,7 +149,7 @@ class Checker:
                                  f"a port of {node}, eth0 to eth{board.ports - 1}")
                     longest = (board.core.max_frame or CoreConfig().max_frame) - _FRAME_BYTES
                     if interface.vlan is not None:
-                        longest -= _TAG_BYTES
+                        longest -= TAG_BYTES
                     if interface.mtu > longest:
                         what = f"{longest} on a VLAN" if interface.vlan else f"{longest}"
                         self.add((*where, "interfaces", eth, "mtu"), str(interface.mtu),

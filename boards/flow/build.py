@@ -165,7 +165,8 @@ def _xilinx7(board: Board, inner: wiring.Component, folder: Path, tell: Callable
     _check_fit(board, flow.elaborate(), tell)
     project = flow.export()
     resources, seconds = flow.synthesize()
-    used = {name: getattr(resources, name) for name in _ECP5_CELLS}
+    used = {"luts": resources.luts, "registers": resources.registers, "block_rams": resources.block_rams,
+            "dsps": resources.dsps}
     return used, (), seconds, str(project)
 
 

@@ -10,7 +10,6 @@ from .tools import FlowError, Tools, find_tool
 
 __all__ = ["flash_board"]
 
-
 #: Of openFPGALoader: the board has a bootloader that takes bitstreams, and no adapter is needed.
 _DFU = "--dfu"
 

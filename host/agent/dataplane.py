@@ -193,7 +193,7 @@ class DataPlane(LinkViews):
         """
         with self._lock:
             self._vmac = None       # whatever becomes of this, the board has not what the tables say
-            release(self.driver)
+            release(self.driver, self._store.get("epoch", 0))
 
     def _check_config(self) -> None:
         told, wanted = self.driver.info().config.as_dict(), self.config.as_dict()

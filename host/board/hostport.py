@@ -123,7 +123,7 @@ class HostPort:
         try:
             self._transport.send(frame)
         except TransportError as error:
-            self.gone = error.strerror
+            self.gone = str(error)
             self.lost += 1
             raise
         except OSError as error:
@@ -149,7 +149,7 @@ class HostPort:
                     continue
                 except OSError as error:
                     if error.errno not in _LOST:
-                        self.gone = error.strerror
+                        self.gone = str(error)
                         _log.error("host port: receiving failed, no punts and responses any more: %s", error)
                         return
                     continue

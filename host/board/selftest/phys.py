@@ -13,7 +13,7 @@ __all__ = ["LoopedPhy", "check_mdio", "end_loopbacks", "has_link", "phy_loopback
 
 _CHECK = "MDIO"
 _CONTROL, _STATUS, _ID_HIGH, _ID_LOW = range(4)
-#: IEEE 802.3, 22.2.4.1: loop-back, 1000 Mb/s, full duplex, without auto-negotiation.
+#: IEEE 802.3, 22.2.4.1: loop-back; and that at 1000 Mb/s, full duplex, without auto-negotiation.
 _LOOPED = 1 << 14
 _LOOPBACK = _LOOPED | 1 << 6 | 1 << 8
 _NEGOTIATE, _RESTART = 1 << 12, 1 << 9

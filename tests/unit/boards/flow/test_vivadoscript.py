@@ -14,7 +14,7 @@ from polyrouter.boards.xilinx7_top import Xilinx7Top
 
 from ..echo_top import EchoTop
 
-pytestmark = pytest.mark.skipif(shutil.which("tclsh") is None, reason="there is no tclsh")
+pytestmark = pytest.mark.skipif(shutil.which("tclsh") is None, reason="tclsh is not installed: apt-get install tcl")
 
 #: Objects of a design by name, as Vivado finds them; commands that have an effect say that they were called. What is
 #: not here does nothing, as Amaranth's own steps.

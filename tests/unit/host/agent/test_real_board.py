@@ -93,6 +93,17 @@ def test_released_it_has_no_router_and_no_epoch(bench):
     plane.close()
 
 
+def test_what_is_another_network_s_by_now_is_left(bench):
+    plane = bench.plane()
+    plane.start([])
+    rows = [(Table.VMAC, 0, 5)]
+    plane.driver.write_rows([(*rows[0], 1)])
+    plane.driver.epoch = other = plane.driver.epoch ^ 1 << 40
+    plane.release()
+    assert plane.driver.read_rows(rows) == [1] and plane.driver.epoch == other
+    plane.close()
+
+
 def test_a_board_with_another_clock_is_another_one(bench):
     plane = bench.plane(CoreConfig(**{**CONFIG.as_dict(), "clock_hz": 50e6}))
     with pytest.raises(NotABoard, match=r"clock_hz is 41666666, not 50000000\b"):
