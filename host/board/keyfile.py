@@ -3,17 +3,44 @@
 import errno
 import os
 import re
+import secrets
 import stat
+import tempfile
 from pathlib import Path
 
 from ...hdl.hostlink.layouts import KEY_BYTES
 from .transport import TransportError
 
-__all__ = ["read_key"]
+__all__ = ["make_key", "read_key"]
 
 _HEX = re.compile(rb"\s*([0-9a-fA-F]{%d})\s*" % (2 * KEY_BYTES))
 #: Longer than any key file, so that a longer one is recognized.
 _MOST = 4096
+
+
+def make_key(path: Path) -> bool:
+    """Make a key that only its owner may read, in a folder that is his alone if it is new.
+
+    It is there whole or not at all, and the first of two that make one at the same time has made it.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    bool
+        Whether it was made; False if there is a file already.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}-") as file:
+        file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        file.flush()
+        try:
+            os.link(file.name, path)
+        except FileExistsError:
+            return False
+    return True
 
 
 def read_key(path: Path | str) -> bytes:

@@ -1,7 +1,5 @@
 """polyrouter board build"""
 
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,15 +84,12 @@ def _parameters(routers: int | None, settings: list[str] | None) -> dict[str, in
 
 def _key(path: Path | None, folder: Path) -> bytes:
     """The board's key; a new one if none is given, and none was made before."""
-    from ..board.keyfile import read_key
+    from ..board.keyfile import make_key, read_key
     from ..board.transport import TransportError
 
     if path is None:
         path = folder / "key"
-        if not path.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(16) + "\n")
+        if make_key(path):
             errors_console.print(f"made a key for the board: {path}; its host needs it", highlight=False)
     try:
         return read_key(path)
