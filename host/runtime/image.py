@@ -8,10 +8,7 @@ import fcntl
 import json
 import os
 import re
-import shlex
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,19 +19,16 @@ from pydantic import BaseModel, ConfigDict
 
 from ..progress import Progress, quiet
 from .base import RuntimeFailure
+from .debian import bootstrap, output
 from .idrange import IdRanges
 from .rootfs import remove_tree
 
-__all__ = ["PACKAGES", "ImageError", "ImageInfo", "Images", "apt_options", "debian_sources"]
+__all__ = ["PACKAGES", "ImageError", "ImageInfo", "Images"]
 
 #: What goes into a built image besides Debian's minimal system.
 PACKAGES = ("frr", "frr-pythontools", "iproute2", "iputils-ping", "procps", "tcpdump", "traceroute")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_UNVERSIONED = frozenset({"sid", "unstable", "experimental"})
-_EXCLUDED = ("man", "doc", "info", "locale", "lintian")
-#: Of apt's settings, those that say how to reach a mirror.
-_ACQUIRE = re.compile(r"Acquire::(https?|ftp|tor|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date|Max-FutureTime)\b")
 
 # `Images` has a method called `list`.
 _Strings = list[str]
@@ -75,106 +69,6 @@ class ImageInfo(BaseModel):
     frrvty_gid: int
     size_bytes: int
     packages: dict[str, str] = {}
-
-
-def debian_sources(suite: str, targets: str, host_suite: str) -> list[str]:
-    """Lines of a sources.list for a suite on the mirrors that this machine takes Debian from.
-
-    Parameters
-    ----------
-    suite : str
-    targets : str
-        Output of `apt-get indextargets` with the format ``$(SITE)|$(ORIGIN)|$(RELEASE)``.
-    host_suite : str
-        The machine's own suite if it runs Debian, else "". The origin of a mirror is only known after a first
-        `apt-get update`; before, a source that offers the machine's own suite counts as Debian's.
-
-    Returns
-    -------
-    list of str
-        Empty if the machine takes nothing from a Debian mirror, as on Ubuntu; mmdebstrap has a mirror of its own then.
-    """
-    main: list[str] = []
-    security: list[str] = []
-    updates = False
-    for line in targets.splitlines():
-        site, origin, release = [*line.split("|"), "", ""][:3]
-        known = origin if not origin.startswith("$(") else ""
-        if known not in ("", "Debian") or (not known and not (host_suite and release.startswith(host_suite))):
-            continue
-        if "security" in release:
-            security.append(site)
-        elif release.endswith("-updates"):
-            updates = True
-            main.append(site)
-        elif "backports" not in release:
-            main.insert(0, site)
-    if not main:
-        return []
-    lines = [f"deb {main[0]} {suite} main"]
-    if suite not in _UNVERSIONED:
-        if updates:
-            lines.append(f"deb {main[0]} {suite}-updates main")
-        if security:
-            lines.append(f"deb {security[0]} {suite}-security main")
-    return lines
-
-
-def apt_options(dump: str, netrc: str = "", netrc_parts: str = "") -> list[str]:
-    """Of this machine's apt configuration what is needed to reach its mirrors: proxies, certificates, passwords.
-
-    mmdebstrap runs the machine's apt, but with a configuration of its own.
-
-    Parameters
-    ----------
-    dump : str
-        Output of `apt-config dump`.
-    netrc, netrc_parts : str
-        File and directory of passwords, with full paths; "" if there is none.
-    """
-    options = [line for line in dump.splitlines() if _ACQUIRE.match(line) and not line.endswith(' "";')]
-    if netrc:
-        options.append(f'Dir::Etc::netrc "{netrc}";')
-    if netrc_parts:
-        options.append(f'Dir::Etc::netrcparts "{netrc_parts}";')
-    return options
-
-
-def _output(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError:
-        raise ImageError(f"{command[0]} is not installed") from None
-    except subprocess.CalledProcessError as error:
-        raise ImageError(f"{shlex.join(command)}: {error.stderr.strip()}") from None
-
-
-def _host_sources(suite: str) -> list[str]:
-    fields = dict(line.partition("=")[::2] for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    host_suite = fields.get("VERSION_CODENAME", "").strip('"') if fields.get("ID", "").strip('"') == "debian" else ""
-    return debian_sources(
-        suite, _output("apt-get", "indextargets", "--format", "$(SITE)|$(ORIGIN)|$(RELEASE)"), host_suite
-    )
-
-
-def _host_apt_options() -> list[str]:
-    paths = []
-    for key in ("Dir::Etc::netrc/f", "Dir::Etc::netrcparts/d"):
-        # The answer is a line of shell: value='/etc/apt/auth.conf'
-        answer = shlex.split(_output("apt-config", "shell", "value", key))
-        path = answer[0].partition("=")[2] if answer else ""
-        paths.append(path if path and os.path.exists(path) else "")
-    return apt_options(_output("apt-config", "dump"), *paths)
-
-
-def _terminate(process: "subprocess.Popen[str]") -> None:
-    """End a process group, by force if it doesn't in ten seconds."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-            return
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -340,51 +234,11 @@ class Images:
             Also if the suite's FRR is older than 10. Nothing is left behind.
         """
         with self._building(name, replace, progress) as (building, lock):
-            rootfs = building / "rootfs"
-            sources = [f"deb {mirror} {suite} main"] if mirror else _host_sources(suite)
-            command = ["mmdebstrap", "--variant=minbase", "--format=directory", f"--include={','.join(PACKAGES)}"]
-            for part in _EXCLUDED:
-                command.append(f"--dpkgopt=path-exclude=/usr/share/{part}/*")
-            command.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
-            # A build that a power failure interrupts is thrown away anyway.
-            command.append("--dpkgopt=force-unsafe-io")
-            command += [f"--aptopt={option}" for option in _host_apt_options()]
-            self._mmdebstrap([*command, suite, str(rootfs), *sources], lock, progress)
-            # Addresses of mirrors and proxies may hold passwords.
-            for pattern in ("apt.conf.d/*mmdebstrap", "sources.list", "sources.list.d/*", "auth.conf.d/*"):
-                for file in (rootfs / "etc/apt").glob(pattern):
-                    file.unlink()
-            return self._complete(building, name, f"Debian {suite}", progress)
-
-    def _mmdebstrap(self, command: _Strings, lock: int, progress: Progress) -> None:
-        try:
-            # A group of its own: Ctrl-C at the terminal reaches only this process, which ends the group in order.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-                # Should this process be killed, whoever builds next waits until mmdebstrap has ended.
-                pass_fds=(lock,),
-            )
-        except FileNotFoundError:
-            raise ImageError("mmdebstrap is not installed; it is a Debian package of that name") from None
-        said: list[str] = []
-        with process:
-            assert process.stderr is not None
             try:
-                for line in process.stderr:
-                    said.append(line.rstrip())
-                    if line.startswith("I: ") and line.rstrip().endswith("..."):
-                        progress(line[3:].rstrip().removesuffix("..."))
-            except BaseException:
-                _terminate(process)
-                raise
-        if process.returncode:
-            tail = "\n".join(line for line in said[-30:] if not line.startswith("I: "))
-            raise ImageError(f"mmdebstrap ended with code {process.returncode}:\n{tail}")
+                bootstrap(building / "rootfs", suite, PACKAGES, progress, mirror=mirror, lock=lock)
+            except RuntimeFailure as error:
+                raise ImageError(str(error)) from None
+            return self._complete(building, name, f"Debian {suite}", progress)
 
     def import_(
         self, name: str, source: Path, progress: Progress = quiet, *, replace: bool = False
@@ -402,11 +256,11 @@ class Images:
             rootfs.mkdir(mode=0o755)
             if source.is_dir():
                 progress(f"copying {source}")
-                _output("cp", "--archive", "--one-file-system", "--reflink=auto", f"{source}/.", str(rootfs))
+                output("cp", "--archive", "--one-file-system", "--reflink=auto", f"{source}/.", str(rootfs))
             elif source.is_file():
                 progress(f"extracting {source}")
                 keep = ("--numeric-owner", "--preserve-permissions", "--same-owner", "--xattrs", "--xattrs-include=*")
-                _output("tar", "--extract", f"--file={source}", f"--directory={rootfs}", *keep, "--exclude=./dev/*")
+                output("tar", "--extract", f"--file={source}", f"--directory={rootfs}", *keep, "--exclude=./dev/*")
                 if (rootfs / "manifest.json").exists() or (rootfs / "oci-layout").exists():
                     raise ImageError(
                         f"{source} holds the layers of a container image; give the root file system itself, "
@@ -427,7 +281,7 @@ class Images:
             if (rootfs / path).is_symlink():
                 raise ImageError(f"{source}: /{path} is a symbolic link, expected a directory")
         # Run without any right, and confined to the image: it may be somebody else's program.
-        version = _output(
+        version = output(
             "chroot", "--userspec=65534:65534", "--groups=", str(rootfs), "/usr/lib/frr/zebra", "--version"
         )
         number = _version(version)
@@ -449,11 +303,11 @@ class Images:
                 file.unlink()
         packages = {}
         if (rootfs / "var/lib/dpkg/status").is_file() and shutil.which("dpkg-query"):
-            listing = _output(
+            listing = output(
                 "dpkg-query", f"--admindir={rootfs / 'var/lib/dpkg'}", "--show", "--showformat=${Package} ${Version}\\n"
             )
             packages = dict(line.split(" ", 1) for line in listing.splitlines())
-        size = int(_output("du", "--summarize", "--block-size=1", "--one-file-system", str(rootfs)).split()[0])
+        size = int(output("du", "--summarize", "--block-size=1", "--one-file-system", str(rootfs)).split()[0])
         info = ImageInfo(
             name=name,
             source=source,
