@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,6 +115,48 @@ class Cgroups(NamedTuple):
                     found.update(int(line) for line in Path(directory, "cgroup.procs").read_text().split())
         found.discard(0)
         return found
+
+    def freeze(self, id: RouterId, timeout: float = 10.0) -> None:
+        """Stop all processes of the container, until `thaw`; they don't notice, but for the time.
+
+        Raises
+        ------
+        OSError
+            If there is no controller for it, or a process does not stop in time; all of them go on then.
+        """
+        self._set_frozen(id, True)
+        end = time.monotonic() + timeout
+        while not self.frozen(id):
+            if time.monotonic() > end:
+                self._set_frozen(id, False)
+                raise OSError(errno.ETIMEDOUT, f"the processes of {id} could not be stopped within {timeout} s")
+            time.sleep(0.0005)
+
+    def thaw(self, id: RouterId) -> None:
+        """Let the container's processes go on. Does nothing if it has none that are stopped."""
+        if self.version == 2 or "freezer" in self.controllers:
+            with suppress(FileNotFoundError):
+                self._set_frozen(id, False)
+
+    def frozen(self, id: RouterId) -> bool:
+        """Whether all processes of the container are stopped."""
+        try:
+            if self.version == 2:
+                return "frozen 1" in (self.hierarchies[0] / self.path(id)[1:] / "cgroup.events").read_text()
+            return self._freezer(id).read_text().strip() == "FROZEN"
+        except FileNotFoundError:
+            return False
+
+    def _set_frozen(self, id: RouterId, frozen: bool) -> None:
+        if self.version == 2:
+            (self.hierarchies[0] / self.path(id)[1:] / "cgroup.freeze").write_text(str(int(frozen)))
+        else:
+            self._freezer(id).write_text("FROZEN" if frozen else "THAWED")
+
+    def _freezer(self, id: RouterId) -> Path:
+        if "freezer" not in self.controllers:
+            raise OSError(errno.ENOTSUP, "this machine's control groups have no freezer")
+        return self.controllers["freezer"] / self.path(id)[1:] / "freezer.state"
 
     def kill(self, id: RouterId) -> set[int]:
         """Kill all processes of the container; those that were there."""

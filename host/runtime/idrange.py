@@ -83,6 +83,39 @@ class IdRanges:
                 return FIRST + slot * SIZE
         raise RuntimeFailure(f"no user ids left for {owner}: all {SLOTS} ranges are in use; delete routers")
 
+    def claim(self, owner: str, first: int, alive: Callable[[str], bool], *, former: str = "") -> None:
+        """Take the range that begins with `first`, instead of any; what the owner had besides is given back.
+
+        Parameters
+        ----------
+        owner : str
+        first : int
+        alive : callable
+            As of `take`.
+        former : str
+            Who may have it so far.
+
+        Raises
+        ------
+        RuntimeFailure
+            If somebody else has it.
+        """
+        slot, rest = divmod(first - FIRST, SIZE)
+        if rest or not 0 <= slot < SLOTS:
+            raise RuntimeFailure(f"user ids from {first} on are no range of a container")
+        with self._locked():
+            owners = self.owners()
+            had = owners.get(slot)
+            if had is not None and had not in (owner, former) and alive(had):
+                raise RuntimeFailure(f"user ids from {first} on, which {owner} needs, belong to {had}")
+            for other, its in owners.items():
+                if its == owner and other != slot:
+                    (self._directory / str(other)).unlink()
+            if had != owner:
+                link = self._directory / str(slot)
+                link.unlink(missing_ok=True)
+                link.symlink_to(owner)
+
     def release(self, owner: str) -> None:
         """Give back a range, if the owner has one."""
         if not self._directory.is_dir():

@@ -136,6 +136,7 @@ def config(
     capabilities: frozenset[str],
     sysctls: Mapping[str, str],
     resources: Mapping[str, Any],
+    annotations: Mapping[str, str],
 ) -> dict[str, Any]:
     """The configuration as an object ready for JSON.
 
@@ -153,7 +154,7 @@ def config(
     sysfs : bool
         Whether /sys can be mounted in a new user namespace; an empty directory is there if not.
     capabilities : frozenset of str
-    sysctls, resources : mapping
+    sysctls, resources, annotations : mapping
     """
     mapping = [{"containerID": 0, "hostID": first_id, "size": SIZE}]
     kinds = ["user", "mount", "pid", "uts", "ipc", "network"] + (["cgroup"] if cgroup_namespace else [])
@@ -190,6 +191,7 @@ def config(
         "ociVersion": "1.0.2",
         "root": {"path": str(rootfs), "readonly": False},
         "hostname": hostname,
+        "annotations": dict(annotations),
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},

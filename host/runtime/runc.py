@@ -14,7 +14,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -42,8 +42,10 @@ from .image import Images
 from .mounts import bind_file, is_mount, umount
 from .rootfs import Lower, Rootfs, Support, probe, remove_tree, shifted_copy
 
-__all__ = ["RuncRuntime"]
+__all__ = ["CRIU_SETTINGS", "RuncRuntime"]
 
+#: Annotation that names a file of CRIU's settings, which runc hands on to it.
+CRIU_SETTINGS = "org.criu.config"
 _LIVING = (State.CREATED, State.RUNNING, State.PAUSED)
 #: Seconds until a killed process must be gone.
 _KILL_TIMEOUT = 10.0
@@ -109,10 +111,19 @@ class RuncRuntime(Runtime):
 
     # runc
 
+    def command(self, id: RouterId) -> Command:
+        """runc with the directory that it keeps a container's state in; arguments follow."""
+        return ["runc", "--root", str(self._run(id) / "runc")]
+
+    def log_reason(self, id: RouterId) -> str:
+        """What runc has written to a container's log file of errors."""
+        log = self.directory(id) / "runc.log"
+        return _reason(log.read_text() if log.exists() else "")
+
     def _runc(
         self, id: RouterId, *args: str, input: str | None = None, timeout: float = 60.0
     ) -> "subprocess.CompletedProcess[str]":
-        command = ["runc", "--root", str(self._run(id) / "runc"), *args]
+        command = [*self.command(id), *args]
         try:
             return subprocess.run(
                 command,
@@ -135,7 +146,7 @@ class RuncRuntime(Runtime):
     def _launch(self, id: RouterId, bundle: Path) -> None:
         """`runc create`, whose streams the container keeps, so that its errors have to come by a file."""
         log = bundle / "runc.log"
-        command = ["runc", "--root", str(self._run(id) / "runc"), "--log", str(log), "--log-format", "json"]
+        command = [*self.command(id), "--log", str(log), "--log-format", "json"]
         command += ["create", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), id.container]
         # If this process is killed, runc must not go on making a container that a successor is already removing.
         command = ["setpriv", "--pdeathsig", "KILL", *command]
@@ -144,10 +155,9 @@ class RuncRuntime(Runtime):
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         if done.returncode:
-            text = log.read_text() if log.exists() else ""
-            if not text and shutil.which("runc") is None:
-                text = "runc is not installed; it is a Debian package of that name"
-            raise ContainerError(id, "create", _reason(text))
+            missing = not log.exists() and shutil.which("runc") is None
+            raise ContainerError(id, "create", "runc is not installed; it is a Debian package of that name" if missing
+                                 else self.log_reason(id))
 
     # Life
 
@@ -175,33 +185,19 @@ class RuncRuntime(Runtime):
             return self.status(id)
 
     def _create(self, spec: ContainerSpec, daemons: str) -> None:
-        id, directory, run = spec.id, self.directory(spec.id), self._run(spec.id)
-        support = self.support
+        id, directory = spec.id, self.directory(spec.id)
         hostname = spec.hostname or f"{id.node}-{id.vr}"
-        with self._mutex:
-            directory.mkdir(parents=True, mode=0o755)
-            (run / "netns").mkdir(parents=True, exist_ok=True)
-            (run / "runc").mkdir(exist_ok=True)
-        directory.chmod(0o711)
-        for parent in directory.parents:
-            if not parent.stat().st_mode & stat.S_IXOTH:
-                raise ContainerError(id, "create", f"the container's user can't enter {parent}; do: chmod o+x {parent}")
+        self._make_directories(id)
         with self.images.using(spec.image) as image:
             record = {"image": spec.image, "uid_base": 0, "limits": spec.limits.model_dump(), "hostname": hostname}
             self._write_record(id, record)
         for daemon in spec.daemons | frr.ALWAYS:
             if not (self.images.path(spec.image) / "rootfs/usr/lib/frr" / daemon).is_file():
                 raise ContainerError(id, "create", f"image {spec.image!r} has no routing daemon {daemon}")
-        lower = self.images.path(spec.image) / "rootfs"
-        if support.lower is Lower.COPIED:
-            lower, first = shifted_copy(
-                lower.parent, lambda: self._ranges.take(f"images/{spec.image}", self._owner_exists)
-            )
-        else:
-            first = self._ranges.take(str(id), self._owner_exists)
+        lower, first = self._lower(spec.image, lambda: self._ranges.take(str(id), self._owner_exists))
         self._write_record(id, record | {"uid_base": first})
 
-        rootfs = Rootfs(directory, lower, first, support)
+        rootfs = Rootfs(directory, lower, first, self.support)
         rootfs.prepare()
         user, group, vty = image.frr_uid, image.frr_gid, image.frrvty_gid
         rootfs.put("etc/frr/daemons", daemons, mode=0o640, uid=user, gid=group)
@@ -226,10 +222,86 @@ class RuncRuntime(Runtime):
             capabilities=oci.bounding_set(),
             sysctls=sysctls | dict(spec.sysctls),
             resources=oci.resources(spec.limits, spec.limits.kinds, self.cgroups.swap),
+            annotations={CRIU_SETTINGS: str(directory / "criu.conf")},
         )
         (directory / "config.json").write_text(json.dumps(config, indent=1))
         self._launch(id, directory)
         self.netns(id)
+
+    def _make_directories(self, id: RouterId) -> None:
+        directory, run = self.directory(id), self._run(id)
+        with self._mutex:
+            directory.mkdir(parents=True, mode=0o755)
+            (run / "netns").mkdir(parents=True, exist_ok=True)
+            (run / "runc").mkdir(exist_ok=True)
+        directory.chmod(0o711)
+        for parent in directory.parents:
+            if not parent.stat().st_mode & stat.S_IXOTH:
+                raise ContainerError(id, "create", f"the container's user can't enter {parent}; do: chmod o+x {parent}")
+
+    def _lower(self, image: str, take: Callable[[], int]) -> tuple[Path, int]:
+        """Files of an image as a container has them below its own, and the first of its ids, which ``take`` gives if
+        they are its alone."""
+        lower = self.images.path(image) / "rootfs"
+        if self.support.lower is Lower.COPIED:
+            return shifted_copy(lower.parent, lambda: self._ranges.take(f"images/{image}", self._owner_exists))
+        return lower, take()
+
+    def prepare(self, id: RouterId, record: dict[str, Any], *, former: str = "") -> None:
+        """Make what a container has on the disk, but for its files, for a record as :meth:`record` gives it.
+
+        Its files are a layer that is empty and not mounted yet; nothing runs. `delete` removes it.
+
+        Parameters
+        ----------
+        id : RouterId
+        record : dict
+        former : str
+            Container that has the user ids so far, which may be of this machine; :meth:`take_ids` takes them from it.
+
+        Raises
+        ------
+        ContainerError, RuntimeFailure
+            If its user ids are not to be had.
+        """
+        self._make_directories(id)
+        lower, first = self._lower(record["image"], lambda: self._borrow(id, record["uid_base"], former))
+        if first != record["uid_base"]:
+            raise ContainerError(id, "prepare", f"image {record['image']!r} has user ids from {first} on here, and the "
+                                 f"container from {record['uid_base']} on")
+        self._write_record(id, record)
+        Rootfs(self.directory(id), lower, first, self.support).prepare()
+
+    def _borrow(self, id: RouterId, first: int, former: str) -> int:
+        if former not in self._ranges.owners().values():
+            self._ranges.claim(str(id), first, self._owner_exists)
+        return first
+
+    def take_ids(self, id: RouterId, former: str) -> None:
+        """Have the user ids of a container belong to it, and no longer to the one that it is a copy of.
+
+        Raises
+        ------
+        RuntimeFailure
+            If they are somebody else's.
+        """
+        record = self.record(id)
+        if record is not None and self.support.lower is not Lower.COPIED:
+            self._ranges.claim(str(id), record["uid_base"], self._owner_exists, former=former)
+
+    def rootfs(self, id: RouterId) -> Rootfs:
+        """Root file system of a container that was made or prepared.
+
+        Raises
+        ------
+        NoSuchContainer
+            If it was not.
+        """
+        record = self.record(id)
+        if record is None:
+            raise NoSuchContainer(id, "find its files", "it is absent")
+        lower, first = self._lower(record["image"], lambda: record["uid_base"])
+        return Rootfs(self.directory(id), lower, first, self.support)
 
     def _owner_exists(self, owner: str) -> bool:
         """Whether the owner of a range of ids, a container or an image, still is there."""
@@ -240,7 +312,8 @@ class RuncRuntime(Runtime):
                 return (self.state_dir / "networks" / network / node / "vrs" / vr).exists()
         return False
 
-    def _record(self, id: RouterId) -> dict[str, Any] | None:
+    def record(self, id: RouterId) -> dict[str, Any] | None:
+        """What was written down of a container: ``image``, ``uid_base``, ``limits``, ``hostname``; None if nothing."""
         try:
             return json.loads((self.directory(id) / "spec.json").read_text())
         except (FileNotFoundError, ValueError):
@@ -269,7 +342,7 @@ class RuncRuntime(Runtime):
             mapping = Path(f"/proc/{pid}/uid_map").read_text().split()
         except (OSError, ValueError):
             return 0
-        record = self._record(id)
+        record = self.record(id)
         # The number may be another process's by now, but no other has these ids.
         return pid if record and mapping[1:2] == [str(record["uid_base"])] else 0
 
@@ -311,8 +384,9 @@ class RuncRuntime(Runtime):
         with self._lock(id):
             directory, run = self.directory(id), self._run(id)
             bundle = run / "runc" / id.container
-            if bundle.exists() and self.status(id).state is State.PAUSED:
-                self._runc(id, "resume", id.container)
+            # What is frozen ends as it goes on, and does nothing any more.
+            self.cgroups.kill(id)
+            self.cgroups.thaw(id)
             # runc would poll ten times a second for the end of the processes; this waits for it.
             end = time.monotonic() + _KILL_TIMEOUT
             while pids := self.cgroups.kill(id):
@@ -343,7 +417,7 @@ class RuncRuntime(Runtime):
     # State
 
     def _status(self, id: RouterId, runc: dict[str, Any] | None) -> ContainerStatus:
-        record = self._record(id)
+        record = self.record(id)
         if runc is None:
             state = State.STOPPED if self.directory(id).exists() else State.ABSENT
             pid = 0
@@ -400,7 +474,8 @@ class RuncRuntime(Runtime):
 
     def exec_command(self, id: RouterId, argv: Sequence[str], *, tty: bool = False) -> Command:
         return [
-            *("runc", "--root", str(self._run(id) / "runc"), "exec"),
+            *self.command(id),
+            "exec",
             *(["--tty"] if tty else []),
             id.container,
             *argv,
@@ -436,7 +511,7 @@ class RuncRuntime(Runtime):
         return subprocess.CompletedProcess(list(argv), process.returncode, output, errors)
 
     def reload_config(self, id: RouterId, config: str) -> None:
-        record = self._record(id)
+        record = self.record(id)
         if record is None:
             raise NoSuchContainer(id, "reload", "it is absent")
         if not self.images.describe(record["image"]).reload:
@@ -463,7 +538,7 @@ class RuncRuntime(Runtime):
     def set_limits(self, id: RouterId, limits: Limits) -> None:
         self._check_limits(limits)
         with self._lock(id):
-            if self.status(id).state not in _LIVING or (record := self._record(id)) is None:
+            if self.status(id).state not in _LIVING or (record := self.record(id)) is None:
                 raise NoSuchContainer(id, "set limits", f"it is {self.status(id).state}")
             wanted = oci.resources(limits, self.supported_limits, self.cgroups.swap)
             self._must(id, "update", "--resources", "-", id.container, input=json.dumps(wanted))

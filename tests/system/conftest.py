@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from polyrouter.host.agent.client import AgentClient
 from polyrouter.host.fabric import Fabric, remove_namespace
+from polyrouter.host.runtime.criu import Criu, find_criu, install_criu
 from polyrouter.host.runtime.image import ImageError, Images
 from xdist.remote import Producer
 
@@ -66,6 +67,14 @@ def image() -> Path:
             if not images.exists():
                 raise
     return images.path("default")
+
+
+@pytest.fixture(scope="session")
+def criu() -> Criu:
+    """A CRIU that will do on this machine; one is installed if there is none."""
+    state = Path(os.environ.get("POLYROUTER_STATE", "/var/lib/polyrouter"))
+    found = find_criu(state)
+    return found if found is not None and found.problem() is None else install_criu(state)
 
 
 @pytest.fixture(scope="module")

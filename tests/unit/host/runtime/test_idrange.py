@@ -44,3 +44,33 @@ def test_all_in_use(tmp_path, monkeypatch):
 
 def test_below_what_programs_take_for_negative():
     assert FIRST + SLOTS * SIZE <= 2**31 - SIZE
+
+
+def test_a_range_is_claimed_of_who_had_it(tmp_path):
+    ranges = IdRanges(tmp_path / "ranges")
+    alive = lambda owner: True      # noqa: E731
+    first = ranges.take("lab/a/1", alive)
+    ranges.take("lab/b/2", alive)       # goes back
+    with pytest.raises(RuntimeFailure, match=r"which lab/b/2 needs, belong to lab/a/1"):
+        ranges.claim("lab/b/2", first, alive)
+    assert sorted(ranges.owners().values()) == ["lab/a/1", "lab/b/2"]
+    ranges.claim("lab/b/2", first, alive, former="lab/a/1")
+    assert list(ranges.owners().values()) == ["lab/b/2"]
+    assert ranges.take("lab/b/2", alive) == first
+    ranges.claim("lab/b/2", first, alive, former="lab/a/1")     # again
+    ranges.release("lab/a/1")
+    assert list(ranges.owners().values()) == ["lab/b/2"]
+
+
+def test_a_range_nobody_has_is_claimed(tmp_path):
+    ranges = IdRanges(tmp_path / "ranges")
+    ranges.claim("lab/b/2", FIRST + 7 * SIZE, lambda owner: True)
+    assert ranges.owners() == {7: "lab/b/2"}
+    ranges.claim("lab/c/3", FIRST + 7 * SIZE, lambda owner: False)      # its owner is gone
+    assert ranges.owners() == {7: "lab/c/3"}
+
+
+@pytest.mark.parametrize("first", [FIRST + 1, FIRST - SIZE, FIRST + SLOTS * SIZE])
+def test_no_range(tmp_path, first):
+    with pytest.raises(RuntimeFailure, match="no range of a container"):
+        IdRanges(tmp_path / "ranges").claim("lab/b/2", first, lambda owner: True)

@@ -20,6 +20,7 @@ def _config(**changes):
         "capabilities": frozenset(oci.CAPABILITIES),
         "sysctls": oci.SYSCTLS,
         "resources": oci.resources(Limits(pids=9), frozenset({"pids"}), False),
+        "annotations": {"org.example": "x"},
     }
     return json.loads(json.dumps(oci.config(**(given | changes))))
 
