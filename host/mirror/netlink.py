@@ -32,6 +32,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x2, 0x4, 0x10
@@ -46,6 +47,12 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 #: Room for some 100,000 route events; the kernel doubles it. The default loses a burst after some 650.
 _RECEIVE_BUFFER = 32 << 20
 _RECEIVE_SIZE = 1 << 17
+
+#: Attempts to get a dump that is not interrupted by a change.
+_DUMPS = 50
+#: Bytes of the longest header that a kind of dump is asked for by.
+_DUMP_BODIES = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12, RTM_GETNEIGH: 12, RTM_GETRULE: 12,
+                RTM_GETNEXTHOP: 8}
 
 _RTM_F_CLONED = 0x200
 _NTF_USE, _NTF_PROXY = 0x01, 0x08
@@ -408,7 +415,7 @@ class MirrorSocket:
             self._requests.send(neighbour_use_request(ifindex, address, ipv6))
 
     def _dump(self, kind: int, family: int) -> list[Event]:
-        for _ in range(50):
+        for _ in range(_DUMPS):
             events, interrupted = self._dump_once(kind, family)
             if not interrupted:
                 # A kernel without IPv6 gives those of all families that it has.
@@ -416,29 +423,51 @@ class MirrorSocket:
         raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
 
     def _dump_once(self, kind: int, family: int) -> tuple[list[Event], bool]:
+        parts, interrupted = self._dump_raw_once(kind, family)
+        return [event for part in parts for event in decode(part)], interrupted
+
+    def dump_raw(self, kind: int, family: int = socket.AF_UNSPEC) -> list[bytes]:
+        """Messages of a complete dump, as they come.
+
+        Parameters
+        ----------
+        kind : int
+            Of the request, such as ``RTM_GETROUTE``.
+        family : int
+
+        Raises
+        ------
+        OSError
+            If it can't be had.
+        """
+        for _ in range(_DUMPS):
+            parts, interrupted = self._dump_raw_once(kind, family)
+            if not interrupted:
+                return parts
+        raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
+
+    def _dump_raw_once(self, kind: int, family: int) -> tuple[list[bytes], bool]:
         self._sequence += 1
-        # The body is as long as the longest of the headers asked for; all of it zero but for the family.
-        body = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12, RTM_GETNEIGH: 12, RTM_GETNEXTHOP: 8}[kind]
+        # The body is as long as the header asked for; all of it zero but for the family.
+        body = _DUMP_BODIES[kind]
         self._requests.send(HEADER.pack(HEADER.size + body, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
                             + bytes([family]) + bytes(body - 1))
-        events: list[Event] = []
+        parts: list[bytes] = []
         interrupted = False
         while True:
             data = self._requests.recv(_RECEIVE_SIZE)
-            for offset, length, message, flags, sequence in _messages(data):
+            parts.append(data)
+            for offset, _, message, flags, sequence in _messages(data):
                 if sequence != self._sequence:
                     continue                    # an error of a neighbour request
                 interrupted |= bool(flags & NLM_F_DUMP_INTR)
                 if message == _NLMSG_DONE:
-                    return events, interrupted
+                    return parts, interrupted
                 if message == _NLMSG_ERROR:
                     code = -struct.unpack_from("=i", data, offset + HEADER.size)[0]
                     if code == errno.EOPNOTSUPP and kind == RTM_GETNEXTHOP:     # older than Linux 5.3
                         return [], False
                     raise OSError(code, os.strerror(code))
-                event = _decode_message(data, offset, length, message, flags)
-                if event is not None:
-                    events.append(event)
 
 
 def _family(item: Route | NextHopObject | Neighbour | Link | Address | Mroute) -> int:
