@@ -18,6 +18,7 @@ from .netlink import (
     RTM_GETNEIGH,
     RTM_GETNEXTHOP,
     RTM_GETROUTE,
+    EventSource,
     MirrorSocket,
     Overflow,
     decode,
@@ -51,8 +52,8 @@ class RouteMirror:
     ----------
     tables : RouterTables
         The router's tables.
-    namespace : path
-        Network namespace of the container.
+    source : path or EventSource
+        Network namespace of the container, or who knows what its kernel says.
     port_of_name : mapping of str to int
         Names of the interfaces in it that are ports.
     receive_buffer : int, optional
@@ -64,13 +65,15 @@ class RouteMirror:
         If the namespace is not there.
     """
 
-    def __init__(self, tables: RouterTables, namespace: Path | str, port_of_name: Mapping[str, int], *,
+    def __init__(self, tables: RouterTables, source: "Path | str | EventSource", port_of_name: Mapping[str, int], *,
                  receive_buffer: int | None = None) -> None:
         self.tables = tables
         self.state = KernelState(port_of_name)
         self.groups = MulticastState()
         self._sampler = Sampler(time.monotonic())
-        self.socket = MirrorSocket(namespace) if receive_buffer is None else MirrorSocket(namespace, receive_buffer)
+        if isinstance(source, Path | str):
+            source = MirrorSocket(source) if receive_buffer is None else MirrorSocket(source, receive_buffer)
+        self.socket: EventSource = source
         self.resyncs = 0
         self.last_resync = ""
         self.batches = 0

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -25,8 +25,8 @@ from ..tables.prefix import Prefix, format_address
 from .attributes import ATTRIBUTE, HEADER, IPV6, NLA_TYPE_MASK, ROUTE_HEAD, U32, attributes, read_ip
 from .mroutes import MROUTE_FAMILIES, Mroute, decode_mroute
 
-__all__ = ["Address", "Event", "Hop", "Link", "MirrorSocket", "Neighbour", "NextHopObject", "Overflow", "Route",
-           "decode", "neighbour_use_request"]
+__all__ = ["Address", "Event", "EventSource", "Hop", "Link", "MirrorSocket", "Neighbour", "NextHopObject",
+           "Overflow", "Route", "decode", "neighbour_use_request"]
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -336,6 +336,34 @@ def neighbour_use_request(ifindex: int, address: int, ipv6: bool = False) -> byt
     message["attrs"] = [["NDA_DST", format_address(address, ipv6)]]
     message.encode()
     return bytes(message.data)
+
+
+class EventSource(Protocol):
+    """Who tells what the kernel of a namespace knows: a socket there, or who hears of one elsewhere."""
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there are events."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+
+    def receive(self) -> bytes | None:
+        """Events that wait; None if there are none. Raises Overflow if some were lost."""
+
+    def discard(self) -> None:
+        """Throw away all events that wait."""
+
+    def dump(self, kind: int) -> list[Event]:
+        """All objects of a kind, of both families, from the request ``RTM_GET...``."""
+        ...
+
+    def dump_mroutes(self) -> list[Mroute]:
+        """All multicast routes of both families."""
+        ...
+
+    def use_neighbour(self, ifindex: int, address: int, ipv6: bool = False) -> None:
+        """Have a neighbour resolved or checked."""
 
 
 class MirrorSocket:

@@ -56,6 +56,8 @@ class RouterTables:
         Mode, filter rules, rates, VLANs and quota.
     multicast : mapping of MulticastKey to Target
         Fixed multicast routes.
+    held : bool
+        It has all that it needs in the board, and takes no frame, until :meth:`release`.
 
     Attributes
     ----------
@@ -65,7 +67,8 @@ class RouterTables:
 
     def __init__(self, driver: TableDriver, router: int, window: Window, macs: Mapping[int, int], *,
                  group: Iterable[int] | None = None, guard: Iterable[int] = (), policy: Policy | None = None,
-                 multicast: Mapping[MulticastKey, Target] | None = None) -> None:
+                 multicast: Mapping[MulticastKey, Target] | None = None, held: bool = False) -> None:
+        self._held = held
         self.writer = TableWriter(driver, router)
         self.router = router
         self.window = window
@@ -135,6 +138,18 @@ class RouterTables:
         with self._lock:
             if self._policy.capturing != capturing:
                 self._policy.capturing = capturing
+                self.writer.write([self._context_row(enable=True)])
+
+    @property
+    def held(self) -> bool:
+        """Whether it takes no frame yet."""
+        return self._held
+
+    def release(self) -> None:
+        """Take frames from now on, if it was held."""
+        with self._lock:
+            if self._held:
+                self._held = False
                 self.writer.write([self._context_row(enable=True)])
 
     def forget_addresses(self, ports: Collection[int]) -> None:
@@ -411,7 +426,7 @@ class RouterTables:
         window, policy = self.window, self._policy.context(enable=enable)
         bits = pack(CONTEXT_ROW, {
             **policy, "multicast": policy["multicast"] & self._groups.ready,
-            "enable": int(enable), "ports": _mask(self.macs), "group": _mask(self.group),
+            "enable": int(enable and not self._held), "ports": _mask(self.macs), "group": _mask(self.group),
             "guard": _mask(self.guard), "fib_base": window.fib_base, "fib_size": window.fib_size,
             "ipv4_root": ROOT_ROW, "ipv6_root": IPV6_ROOT_ROW,
             "adj_base": window.adj_base, "adj_size": window.adj_size, "ecmp_seed": self._ecmp_seed})
