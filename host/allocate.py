@@ -168,7 +168,7 @@ def _node(file: TopologyFile, links: Links, node: str, previous: Allocation, res
         known = previous.routers.get(full)
         result.routers[full] = RouterPlace(
             node=node, number=numbers.of(full), **router.share(config),
-            macs=_router_macs(taken, known.macs if known and known.node == node else {}, router,
+            macs=_router_macs(taken, known.macs if known else {}, router,
                               [vnic.mac for vnic in links.of_router(full)], config.link_port,
                               file.name, network, full, node))
     for name in demand.switches:

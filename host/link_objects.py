@@ -1,4 +1,5 @@
-"""Link objects that commands have made or changed: kept beside the topology file, and laid over it. Pure functions.
+"""What commands have made or changed, link objects and where routers are: kept beside the topology file, and laid over
+it. Pure functions.
 
 An object is kept as it would be written in the file. ``up`` reads the file anew, and what the file names is then as the
 file says; what only commands have made stays until a command deletes it, or ``down``.
@@ -11,11 +12,14 @@ from typing import Any
 
 from .topology import Topology
 
-__all__ = ["KINDS", "LinkObjectError", "Objects", "create", "delete", "keep", "overlay", "said_of_objects",
-           "update"]
+__all__ = ["KINDS", "MOVES", "LinkObjectError", "Objects", "create", "delete", "keep", "move", "overlay",
+           "said_of_objects", "update"]
 
 #: Kind of object, as commands call it, to its section of a topology file.
 KINDS = {"vnic": "vnics", "portgroup": "port-groups", "switch": "switches", "wire": "wires", "tunnel": "tunnels"}
+
+#: Section of routers that were moved: by full name, the node that the file says (``from``) and where it is (``to``).
+MOVES = "moves"
 
 #: By section and name: what a topology file would have there.
 Objects = dict[str, dict[str, dict[str, Any]]]
@@ -34,6 +38,9 @@ def overlay(data: dict[str, Any], objects: Objects) -> dict[str, Any]:
     if not isinstance(topology, dict):
         return result
     for section, entries in objects.items():
+        if section == MOVES:
+            _move(topology, entries)
+            continue
         for name, entry in entries.items():
             if "." in name:
                 interface = _interface(topology, name)
@@ -50,9 +57,46 @@ def keep(objects: Objects, file: Topology) -> Objects:
     """What stays of the objects when a file is read anew: what it does not name."""
     named = {"vnics": set(file.all_vnics()), "port-groups": set(file.port_groups), "switches": set(file.switches),
              "wires": set(file.wires), "tunnels": set(file.tunnels)}
+    homes = {full: node for full, _, node, _ in file.routers()}
+    named[MOVES] = {full for full, move in objects.get(MOVES, {}).items()
+                    if homes.get(full) != move["from"] or move["to"] not in file.nodes}
     return {section: left for section, entries in objects.items()
             if (left := {name: entry for name, entry in entries.items()
                          if name not in named[section] and "." not in name})}
+
+
+def move(objects: Objects, router: str, home: str, node: str) -> Objects:
+    """The objects with a router on another node.
+
+    Parameters
+    ----------
+    objects : Objects
+        What there is.
+    router : str
+        Its full name.
+    home, node : str
+        Where the file has it, and where it is to be.
+    """
+    others = {name: entry for name, entry in objects.get(MOVES, {}).items() if name != router}
+    return {**objects, MOVES: others if node == home else {**others, router: {"from": home, "to": node}}}
+
+
+def _move(topology: dict[str, Any], moves: Mapping[str, Mapping[str, str]]) -> None:
+    """Have routers on other nodes than the file says. Networks may share what they are made of, by YAML's anchors."""
+    networks = topology.get("networks")
+    if not isinstance(networks, dict):
+        return
+    for network, entry in list(networks.items()):
+        routers = entry.get("routers") if isinstance(entry, dict) else None
+        if not isinstance(routers, dict):
+            continue
+        moved = {name: moves[f"{network}-{name}"]["to"] for name in routers if f"{network}-{name}" in moves}
+        if moved:
+            networks[network] = own = copy.copy(entry)
+            own["routers"] = copy.copy(routers)
+            for name, node in moved.items():
+                own["routers"][name] = {**routers[name], "node": node} if isinstance(routers[name], dict) else {
+                    "node": node}
 
 
 def create(objects: Objects, kind: str, name: str, entry: Mapping[str, Any], now: Topology) -> Objects:

@@ -6,12 +6,12 @@ Both stores are small and changed seldom. What could be left behind is written d
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, create_engine, delete, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-__all__ = ["AgentStore", "NetworkStore"]
+__all__ = ["AgentStore", "Lease", "LeaseError", "NetworkStore"]
 
 
 class _Base(DeclarativeBase):
@@ -32,6 +32,38 @@ class Resource(_Base):
     __tablename__ = "resource"
     kind: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
+
+
+class LeaseRow(_Base):
+    """Who has a virtual router that was ever moved; the others know by the fencing number that they have not."""
+
+    __tablename__ = "lease"
+    router: Mapped[str] = mapped_column(primary_key=True)
+    node: Mapped[str]
+    fence: Mapped[int]
+    move: Mapped[Any] = mapped_column(JSON)     # under way: its id and where it goes; null: none
+
+
+class Lease(NamedTuple):
+    """Who has a router: one node at a time.
+
+    Attributes
+    ----------
+    node : str
+        It alone may run the router's container, and have its data plane forward without end.
+    fence : int
+        One more with each move.
+    move : dict or None
+        The move that is under way: ``id`` and ``to``.
+    """
+
+    node: str
+    fence: int
+    move: dict[str, Any] | None
+
+
+class LeaseError(RuntimeError):
+    """A router is somebody else's, or is being moved already."""
 
 
 class RouterRow(_Base):
@@ -84,6 +116,89 @@ class NetworkStore(_Store):
 
     Settings: ``file`` (path), ``text``, ``allocation`` and ``spec`` of the last ``up``; ``links`` that commands made.
     """
+
+    # Who has which router
+
+    def lease(self, router: str) -> Lease | None:
+        """Who has a router; None if it was never moved: then it is where the specification has it."""
+        with self._transaction() as session:
+            row = session.get(LeaseRow, router)
+            return None if row is None else Lease(row.node, row.fence, row.move)
+
+    def leases(self) -> dict[str, Lease]:
+        """All of them, by router."""
+        with self._transaction() as session:
+            return {row.router: Lease(row.node, row.fence, row.move) for row in session.scalars(select(LeaseRow))}
+
+    def begin_move(self, router: str, node: str, to: str, id: str) -> int:
+        """Write down that a router is about to move from a node that has it; returns the fencing number of that node.
+
+        Raises
+        ------
+        LeaseError
+            If another node has it, or it is being moved.
+        """
+        with self._exclusive() as session:
+            row = session.get(LeaseRow, router)
+            if row is None:
+                row = LeaseRow(router=router, node=node, fence=0, move=None)
+                session.add(row)
+            if row.node != node:
+                raise LeaseError(f"{router} is not on {node} any more, but on {row.node}")
+            if row.move is not None:
+                raise LeaseError(f"{router} is being moved to {row.move['to']} already")
+            row.move = {"id": id, "to": to}
+            return row.fence
+
+    def commit_move(self, router: str, id: str, fence: int, **values: Any) -> int:
+        """The router is where it was to go, from this moment on; returns that node's fencing number.
+
+        Parameters
+        ----------
+        router, id, fence
+            As of :meth:`begin_move`.
+        **values
+            Named values that change with it.
+
+        Raises
+        ------
+        LeaseError
+            If that move is not under way any more.
+        """
+        with self._exclusive() as session:
+            row = session.get(LeaseRow, router)
+            if row is None or row.move is None or row.move["id"] != id or row.fence != fence:
+                raise LeaseError(f"the move of {router} was given up meanwhile")
+            row.node, row.fence = row.move["to"], fence + 1
+            for name, value in values.items():
+                session.merge(Setting(name=name, value=value))
+            return row.fence
+
+    def end_move(self, router: str, id: str) -> None:
+        """The move is over, however it ended. Does nothing if it is another one's by now."""
+        with self._exclusive() as session:
+            row = session.get(LeaseRow, router)
+            if row is not None and row.move is not None and row.move["id"] == id:
+                row.move = None
+
+    def forget_lease(self, router: str) -> None:
+        """Forget a router that is gone."""
+        with self._transaction() as session:
+            session.execute(delete(LeaseRow).where(LeaseRow.router == router))
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Session]:
+        """A transaction that nobody else has at the same time, from its first look on."""
+        with self._sessions() as session:
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield session
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
+
+    # What there is of it
 
     def will_create(self, kind: str, name: str) -> None:
         """Write down a resource before it is made."""
