@@ -20,8 +20,8 @@ BOARD = Board(
                      fpga_rx_delay_ns=SCLK_CENTERED_NS),),
     host_link=HostLinkKind.AUTHENTICATED,
     core_hz=50e6,
-    # Half of what its memories have room for: with all of it and the filter it was not routed.
-    core={"routers": 32, "fib_words": 4096, "adjacencies": 512, "buffer_bytes": 32768, "filter_rules": 256,
+    # Without filter, with which the core is routed once in four times, and with half of the tables only.
+    core={"routers": 32, "fib_words": 8192, "adjacencies": 512, "buffer_bytes": 49152, "filter_rules": 0,
           "vmac_cycles": 2, "context_words": 4, "access_bits": 16},
     # firmware/usb_descriptors.c of butterstick-fpga/butterstick-bootloader: altsetting 0 is the flash of bitstreams.
     openfpgaloader=("--dfu", "--vid", "0x1209", "--pid", "0x5af1", "--altsetting", "0"),
