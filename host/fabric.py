@@ -23,7 +23,7 @@ from .netns import in_namespace
 from .spec import HostSpec, NodeSpec
 
 __all__ = ["HOST_TAP_MTU", "Fabric", "create_namespace", "list_namespaces", "namespace_path", "processes_in",
-           "remove_namespace", "tap_mtu"]
+           "remove_namespace", "set_up", "tap_mtu"]
 
 #: The host port carries frames of up to 9018 bytes with a header of 32.
 HOST_TAP_MTU = 9100
@@ -154,8 +154,12 @@ class Fabric:
         return self._route
 
     def ensure_namespace(self) -> bool:
-        """Make the namespace."""
-        return create_namespace(self.namespace)
+        """Make the namespace; agents talk over its loop-back interface."""
+        made = create_namespace(self.namespace)
+        loopback = self.links()["lo"]
+        if not loopback["up"]:
+            self.route.link("set", index=loopback["index"], state="up")
+        return made
 
     def links(self) -> dict[str, dict[str, Any]]:
         """Interfaces by name: ``index``, ``master`` (name of the bridge it is in, or None), ``mtu``, ``up``."""
@@ -218,18 +222,21 @@ class Fabric:
             self.route.link("del", index=link["index"])
         return True
 
-    def ensure_veth(self, outer: str, inner: str, namespace: Path | str, mac: str, mtu: int) -> bool:
-        """Make a veth pair between the fabric and another namespace, both ends up, without offloads."""
+    def ensure_veth(self, outer: str, inner: str, namespace: Path | str, mac: str, mtu: int, *, index: int = 0) -> bool:
+        """Make a veth pair between the fabric and another namespace, both ends up, without offloads.
+
+        ``index`` is the number that the inner end is to have; 0: any.
+        """
         if outer in self.links():
             return False
         with _NamespaceFile(namespace) as descriptor:
             # The inner end keeps its name from the start: no other interface of it can be in the way.
             self.route.link("add", ifname=outer, kind="veth", mtu=mtu,
-                            peer={"ifname": inner, "address": mac, "mtu": mtu, "net_ns_fd": descriptor})
+                            peer={"ifname": inner, "address": mac, "mtu": mtu, "net_ns_fd": descriptor, "index": index})
         self.route.link("set", index=self._index(outer), state="up")
         in_namespace(namespace_path(self.namespace), lambda: offloads_off(outer))
         in_namespace(namespace, lambda: offloads_off(inner))
-        in_namespace(namespace, lambda: _set_up(inner))
+        in_namespace(namespace, lambda: set_up(inner))
         return True
 
     def ensure_host(self, host: HostSpec) -> bool:
@@ -266,7 +273,8 @@ class _NamespaceFile:
         os.close(self.descriptor)
 
 
-def _set_up(name: str) -> None:
+def set_up(name: str) -> None:
+    """Set an interface of the calling thread's namespace up."""
     with IPRoute() as route:
         route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
 

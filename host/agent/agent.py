@@ -29,6 +29,7 @@ from .board import BoardKeeper
 from .containers import RouterContainers
 from .dataplane import DataPlane
 from .events import EventLog
+from .moving import Moves, remove_work
 from .node_links import is_served
 from .supervisor import Supervisor
 
@@ -69,6 +70,8 @@ class Agent:
         self.store = AgentStore(directory / "agent.db")
         self.events = EventLog(directory / "events.jsonl")
         self.runtime = runtime
+        self.directory = directory
+        self.moves = Moves(self)
         self._containers = RouterContainers(runtime, self.events)
         self.doing = ""
         self.spec: NodeSpec | None = None
@@ -77,14 +80,14 @@ class Agent:
         self._outside = outside
         self._answers = True        # the board, as far as is known
         self._board: BoardKeeper | None = None
-        self._fabric: Fabric | None = None
+        self.fabric: Fabric | None = None
         self._routers: dict[str, RouterSpec] = {}
         self._lane: SoftwareLane | None = None
         self._vnics: dict[str, VnicSpec] = {}       # whose interfaces are as they should be, as far as is known
         self._troubles: dict[str, str] = {}
         self._failures: dict[str, int] = {}
         self._restarted: dict[str, float] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._closing = threading.Event()
         self._supervisor = Supervisor()
         threading.Thread(target=self._check, name="check", daemon=True).start()
@@ -97,7 +100,10 @@ class Agent:
         if saved is None:
             return
         spec = NodeSpec.model_validate(saved)
-        spec.routers = {name: RouterSpec.model_validate(row) for name, (_, row) in self.store.routers().items()}
+        self.spec = spec
+        remove_work(self.directory)
+        spec.routers = self.moves.recover({name: RouterSpec.model_validate(row)
+                                           for name, (_, row) in self.store.routers().items()})
         self.events.emit("recovering", routers=len(spec.routers))
         self.apply(spec)
 
@@ -105,11 +111,11 @@ class Agent:
         """End without ending what was made."""
         self._closing.set()
         self._supervisor.close()
-        with self._lock:
+        with self.lock:
             if self.plane is not None:
                 self.plane.close()
-            if self._fabric is not None:
-                self._fabric.close()
+            if self.fabric is not None:
+                self.fabric.close()
             self.store.close()
 
     # What is to be
@@ -145,7 +151,7 @@ class Agent:
         return self._change(spec, self._apply_parts)
 
     def _change(self, spec: NodeSpec, apply: Callable[[NodeSpec, list[str]], None]) -> list[str]:
-        with self._lock:
+        with self.lock:
             if self._closing.is_set():
                 raise AgentBusy("the agent is about to end")
             changes: list[str] = []
@@ -251,7 +257,7 @@ class Agent:
         self.store.set(software=True)
         trunks = [Trunk(vnic.switch, vnic.interface, vnic.vlan) for vnic in spec.vnics.values()
                   if is_served(vnic) and vnic.namespace == spec.namespace]
-        containers = {vnic.router: str(self.runtime.netns(self._id(self.router(vnic.router))))
+        containers = {vnic.router: str(self.runtime.netns(self.router_id(self.router(vnic.router))))
                       for vnic in wanted if vnic.router}
         settled = {vnic.name for vnic in wanted if self._vnics.get(vnic.name) == vnic}
         for vnic in wanted:
@@ -269,11 +275,11 @@ class Agent:
     # Board
 
     def _ensure_board(self, spec: NodeSpec, changes: list[str]) -> None:
-        if self._fabric is None:
-            self._fabric = Fabric(spec.namespace)
-        changes += [f"made interface {name}" for name in self._fabric.ensure_board(spec)]
+        if self.fabric is None:
+            self.fabric = Fabric(spec.namespace)
+        changes += [f"made interface {name}" for name in self.fabric.ensure_board(spec)]
         if self._board is None:
-            self._board = self._make_board(spec, self._fabric)
+            self._board = self._make_board(spec, self.fabric)
         self._say("starting the board")
         if self._board.ensure():
             changes.append("started the board")
@@ -343,12 +349,13 @@ class Agent:
 
     # Routers
 
-    def _id(self, router: RouterSpec) -> RouterId:
+    def router_id(self, router: RouterSpec) -> RouterId:
+        """Name of a router's container."""
         assert self.spec is not None
         return RouterId(self.spec.topology, self.spec.node, router.number)
 
     def _settle_router(self, old: RouterSpec | None, router: RouterSpec, changes: list[str]) -> None:
-        assert self.plane is not None and self._fabric is not None
+        assert self.plane is not None and self.fabric is not None
         if old is not None and self._must_recreate(old, router):
             old = None
         self.store.save_router(router.name, router.number, router.model_dump())
@@ -358,19 +365,19 @@ class Agent:
             self._routers[router.name] = router
             self._troubles.pop(router.name, None)
             return
-        id = self._id(router)
+        id = self.router_id(router)
         status = self.runtime.status(id)
         if status.state is not State.RUNNING or (old is not None and self._containers.must_be_new(old, router)):
             self._say(f"starting the container of {router.name}")
             self.plane.detach(router.name)
-            self._containers.make(id, router, self._fabric)
+            self._containers.make(id, router, self.fabric)
             changes.append(f"started the container of {router.name}"
                            + ("" if status.state is State.ABSENT else f", which was {status.state}"))
         elif old is not None and old != router:
-            if self._containers.change(id, old, router, self._fabric):
+            if self._containers.change(id, old, router, self.fabric):
                 self.plane.detach(router.name)
             changes.append(f"updated router {router.name}: {'; '.join(router_differences(old, router))}")
-        if made := self._containers.ensure_ports(id, router, self._fabric):
+        if made := self._containers.ensure_ports(id, router, self.fabric):
             changes += [f"made {name} of {router.name}" for name in made]
             self.plane.detach(router.name)      # the relay has the old ones
         self._routers[router.name] = router
@@ -380,15 +387,33 @@ class Agent:
                                lambda: self._container_ended(router.name))
 
     def _remove_router(self, router: RouterSpec) -> None:
-        assert self.plane is not None and self._fabric is not None
+        assert self.plane is not None and self.fabric is not None
         self._supervisor.forget(router.name)
         self.plane.detach(router.name)
         self.plane.remove_router(router)
         if router.container:
-            self._containers.remove(self._id(router), router, self._fabric)
+            self._containers.remove(self.router_id(router), router, self.fabric)
         self._routers.pop(router.name, None)
         self._troubles.pop(router.name, None)
         self.store.forget_router(router.name)
+
+    # Routers that move
+
+    def take_router(self, router: RouterSpec) -> None:
+        """Have a router whose container runs; it may be one that this node has."""
+        assert self.spec is not None
+        self.spec.routers[router.name] = router
+        self._settle_router(self._routers.get(router.name, router), router, [])
+
+    def forget_container(self, name: str) -> None:
+        """What becomes of a router's container is somebody else's business."""
+        self._supervisor.forget(name)
+
+    def give_router(self, name: str) -> None:
+        """Remove what there is of a router that is elsewhere now."""
+        assert self.spec is not None
+        self._remove_router(self._routers[name])
+        self.spec.routers.pop(name, None)
 
     def _container_ended(self, name: str) -> None:
         self.events.emit("container ended", router=name)
@@ -399,7 +424,7 @@ class Agent:
         router = self._routers.get(name)
         if router is None:
             return
-        status = self.runtime.status(self._id(router))
+        status = self.runtime.status(self.router_id(router))
         if status.state is State.RUNNING:
             # Somebody else was faster, and it must be watched.
             self._troubles.pop(name, None)
@@ -423,7 +448,7 @@ class Agent:
             if failures and self._closing.wait(min(_LONGEST_PAUSE, 0.5 * 2 ** min(failures, 10))):
                 return
             try:
-                with self._lock:
+                with self.lock:
                     if not self._closing.is_set():
                         action()
                 self._restarted[name] = time.monotonic()
@@ -461,7 +486,7 @@ class Agent:
                 rows.append(self._number(router))
                 continue
             row = {"name": name, "network": router.network, "number": router.number,
-                   **self._containers.row(self._id(router)),
+                   **self._containers.row(self.router_id(router)),
                    "ports": {port.name: {"mac": port.mac, "addresses": port.addresses} for port in router.ports},
                    "trouble": self._troubles.get(name)}
             row |= self.plane.summary(name) if self.plane else {}
@@ -511,7 +536,7 @@ class Agent:
         router = self.router(name)
         if not router.container:
             raise LookupError(f"{name} is a virtual switch or a VNIC, and has no container")
-        return self._id(router)
+        return self.router_id(router)
 
     def logs(self, name: str, lines: int | None) -> str:
         """Log of a router's routing daemons."""

@@ -10,8 +10,12 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from pydantic import BaseModel
 
+from ..migration.channel import Place
+from ..migration.move import Move, MoveError
 from ..spec import NodeSpec
+from ..store import LeaseError
 from .agent import Agent
 from .dataplane import DataPlane
 from .metrics import metrics
@@ -22,6 +26,16 @@ __all__ = ["make_app"]
 _FRAMES_WAITING = 4096
 #: Whether somebody still reads is only seen by writing; seconds until an empty line is written.
 _HEARTBEAT = 1.0
+#: Seconds between two words of what a move is about.
+_NEWS = 0.25
+
+
+class Departure(BaseModel):
+    """A move as its source is told it: where its destination waits, and what the network's store is to have then."""
+
+    move: Move
+    place: Place
+    values: dict[str, Any] = {}
 
 
 def make_app(agent: Agent) -> FastAPI:
@@ -64,6 +78,44 @@ def make_app(agent: Agent) -> FastAPI:
     def put_links(wanted: NodeSpec) -> list[str]:
         """Only routers, circuits, tunnels and VNICs that differ are changed; all of them are named."""
         return agent.apply_links(wanted)
+
+    @app.post("/moves/incoming")
+    def expect(move: Move) -> Place:
+        """Wait for the source of a move; the answer is where it is to call."""
+        plane()
+        return agent.moves.expect(move)
+
+    @app.post("/moves/check")
+    def check_move(wanted: Departure) -> None:
+        """Find out whether a router can move; changes nothing."""
+        agent.moves.check(wanted.move, wanted.place)
+
+    @app.post("/moves/outgoing")
+    async def send(wanted: Departure) -> StreamingResponse:
+        """Move a router away: lines of JSON with what is being done, and the result at the end. Who hangs up does not
+        want it any more."""
+        gone = threading.Event()
+        moving = asyncio.get_running_loop().run_in_executor(
+            None, agent.moves.send, wanted.move, wanted.place, wanted.values, gone.is_set)
+
+        async def lines() -> AsyncIterator[str]:
+            try:
+                while True:
+                    try:
+                        result = await asyncio.wait_for(asyncio.shield(moving), _NEWS)
+                    except TimeoutError:
+                        yield json.dumps({"doing": agent.doing}) + "\n"
+                        continue
+                    yield json.dumps({"result": result.model_dump()}) + "\n"
+                    return
+            except (MoveError, LeaseError) as error:
+                yield json.dumps({"error": str(error)}) + "\n"
+            except Exception as error:
+                yield json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n"
+            finally:
+                gone.set()
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     @app.get("/links")
     def links() -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The other side of an agent's API."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from ..migration.channel import Place
+from ..migration.move import Move, MoveResult
 from ..paths import node_run_dir
 from ..spec import NodeSpec
 from .pidfile import running_pid
@@ -89,6 +91,55 @@ class AgentClient:
             If more differs: then it is :meth:`put_spec` that is needed.
         """
         return self._call("PUT", "/links", json=spec.model_dump(), timeout=None)
+
+    def expect(self, move: Move) -> Place:
+        """Have the agent wait for a router; returns where its source is to call."""
+        return Place.model_validate(self._call("POST", "/moves/incoming", json=move.model_dump()))
+
+    def check_move(self, move: Move, place: Place) -> None:
+        """Find out whether a router can move.
+
+        Raises
+        ------
+        AgentError
+            With the reasons why it can't.
+        """
+        self._call("POST", "/moves/check", json={"move": move.model_dump(), "place": place.model_dump()}, timeout=None)
+
+    def send_router(self, move: Move, place: Place, values: dict[str, Any],
+                    progress: Callable[[str], None]) -> MoveResult:
+        """Have the agent move a router to where another one waits for it.
+
+        Parameters
+        ----------
+        move : Move
+        place : Place
+        values : dict
+            What the network's store is to have when the router is there.
+        progress : callable
+            Is told what is being done.
+
+        Raises
+        ------
+        AgentError
+            If it was not moved; or the agent is gone, and whether it was is in the lease.
+        """
+        wanted = {"move": move.model_dump(), "place": place.model_dump(), "values": values}
+        try:
+            with self._client.stream("POST", "/moves/outgoing", json=wanted, timeout=None) as answer:
+                if answer.is_error:
+                    raise AgentError(f"{self.node}: {json.loads(answer.read())['detail']}")
+                for line in answer.iter_lines():
+                    message = json.loads(line)
+                    if "error" in message:
+                        raise AgentError(message["error"])
+                    if "result" in message:
+                        return MoveResult.model_validate(message["result"])
+                    if message["doing"]:
+                        progress(message["doing"])
+        except httpx.TransportError as error:
+            raise AgentError(f"the agent of {self.node} is gone: {error}") from error
+        raise AgentError(f"the agent of {self.node} did not say how the move ended")
 
     def events(self, since: int = 0) -> Iterator[str]:
         """Events as JSON lines, those to come too."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polyrouter.hdl.config import CoreConfig
-from polyrouter.hdl.layouts import LINK_ROW, Register, Role, Table, unpack
+from polyrouter.hdl.layouts import LINK_ROW, Reason, Register, Role, Table, unpack
 
 from ..board.driver import Driver
 from ..board.errors import BoardError, NotABoard
@@ -20,6 +20,7 @@ from ..board.transport import TransportError
 from ..fabric import namespace_path
 from ..mirror.loop import MirrorLoop
 from ..mirror.mirror import RouteMirror
+from ..mirror.netlink import EventSource
 from ..ports import logical
 from ..relay import Relay
 from ..spec import NodeSpec, RouterSpec
@@ -27,7 +28,8 @@ from ..store import AgentStore
 from ..tables.rates import Rates
 from ..tables.router import RouterTables
 from ..tables.vmac import VmacEntry, VmacFull, VmacKey, VmacTable, choose_seeds
-from ..tables.windows import Window, WindowPool
+from ..tables.windows import Window, WindowPool, WindowsFull
+from .announce import announcements
 from .events import EventLog
 from .link_views import LinkViews
 from .node_links import NodeLinks
@@ -233,8 +235,14 @@ class DataPlane(LinkViews):
 
     # Routers
 
-    def set_router(self, router: RouterSpec) -> bool:
+    def set_router(self, router: RouterSpec, *, held: bool = False) -> bool:
         """Give a router its tables, or change them; returns whether anything had to be written.
+
+        Parameters
+        ----------
+        router : RouterSpec
+        held : bool
+            A new one takes no frame until :meth:`release_router`.
 
         Raises
         ------
@@ -245,12 +253,12 @@ class DataPlane(LinkViews):
             old = self._specs.get(router.name)
             if old == router:
                 return False
-            changed = self._settle(old, router)
+            changed = self._settle(old, router, held)
             # Not before all went well: what failed must be tried again.
             self._specs[router.name] = router
             return changed
 
-    def _settle(self, old: RouterSpec | None, router: RouterSpec) -> bool:
+    def _settle(self, old: RouterSpec | None, router: RouterSpec, held: bool) -> bool:
         macs, guard = macs_of(router, self.config), guard_of(router)
         policy = policy_of(router, self._rates(), self.config)
         tables = self._tables.get(router.name)
@@ -258,8 +266,8 @@ class DataPlane(LinkViews):
         if tables is None:
             window = self._window(router)
             tables = RouterTables(self.driver, router.number, window, macs, group=group_of(router), guard=guard,
-                                  policy=policy, multicast=groups_of(router))
-            fresh = not tables.adopt()
+                                  policy=policy, multicast=groups_of(router), held=held)
+            fresh = held or not tables.adopt()
             if fresh:
                 self.driver.clear_counters(router.number)
                 tables.program_all()
@@ -278,6 +286,51 @@ class DataPlane(LinkViews):
             tables.set_capturing(True)
         self._reserve(router.name, router.reserved_cells)
         return changed
+
+    def release_router(self, name: str) -> None:
+        """Have a router that was held take frames."""
+        with self._lock:
+            self._of(name).release()
+
+    def why_no_room(self, router: RouterSpec) -> str | None:
+        """Why there is no room for one more router, None if there is."""
+        with self._lock:
+            try:
+                self._windows.allocate(router.number, router.fib_words, router.adjacencies,
+                                       filter_rules=router.filter_rules, policers=router.policers,
+                                       mac_rows=router.mac_rows)
+            except WindowsFull as error:
+                return str(error)
+            self._windows.release(router.number)
+            free = self.config.vmac_slots - len(self._vmac or ())
+            wanted = len(entries_of(router))
+            if self._vmac is None or wanted > free:
+                return f"it takes {wanted} rows of the VMAC-VE table, and {free} are free"
+            return None
+
+    def follow(self, name: str, source: EventSource) -> None:
+        """Have a router's tables as the kernel of its container says, which is elsewhere."""
+        with self._lock:
+            ports = {port.name: port.logical for port in self._specs[name].ports}
+            self.mirrors.add(RouteMirror(self._tables[name], source, ports))
+
+    def carry(self, name: str, counters: dict[str, int]) -> None:
+        """Add what a router's counters were on the node that it came from: by port and reason, as in "0 FORWARDED"."""
+        with self._lock:
+            if counters:
+                self._store.set(carried={**self._store.get("carried", {}), name: counters})
+
+    def carried(self, name: str) -> dict[tuple[int, Reason], int]:
+        """What :meth:`carry` was told."""
+        return {(int(key.split()[0]), Reason[key.split()[1]]): value
+                for key, value in self._store.get("carried", {}).get(name, {}).items()}
+
+    def announce(self, name: str) -> None:
+        """Say on each segment of a router where its addresses are."""
+        router = self._specs[name]
+        for port in router.ports:
+            for frame in announcements(port):
+                self.hostport.inject(router.number, port.logical, frame)
 
     def _window(self, router: RouterSpec) -> Window:
         saved = self._store.get("windows", {})
@@ -359,9 +412,10 @@ class DataPlane(LinkViews):
             self.tunnel_packets.forget(tables.router)
             self._reserve(router.name, 0)
             self._windows.release(tables.router)
-            saved = self._store.get("windows", {})
+            saved, carried = self._store.get("windows", {}), self._store.get("carried", {})
             saved.pop(router.name, None)
-            self._store.set(windows=saved)
+            carried.pop(router.name, None)
+            self._store.set(windows=saved, carried=carried)
 
     def attach(self, router: RouterSpec, namespace: Path) -> None:
         """Mirror the routes of a container's namespace, and relay punted frames to and from it."""

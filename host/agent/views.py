@@ -17,6 +17,7 @@ from polyrouter.hdl.layouts import (
     VMAC_ROW,
     AdjacencyKind,
     HitStat,
+    Reason,
     Role,
     RouterMode,
     Table,
@@ -69,9 +70,18 @@ class TableViews:
 
     def counters(self, number: int | None) -> list[dict[str, Any]]:
         """Frames by router, ingress port and reason; of all routers and of none if no number is given."""
-        return [{"router": name, "port": self.port_name(port), "reason": reason.name.lower(), "frames": value}
-                for router, name in self._names().items() if number in (None, router)
-                for (port, reason), value in self.driver.read_counters(router).items()]
+        rows = []
+        for router, name in self._names().items():
+            if number in (None, router):
+                carried = self.carried(name)
+                rows += [{"router": name, "port": self.port_name(port), "reason": reason.name.lower(),
+                          "frames": value + carried.get((port, reason), 0)}
+                         for (port, reason), value in self.driver.read_counters(router).items()]
+        return rows
+
+    def carried(self, name: str) -> dict[tuple[int, Reason], int]:
+        """What counters of a router were before its board began to count, by port and reason."""
+        return {}
 
     def queues(self) -> list[dict[str, Any]]:
         """Output queues of each router and port."""

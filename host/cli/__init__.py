@@ -11,6 +11,7 @@ from .down import down
 from .events import events
 from .exec import exec_
 from .logs import logs
+from .migrate import migrate
 from .ps import ps
 from .schema import schema
 from .switch import etherstub, switch
@@ -21,7 +22,7 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Many isolated virtual routers in one data plane, each with a routing stack in a container.")
 
-for verb in (up, down, ps, capture, logs, events, doctor, bench, demo, schema):
+for verb in (up, down, ps, migrate, capture, logs, events, doctor, bench, demo, schema):
     app.command()(verb)
 app.command(name="exec", context_settings={"allow_interspersed_args": False})(exec_)
 app.add_typer(show.app, name="show")

@@ -29,7 +29,8 @@ errors_console = Console(stderr=True, soft_wrap=True)
 #: Exit codes: something failed; the file or the command line is wrong.
 FAILED, USAGE = 1, 2
 #: Errors that are the user's or the machine's, not this program's; by name, so that nothing need be loaded for it.
-_EXPECTED = frozenset({"AllocationError", "AgentError", "NetworkError", "BoardError", "BuildError", "RuntimeFailure",
+_EXPECTED = frozenset({"MoveError", "LeaseError", "AllocationError", "AgentError", "NetworkError", "BoardError",
+                       "BuildError", "RuntimeFailure",
                        "LookupError", "CaptureError", "BenchError", "LinkObjectError", "FlowError"})
 #: Those that are a wrong file's or a wrong command line's.
 _WRONG = frozenset({"TopologyError", "ConfigError"})

@@ -28,6 +28,7 @@ class Followed:
 
     def __init__(self) -> None:
         self.replica = Replica()
+        self._stale = False         # the dumps, by now
         self._dumps: dict[int, list[bytes]] = {}
         self._events: deque[bytes] = deque()
         self._lock = threading.Lock()
@@ -41,12 +42,13 @@ class Followed:
             self._dumps[kind] = parts
             if kind in DUMPS:
                 self.replica.replace(DUMPS[kind], parts)
-            self.replica.unsure = False
+            self.replica.unsure = self._stale = False
 
     def put_events(self, data: bytes) -> None:
         """Events that came after the dumps."""
         with self._lock:
             self.replica.feed(data)
+            self._stale = True
             self._events.append(data)
         os.eventfd_write(self._news, 1)
 
@@ -85,4 +87,6 @@ class Followed:
 
     def _parts(self, kind: int) -> Iterable[bytes]:
         with self._lock:
+            # The mirror wants to know what events don't tell: that is to be had where the kernel is.
+            self.replica.unsure |= self._stale
             return list(self._dumps.get(kind, ()))

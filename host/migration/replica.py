@@ -144,6 +144,10 @@ class Replica:
             for key in fresh:
                 self._alike.setdefault(key[0], set()).add(key)
 
+    def route_count(self) -> int:
+        """Routes that it has, without those that a kernel has by itself."""
+        return len(self._items[RTM_NEWROUTE])
+
     def __len__(self) -> int:
         return sum(len(items) for items in self._items.values())
 

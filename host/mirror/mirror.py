@@ -137,6 +137,12 @@ class RouteMirror:
             self._dump_routes()
         return False
 
+    def settled(self) -> bool:
+        """Whether the tables are as the kernel is, as far as it has told."""
+        state = self.state
+        return not (state.prefixes or state.touched or state.outdated or self.groups.changed
+                    or self._resync_reason is not None or self.tables.out_of_step)
+
     def wants_work(self) -> bool:
         """Whether :meth:`work` has something to do, and the board is there for it."""
         return (bool(self.state.prefixes or self.state.touched or self.groups.changed) and not self.tables.out_of_step

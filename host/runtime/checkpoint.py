@@ -10,12 +10,13 @@ import select
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from .base import ContainerError, RouterId, State
+from .base import ContainerError, RouterId, RuntimeFailure, State
 from .criu import Criu
 from .image import ImageInfo
 from .rootfs import remove_tree
@@ -75,12 +76,39 @@ class Checkpoints:
     Parameters
     ----------
     runtime : RuncRuntime
-    criu : Criu
-        One that has no problem here.
+    criu : Criu or None
+        None if there is none; see :meth:`problem`.
     """
 
-    def __init__(self, runtime: RuncRuntime, criu: Criu) -> None:
+    def __init__(self, runtime: RuncRuntime, criu: Criu | None) -> None:
         self._runtime, self._criu = runtime, criu
+
+    @property
+    def criu_version(self) -> tuple[int, ...]:
+        """Version of CRIU; empty if there is none."""
+        return () if self._criu is None else self._criu.version
+
+    def problem(self) -> str | None:
+        """Why there are no checkpoints here, None if there are."""
+        if self._criu is None:
+            return "there is no CRIU here: polyrouter image criu"
+        return self._criu.problem()
+
+    @cached_property
+    def tracks_memory(self) -> bool:
+        """Whether memory can be copied while the processes run."""
+        return self._criu is not None and self._criu.tracks_memory()
+
+    def why_not_image(self, image: ImageInfo) -> str | None:
+        """Why a container of an image elsewhere can't be restored here, None if it can."""
+        try:
+            mine = self._runtime.images.describe(image.name)
+        except RuntimeFailure as error:
+            return str(error)
+        if (mine.created, mine.packages, mine.size_bytes) != (image.created, image.packages, image.size_bytes):
+            return (f"image {mine.name!r} is another one here, made on {mine.created} and not on {image.created}; a "
+                    "checkpoint needs the very same programs")
+        return None
 
     # Of the one that runs
 
@@ -175,15 +203,11 @@ class Checkpoints:
         if (state := runtime.status(id).state) not in (State.ABSENT, State.STOPPED):
             raise ContainerError(id, "reserve", f"it is {state}; delete it first")
         runtime.delete(id)
-        mine = runtime.images.describe(source.image.name)
-        if (mine.created, mine.packages, mine.size_bytes) != (
-                source.image.created, source.image.packages, source.image.size_bytes):
-            raise ContainerError(id, "reserve", f"image {mine.name!r} is not the same here: it was made on "
-                                 f"{mine.created}, and where the container comes from on {source.image.created}; "
-                                 "a checkpoint needs the very same programs")
+        if problem := self.why_not_image(source.image):
+            raise ContainerError(id, "reserve", problem)
         try:
-            with runtime.images.using(mine.name):
-                runtime.prepare(id, {"image": mine.name, "uid_base": source.uid_base, "limits": source.limits,
+            with runtime.images.using(source.image.name):
+                runtime.prepare(id, {"image": source.image.name, "uid_base": source.uid_base, "limits": source.limits,
                                      "hostname": source.hostname}, former=source.owner)
         except BaseException:
             runtime.delete(id)
@@ -263,6 +287,7 @@ class Checkpoints:
         command = ["setpriv", "--pdeathsig", "KILL", *self._runtime.command(id), "--log", str(log), "--log-format",
                    "json", *arguments]
         # runc looks for it there; an option for another place came and went.
+        assert self._criu is not None
         path = f"{self._criu.program.parent}:{os.environ.get('PATH', os.defpath)}"
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 env={**os.environ, "PATH": path})

@@ -148,9 +148,10 @@ def test_what_goes_over_the_wire_is_not_readable(listener):
         far = socket.create_connection((listener.place.address, listener.place.port))
 
         def pump(source, sink):
-            while data := source.recv(65536):
-                seen.extend(data)
-                sink.sendall(data)
+            with contextlib.suppress(ConnectionResetError):
+                while data := source.recv(65536):
+                    seen.extend(data)
+                    sink.sendall(data)
 
         threading.Thread(target=pump, args=(far, client), daemon=True).start()
         pump(client, far)

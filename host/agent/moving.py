@@ -1,0 +1,328 @@
+"""Moves of routers to and from a node, as its agent takes part in them (:mod:`..migration`)."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..fabric import Fabric
+from ..migration.channel import ChannelError, Listener, Place, connect
+from ..migration.follow import Followed
+from ..migration.incoming import Incoming
+from ..migration.move import Move, MoveError, MoveResult
+from ..migration.namespace import settings
+from ..migration.outgoing import Outgoing
+from ..netns import in_namespace
+from ..paths import network_dir, state_dir
+from ..runtime.base import RouterId
+from ..runtime.checkpoint import Checkpoints, SocketState
+from ..runtime.criu import find_criu
+from ..runtime.runc import RuncRuntime
+from ..spec import RouterSpec
+from ..store import NetworkStore
+from .announce import announcements
+
+if TYPE_CHECKING:
+    from .agent import Agent
+    from .dataplane import DataPlane
+
+__all__ = ["Moves", "remove_work"]
+
+#: Seconds that a move waits for what else the agent is about, and a destination for its caller.
+_PATIENCE = 15.0
+
+
+class Moves:
+    """Moves of an agent's routers; while one is under way, the agent changes nothing else.
+
+    Parameters
+    ----------
+    agent : Agent
+    """
+
+    def __init__(self, agent: "Agent") -> None:
+        self._agent = agent
+        self._lease: tuple[str, int] = "", 0
+        self._values: dict[str, Any] = {}
+
+    # What is asked of it
+
+    def expect(self, move: Move) -> Place:
+        """Wait for a router's source to call, in a thread of its own; returns where it is to call."""
+        listener = Listener()
+        threading.Thread(target=self._serve, args=(move, listener), name=f"move-{move.id}", daemon=True).start()
+        return listener.place
+
+    def check(self, move: Move, place: Place) -> None:
+        """Find out whether a router can move; changes nothing.
+
+        Raises
+        ------
+        MoveError
+            With the reasons why it can't.
+        """
+        with self._alone():
+            self._outgoing(move, place, lambda outgoing: outgoing.check())
+
+    def send(self, move: Move, place: Place, values: dict[str, Any], cancelled: Callable[[], bool]) -> MoveResult:
+        """Move a router to the agent that waits for it.
+
+        Parameters
+        ----------
+        move : Move
+        place : Place
+            Where that waits.
+        values : dict
+            Named values of the network's store that change with the move.
+        cancelled : callable
+            Whether it is not wanted any more.
+
+        Raises
+        ------
+        MoveError
+            If it was not moved; it is here, as before.
+        """
+        self._values = values
+        with self._alone():
+            return self._outgoing(move, place, lambda outgoing: outgoing.run(), cancelled)
+
+    def recover(self, routers: dict[str, RouterSpec]) -> dict[str, RouterSpec]:
+        """What this node's routers are, after an agent that ended in the midst of moves.
+
+        Parameters
+        ----------
+        routers : dict
+            Those that were saved.
+
+        Returns
+        -------
+        dict
+            Those that are this node's, by the leases. What else was saved is to be removed.
+        """
+        store, agent = self._agent.store, self._agent
+        with self._network() as network:
+            leases = network.leases()
+            mine = {name: router for name, router in routers.items()
+                    if name not in leases or leases[name].node == self._node}
+            for name, saved in store.get("outgoing", {}).items():
+                move = Move.model_validate(saved["move"])
+                if name in mine:
+                    self._let_go_on(mine[name], SocketState.model_validate(saved["sockets"] or {}))
+                    agent.events.emit("move given up", router=name, to=move.destination, why="the agent ended")
+                network.end_move(name, move.id)
+            for name, saved in store.get("incoming", {}).items():
+                move = Move.model_validate(saved)
+                store.save_router(name, move.router.number, move.router.model_dump())
+                if name in leases and leases[name].node == self._node:
+                    mine[name] = move.router
+                    network.end_move(name, move.id)
+                else:
+                    agent.events.emit("move given up", router=name, source=move.source, why="the agent ended")
+        store.set(outgoing={}, incoming={})
+        return mine
+
+    def _let_go_on(self, router: RouterSpec, sockets: SocketState) -> None:
+        id = self.router_id(router)
+        if self._runtime.cgroups.frozen(id):
+            self.checkpoints.thaw(id, sockets)
+
+    # Both sides
+
+    @property
+    def _node(self) -> str:
+        assert self._agent.spec is not None
+        return self._agent.spec.node
+
+    @property
+    def _plane(self) -> "DataPlane":
+        if self._agent.plane is None:
+            raise MoveError("this node does not run: run 'polyrouter up'")
+        return self._agent.plane
+
+    @property
+    def _runtime(self) -> RuncRuntime:
+        assert isinstance(self._agent.runtime, RuncRuntime)
+        return self._agent.runtime
+
+    @property
+    def fabric(self) -> Fabric:
+        assert self._agent.fabric is not None
+        return self._agent.fabric
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self._runtime, find_criu(state_dir()))
+
+    def router_id(self, router: RouterSpec) -> RouterId:
+        return self._agent.router_id(router)
+
+    @contextmanager
+    def _network(self) -> Iterator[NetworkStore]:
+        assert self._agent.spec is not None
+        store = NetworkStore(network_dir(self._agent.spec.topology) / "network.db")
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._agent.lock.acquire(timeout=_PATIENCE):
+            raise MoveError(f"the agent of {self._node} is busy: {self._agent.doing or 'try again'}")
+        try:
+            yield
+        finally:
+            self._agent.doing = ""
+            self._agent.lock.release()
+
+    def _work(self, move: Move) -> Path:
+        return self._agent.directory / f"move-{move.id}"
+
+    def _saved(self, kind: str, name: str, value: dict[str, Any] | None) -> None:
+        saved = self._agent.store.get(kind, {})
+        saved.pop(name, None)
+        self._agent.store.set(**{kind: saved if value is None else {**saved, name: value}})
+
+    # Destination
+
+    def _serve(self, move: Move, listener: Listener) -> None:
+        try:
+            with listener.accept(_PATIENCE) as channel, self._alone():
+                listener.close()
+                self._agent.events.emit("move expected", router=move.router.name, source=move.source)
+                Incoming(self, move, channel, self._work(move)).serve()
+        except (ChannelError, MoveError) as error:
+            self._agent.events.emit("move failed", router=move.router.name, source=move.source, why=str(error))
+        finally:
+            listener.close()
+
+    def why_no_room(self, move: Move) -> str | None:
+        return self._plane.why_no_room(move.router)
+
+    def hold(self, move: Move) -> None:
+        self._saved("incoming", move.router.name, move.model_dump())
+        self._plane.set_router(move.router, held=True)
+        for port in move.router.ports:      # made now, as there will be no time for it
+            announcements(port)
+
+    def discard(self, move: Move) -> None:
+        router = move.router
+        self._plane.detach(router.name)
+        self._plane.remove_router(router)
+        self._runtime.delete(self.router_id(router))
+        for port in router.ports:
+            self.fabric.remove_link(port.outer)
+        self._saved("incoming", router.name, None)
+        self._agent.events.emit("move given up", router=router.name, source=move.source, why="the source gave it up")
+
+    def follow(self, move: Move, source: Followed) -> None:
+        self._plane.follow(move.router.name, source)
+
+    def look_again(self, move: Move) -> None:
+        self._plane.mirrors.resync(move.router.number, "the source told all")
+
+    def caught_up(self, move: Move, source: Followed) -> bool:
+        return self._plane.mirrors.call(lambda: not source.pending() and (
+            mirror := self._plane.mirrors.get(move.router.number)) is not None and mirror.settled()).result()
+
+    def is_mine(self, move: Move) -> bool:
+        with self._network() as network:
+            lease = network.lease(move.router.name)
+        return lease is not None and lease.node == self._node
+
+    def enable(self, move: Move) -> None:
+        self._plane.release_router(move.router.name)
+        self._plane.announce(move.router.name)
+        self._plane.attach(move.router, self._runtime.netns(self.router_id(move.router)))
+
+    def announce(self, move: Move) -> None:
+        self._plane.announce(move.router.name)
+
+    def adopt(self, move: Move, former: str, counters: dict[str, int]) -> None:
+        router = move.router
+        self._agent.store.save_router(router.name, router.number, router.model_dump())
+        self._runtime.take_ids(self.router_id(router), former)
+        self._plane.carry(router.name, counters)
+        self._agent.take_router(router)
+        self._saved("incoming", router.name, None)
+        with self._network() as network:
+            network.end_move(router.name, move.id)
+
+    # Source
+
+    def _outgoing(self, move: Move, place: Place, action: Callable[[Outgoing], Any],
+                  cancelled: Callable[[], bool] = lambda: False) -> Any:
+        router = self._agent.router(move.router.name)
+        try:
+            with connect(place) as channel:
+                return action(Outgoing(self, move, router, channel, self._work(move), _fresh_settings(), cancelled))
+        except ChannelError as error:
+            raise MoveError(str(error)) from None
+
+    def namespace(self, router: RouterSpec) -> Path:
+        return self._runtime.netns(self.router_id(router))
+
+    def running_config(self, router: RouterSpec) -> str:
+        return self._runtime.exec(self.router_id(router), ["vtysh", "-c", "show running-config"]).stdout
+
+    def emit(self, what: str, **details: Any) -> None:
+        if what == "stage":
+            self._agent.doing = f"moving {details['router']} to {details['to']}: {details['stage']}"
+        self._agent.events.emit(what, **details)
+
+    def begin(self, move: Move) -> None:
+        name = move.router.name
+        with self._network() as network:
+            self._lease = name, network.begin_move(name, self._node, move.destination, move.id)
+        self._saved("outgoing", name, {"move": move.model_dump(), "sockets": None})
+
+    def suspend(self, move: Move, sockets: SocketState | None) -> None:
+        name = move.router.name
+        if sockets is None:
+            self._agent.forget_container(name)
+            self._plane.detach(name)
+        else:
+            self._saved("outgoing", name, {"move": move.model_dump(), "sockets": sockets.model_dump()})
+
+    def resume(self, move: Move) -> None:
+        name = move.router.name
+        with self._network() as network:
+            network.end_move(name, move.id)
+        self._saved("outgoing", name, None)
+        self._agent.take_router(self._agent.router(name))
+
+    def commit(self, move: Move) -> None:
+        name, fence = self._lease
+        with self._network() as network:
+            network.commit_move(name, move.id, fence, **self._values)
+
+    def frames(self, router: RouterSpec) -> dict[str, int]:
+        counters = self._plane.driver.read_counters(router.number)
+        return {f"{port} {reason.name}": value for (port, reason), value in counters.items() if value}
+
+    def give_away(self, move: Move) -> None:
+        self._agent.give_router(move.router.name)
+        self._saved("outgoing", move.router.name, None)
+        with self._network() as network:
+            network.end_move(move.router.name, move.id)
+
+
+def _fresh_settings() -> dict[str, str]:
+    """Settings of a network namespace that nobody has changed."""
+    # The holder lives as long as its input.
+    holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; read -r _"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        return in_namespace(f"/proc/{holder.pid}/ns/net", settings)
+
+
+def remove_work(directory: Path) -> None:
+    """Remove what moves that broke off have left."""
+    for path in directory.glob("move-*"):
+        shutil.rmtree(path, ignore_errors=True)
+

@@ -1,0 +1,278 @@
+"""The destination's side of a move: it does what the source asks for, one call after the other, until the move is over.
+
+Until the lease says that the router is its own, all that it makes is on trial, and is gone when the source gives up, or
+is gone itself. From then on the router stays, whatever becomes of the source.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ..board.errors import BoardError
+from ..fabric import Fabric, set_up
+from ..netns import in_namespace
+from ..runtime.base import RouterId, RuntimeFailure
+from ..runtime.checkpoint import Checkpoints, Description, SocketState
+from ..runtime.image import ImageInfo
+from ..spec import RouterSpec
+from .channel import Channel, ChannelError
+from .faults import point
+from .follow import Followed
+from .layer import extract, remove
+from .move import Move
+from .namespace import NamespaceState, put_state
+from .replica import apply
+
+__all__ = ["Host", "Incoming"]
+
+#: Seconds that a mirror may take to bring what it was told into the tables.
+_CATCH_UP = 60.0
+_POLL = 0.002
+#: What can go wrong with a call without being a mistake of this program's.
+_REFUSALS = (RuntimeFailure, BoardError, NetlinkError, OSError, LookupError, ValueError)
+
+
+class Host(Protocol):
+    """What the destination's side needs of its agent."""
+
+    @property
+    def fabric(self) -> Fabric:
+        """Cables of the node's boards."""
+        ...
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Of its containers."""
+        ...
+
+    def router_id(self, router: RouterSpec) -> RouterId:
+        """Its container's name here."""
+
+    def why_no_room(self, move: Move) -> str | None:
+        """Why its router does not fit, None if it does."""
+
+    def hold(self, move: Move) -> None:
+        """Write the move down; have tables for its router, which takes no frame."""
+
+    def discard(self, move: Move) -> None:
+        """Remove all that there is of a router that does not come."""
+
+    def follow(self, move: Move, source: Followed) -> None:
+        """Have the tables as that kernel says."""
+
+    def look_again(self, move: Move) -> None:
+        """Compare all with what that kernel says now."""
+
+    def caught_up(self, move: Move, source: Followed) -> bool:
+        """Whether the tables are so."""
+
+    def is_mine(self, move: Move) -> bool:
+        """Whether the lease says so."""
+
+    def enable(self, move: Move) -> None:
+        """Have the router take frames, say on its segments that it is here, and carry frames to and from its container.
+        """
+
+    def announce(self, move: Move) -> None:
+        """Say it again."""
+
+    def adopt(self, move: Move, former: str, counters: dict[str, int]) -> None:
+        """It is one of the node's routers from now on; user ids that were ``former``'s are its own."""
+
+
+class Incoming:
+    """Serves the source until the move is over.
+
+    Parameters
+    ----------
+    host : Host
+    move : Move
+    channel : Channel
+        To the source.
+    work : Path
+        Directory of its own, for what is sent.
+    """
+
+    def __init__(self, host: Host, move: Move, channel: Channel, work: Path) -> None:
+        self._host, self._move, self._channel, self._work = host, move, channel, work
+        self._id = host.router_id(move.router)
+        self._followed = Followed()
+        self._description: Description | None = None
+        self._sockets = SocketState()
+        self._state = NamespaceState()
+        self._reserved = self._adopted = False
+        self.ended = False
+
+    def serve(self) -> None:
+        """Until the source says that it is over, or is gone; then either all of the router is here, or nothing."""
+        calls: dict[str, Callable[..., Any]] = {
+            "check": self._check, "reserve": self._reserve, "layer": self._layer, "changes": self._changes,
+            "dump": self._dump, "events": self._events, "settle": self._settle, "state": self._take_state,
+            "image": self._image, "restore": self._restore, "activate": self._activate, "announce": self._announce,
+            "finish": self._finish}
+        try:
+            while not self.ended:
+                message = self._channel.receive()
+                name = str(message.pop("call", ""))
+                if name not in calls:
+                    self._channel.send(error=f"there is no call {name!r}")
+                    continue
+                try:
+                    self._channel.send(ok=calls[name](**message))
+                except _REFUSALS as error:
+                    if isinstance(error, ChannelError):
+                        raise
+                    self._channel.send(error=str(error))
+        except ChannelError:
+            pass            # the source gave up, or is gone: what becomes of the router, the lease says
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        try:
+            if self._description is not None and self._reserved and not self._adopted:
+                if self._host.is_mine(self._move):
+                    self._host.enable(self._move)
+                    self._host.adopt(self._move, self._description.owner, {})
+                else:
+                    self._host.discard(self._move)
+        finally:
+            shutil.rmtree(self._work, ignore_errors=True)
+
+    # Calls
+
+    def _check(self, kernel: str, criu: list[int], image: dict[str, Any]) -> list[str]:
+        """What keeps the router from coming here."""
+        mine, checkpoints = os.uname().release, self._host.checkpoints
+        problems = []
+        if kernel != mine:
+            problems.append(f"its kernel is Linux {mine}, and the source's {kernel}; use --restart")
+        if problem := checkpoints.problem():
+            problems.append(f"{problem}; or use --restart")
+        elif tuple(criu) > checkpoints.criu_version:
+            problems.append(f"its CRIU {_dotted(checkpoints.criu_version)} is older than the source's {_dotted(criu)}")
+        if problem := checkpoints.why_not_image(ImageInfo.model_validate(image)):
+            problems.append(problem)
+        if problem := self._host.why_no_room(self._move):
+            problems.append(problem)
+        return problems
+
+    def _reserve(self, description: dict[str, Any]) -> None:
+        point("destination-reserved")
+        self._description = Description.model_validate(description)
+        self._work.mkdir(parents=True, mode=0o700, exist_ok=True)
+        (self._work / "image").mkdir(exist_ok=True)
+        self._reserved = True       # before there is anything to be discarded
+        self._host.hold(self._move)
+        self._host.checkpoints.reserve(self._id, self._description)
+        self._host.follow(self._move, self._followed)
+
+    def _spool(self, name: str) -> Path:
+        """What is sent, in a file; all of it is taken even if there is no room for it."""
+        path, failure = self._work / name, None
+        with path.open("wb") as file:
+            for part in self._channel.receive_data():
+                try:
+                    if failure is None:
+                        file.write(part)
+                except OSError as error:
+                    failure = error
+        if failure is not None:
+            raise OSError(failure.errno, f"no room for what is sent: {failure.strerror}")
+        return path
+
+    def _layer(self) -> int:
+        archive = self._spool("layer.tar")
+        extract(self._host.checkpoints.upper(self._id), archive)
+        size = archive.stat().st_size
+        archive.unlink()
+        point("destination-copied")
+        return size
+
+    def _changes(self, gone: list[str]) -> None:
+        archive = self._spool("changes.tar")
+        remove(self._host.checkpoints.upper(self._id), gone)
+        if archive.stat().st_size:
+            extract(self._host.checkpoints.upper(self._id), archive)
+
+    def _dump(self, kind: int) -> None:
+        self._followed.put_dump(kind, list(self._channel.receive_data()))
+
+    def _events(self) -> None:
+        for part in self._channel.receive_data():
+            self._followed.put_events(part)
+
+    def _settle(self, fresh: bool = False) -> dict[str, int]:
+        """Wait until the tables are as the source's kernel says; says whether that takes dumps."""
+        if fresh:
+            self._host.look_again(self._move)
+        end = time.monotonic() + _CATCH_UP
+        while not self._host.caught_up(self._move, self._followed) and not self._followed.replica.unsure:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the tables did not follow within {_CATCH_UP} s")
+            time.sleep(_POLL)
+        return {"again": self._followed.replica.unsure, "routes": self._followed.replica.route_count()}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        self._state = NamespaceState.model_validate(state)
+
+    def _image(self, name: str) -> None:
+        if os.sep in name or name in ("", ".", ".."):
+            raise ValueError(f"{name!r} is no name of a file of a checkpoint")
+        self._spool(f"image/{name}")
+
+    def _restore(self, sockets: dict[str, Any]) -> dict[str, float]:
+        point("destination-restoring")
+        assert self._description is not None
+        self._sockets = SocketState.model_validate(sockets)
+        times: dict[str, float] = {}
+        begin = time.monotonic()
+
+        def network(namespace: Path) -> None:
+            times["to_namespace"] = time.monotonic() - begin
+            self._fill(namespace)
+            times["namespace"] = time.monotonic() - begin - times["to_namespace"]
+
+        self._host.checkpoints.restore(self._id, self._description, self._work / "image", network)
+        self._host.checkpoints.complete(self._id, self._sockets)
+        times["restore"] = time.monotonic() - begin
+        point("destination-restored")
+        return times
+
+    def _fill(self, namespace: Path) -> None:
+        """Give a namespace the router's interfaces, and let its kernel know what the other one did."""
+        fabric, names = self._host.fabric, {link.name: link for link in self._state.links}
+        in_namespace(namespace, lambda: put_state(self._state))
+        for port in self._move.router.ports:
+            fabric.ensure_veth(port.outer, port.name, namespace, port.mac, port.mtu, index=names[port.name].index)
+
+        def know() -> None:
+            set_up("lo")
+            put_state(self._state.of_interfaces(port.name for port in self._move.router.ports))
+            apply(self._followed.replica)
+
+        in_namespace(namespace, know)
+
+    def _activate(self) -> None:
+        point("destination-activating")
+        if not self._host.is_mine(self._move):
+            raise ValueError(f"{self._move.router.name} is still {self._move.source}'s")
+        self._host.enable(self._move)
+        point("destination-activated")
+
+    def _announce(self) -> None:
+        self._host.announce(self._move)
+
+    def _finish(self, counters: dict[str, int]) -> None:
+        assert self._description is not None
+        self._host.adopt(self._move, self._description.owner, counters)
+        self._adopted = self.ended = True
+
+
+def _dotted(version: Iterable[int]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,364 @@
+"""The source's side of a move: it has the say, stage by stage, until the lease says that the router is elsewhere.
+
+Whatever goes wrong before that, the router goes on here as if nothing had been; after it, there is no way back, and all
+of it here goes.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..mirror.netlink import RTM_GETLINK, Link, MirrorSocket, Overflow
+from ..runtime.base import RouterId
+from ..runtime.checkpoint import Checkpoints, SocketState
+from ..spec import RouterSpec
+from .channel import Channel
+from .faults import point
+from .follow import DUMP_KINDS
+from .layer import changed_since, manifest_of, pack
+from .move import Move, MoveError, MoveResult, Stage
+from .namespace import state_of
+
+__all__ = ["Outgoing", "Owner", "why_not_live"]
+
+#: Looks at the counters of a data plane that should not get frames any more: how many in a row must agree, how far
+#: apart, and how long it may take, in seconds.
+_QUIET_LOOKS, _QUIET_SECONDS, _DRAIN_SECONDS = 4, 0.05, 10.0
+_PASSWORD = re.compile(r"^\s*neighbor \S+ (password|ttl-security)\b", re.MULTILINE)
+#: Daemons that have sockets which CRIU can't restore, as the kernel's multicast routing is theirs.
+_MULTICAST_DAEMONS = frozenset({"pimd", "pim6d"})
+_PART = 1 << 18
+
+
+class Owner(Protocol):
+    """What the source's side needs of its agent."""
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Of its containers."""
+        ...
+
+    def router_id(self, router: RouterSpec) -> RouterId:
+        """Its container's name here."""
+
+    def namespace(self, router: RouterSpec) -> Path:
+        """Its container's network namespace."""
+
+    def running_config(self, router: RouterSpec) -> str:
+        """Its routing stack's configuration, as that shows it."""
+
+    def emit(self, what: str, **details: Any) -> None:
+        """Tell of an event."""
+
+    def begin(self, move: Move) -> None:
+        """Write the move down here and in the lease."""
+
+    def suspend(self, move: Move, sockets: SocketState | None) -> None:
+        """Carry no frames to and from its container any more; what is needed to let that go on is written down."""
+
+    def resume(self, move: Move) -> None:
+        """It stays: all is as it was before."""
+
+    def commit(self, move: Move) -> None:
+        """The lease says that it is the destination's."""
+
+    def frames(self, router: RouterSpec) -> dict[str, int]:
+        """Counters of its data plane, by port and reason."""
+
+    def give_away(self, move: Move) -> None:
+        """Remove all that there is of it here."""
+
+
+def why_not_live(router: RouterSpec, running_config: str, links: list[tuple[str, bool]], mroutes: int) -> str | None:
+    """Why a router's processes can't be moved as they are, None if they can.
+
+    Parameters
+    ----------
+    router : RouterSpec
+    running_config : str
+        As FRR shows it.
+    links : list of (str, bool)
+        Interfaces of its container, and whether they are up.
+    mroutes : int
+        Multicast routes of its kernel.
+    """
+    if match := _PASSWORD.search(running_config):
+        return (f"a BGP session has {match[1]}, and the kernel's state of it can't be read (neighbor ... {match[1]}); "
+                "take it out, or use --restart")
+    if found := _MULTICAST_DAEMONS & set(router.daemons):
+        return (f"{', '.join(sorted(found))} runs in it, whose socket for multicast routing can't be restored; use "
+                "--restart")
+    if mroutes:
+        return f"its kernel has {mroutes} multicast routes, which are not moved; use --restart"
+    ports = {"lo", *(port.name for port in router.ports)}
+    if others := sorted(name for name, up in links if up and name not in ports):
+        return f"it has made interfaces of its own ({', '.join(others)}), which are not moved; remove them"
+    if missing := sorted(ports - {name for name, _ in links}):
+        return f"its interfaces {', '.join(missing)} are gone; run 'polyrouter up' first"
+    return None
+
+
+class Outgoing:
+    """Moves a router to the agent at the other end of a channel.
+
+    Parameters
+    ----------
+    owner : Owner
+    move : Move
+    router : RouterSpec
+        As it is here.
+    channel : Channel
+        To the destination.
+    work : Path
+        Directory of its own, for the checkpoint.
+    fresh : dict
+        Settings of a new network namespace.
+    cancelled : callable
+        Whether whoever wanted the move does not want it any more.
+    """
+
+    def __init__(self, owner: Owner, move: Move, router: RouterSpec, channel: Channel, work: Path,
+                 fresh: dict[str, str], cancelled: Callable[[], bool] = lambda: False) -> None:
+        self._owner, self._move, self._router, self._channel, self._work = owner, move, router, channel, work
+        self._fresh, self._cancelled = fresh, cancelled
+        self._id = owner.router_id(router)
+        self._begin = time.monotonic()
+        self._stages: dict[str, float] = {}
+        self._steps: dict[str, float] = {}
+        self._routes = 0
+        self._committed = self._begun = False
+        self._sockets: SocketState | None = None
+        self._mirror: MirrorSocket | None = None
+
+    def run(self) -> MoveResult:
+        """Move it.
+
+        Raises
+        ------
+        MoveError
+            If it was not moved; it is here, as before.
+        """
+        try:
+            return self._run()
+        except BaseException as error:
+            if self._committed:
+                raise       # there is no way back: the agent sees to the rest
+            self._undo(error)
+            if isinstance(error, Exception):
+                raise MoveError(f"{self._router.name} stays on {self._move.source}: {error}") from error
+            raise
+        finally:
+            if self._mirror is not None:
+                self._mirror.close()
+            shutil.rmtree(self._work, ignore_errors=True)
+
+    def check(self) -> None:
+        """Find out whether the move can be, here and on the destination; changes nothing.
+
+        Raises
+        ------
+        MoveError
+            With all reasons why it can't.
+        """
+        checkpoints, router = self._owner.checkpoints, self._router
+        problems = []
+        mirror = MirrorSocket(self._owner.namespace(router))
+        try:
+            links = [(event.item.name, bool(event.item.flags & 1)) for event in mirror.dump(RTM_GETLINK)
+                     if isinstance(event.item, Link)]
+            mroutes = len(mirror.dump_mroutes())
+        finally:
+            mirror.close()
+        if problem := why_not_live(router, self._owner.running_config(router), links, mroutes):
+            problems.append(f"{router.name}: {problem}")
+        if problem := checkpoints.problem():
+            problems.append(f"{self._move.source}: {problem}")
+        found = self._call("check", kernel=os.uname().release, criu=list(checkpoints.criu_version),
+                           image=checkpoints.describe(self._id).image.model_dump())
+        problems += [f"{self._move.destination}: {problem}" for problem in found]
+        if problems:
+            raise MoveError("; ".join(problems))
+
+    def _undo(self, error: BaseException) -> None:
+        self._channel.close()
+        if self._sockets is not None:
+            self._owner.checkpoints.thaw(self._id, self._sockets)
+        if self._begun:
+            self._owner.resume(self._move)
+        self._owner.emit("move failed", router=self._router.name, to=self._move.destination, why=str(error))
+
+    def _run(self) -> MoveResult:
+        owner, checkpoints, name = self._owner, self._owner.checkpoints, self._router.name
+        with self._stage(Stage.PRE_MIGRATION):
+            self.check()
+            point("source-checked")
+            self._begun = True
+            owner.begin(self._move)
+            point("source-begun")
+        with self._stage(Stage.RESERVATION):
+            self._call("reserve", description=checkpoints.describe(self._id).model_dump())
+            point("source-reserved")
+        with self._stage(Stage.COPY):
+            if not checkpoints.tracks_memory:
+                owner.emit("memory is not copied beforehand", router=name,
+                           why="the kernel does not track which pages are written (CONFIG_MEM_SOFT_DIRTY)")
+            layer_bytes, manifest = self._copy_layer()
+            namespace = owner.namespace(self._router)
+            self._mirror = mirror = MirrorSocket(namespace)
+            self._dump(mirror)
+            state = state_of(namespace, self._fresh)
+            self._call("state", state=state.model_dump())
+            self._settle(mirror, fresh=True)
+            point("source-copied")
+        with self._stage(Stage.STOP_AND_COPY):
+            owner.suspend(self._move, None)
+            frozen = time.monotonic()
+            self._sockets = checkpoints.freeze(self._id)
+            owner.suspend(self._move, self._sockets)
+            self._step("freeze", frozen)
+            point("source-frozen")
+            self._settle(mirror)
+            self._step("routes", frozen)
+            self._changes(manifest)
+            self._step("files", frozen)
+            image_bytes = self._image(frozen)
+            point("source-sent")
+            restored = self._call("restore", sockets=self._sockets.model_dump())
+            self._step("restore", frozen)
+            point("source-restored")
+        with self._stage(Stage.COMMITMENT):
+            self._stop_if_cancelled()
+            owner.commit(self._move)
+            self._committed = True
+            point("source-committed")
+            self._call("activate")
+            freeze_ms = 1000 * (time.monotonic() - frozen)
+            self._step("activate", frozen)
+            point("source-activated")
+        with self._stage(Stage.ACTIVATION):
+            counters = self._drain()
+            point("source-drained")
+            self._call("finish", counters=counters)
+            owner.give_away(self._move)
+            point("source-freed")
+        result = MoveResult(
+            freeze_ms=freeze_ms, total_ms=1000 * (time.monotonic() - self._begin), stages_ms=self._stages,
+            steps_ms={**self._steps, **{f"restore: {key}": 1000 * value for key, value in restored.items()}},
+            image_bytes=image_bytes, layer_bytes=layer_bytes, routes=self._routes)
+        owner.emit("moved", router=name, to=self._move.destination, **result.model_dump())
+        return result
+
+    # Steps
+
+    @contextmanager
+    def _stage(self, stage: Stage) -> Iterator[None]:
+        self._stop_if_cancelled()
+        begin = time.monotonic()
+        self._owner.emit("stage", router=self._router.name, move=self._move.id, stage=stage.value,
+                         to=self._move.destination)
+        yield
+        self._stages[stage.value] = 1000 * (time.monotonic() - begin)
+        self._owner.emit("stage ended", router=self._router.name, move=self._move.id, stage=stage.value,
+                         milliseconds=round(self._stages[stage.value], 3))
+
+    def _step(self, name: str, frozen: float) -> None:
+        """Note how long a step of the stand-still took."""
+        self._steps[name] = 1000 * (time.monotonic() - frozen) - sum(self._steps.values())
+
+    def _stop_if_cancelled(self) -> None:
+        if not self._committed and self._cancelled():
+            raise MoveError("it is not wanted any more")
+
+    def _answer(self) -> Any:
+        message = self._channel.receive()
+        if "error" in message:
+            raise MoveError(f"{self._move.destination} says: {message['error']}")
+        return message.get("ok")
+
+    def _call(self, call: str, **arguments: Any) -> Any:
+        self._channel.send(call=call, **arguments)
+        return self._answer()
+
+    def _call_with(self, call: str, parts: Iterator[bytes] | list[bytes], **arguments: Any) -> int:
+        self._channel.send(call=call, **arguments)
+        sent = self._channel.send_data(parts)
+        self._answer()
+        return sent
+
+    def _copy_layer(self) -> tuple[int, dict[str, tuple[int, ...]]]:
+        upper = self._owner.checkpoints.upper(self._id)
+        manifest = manifest_of(upper)       # before: what changes meanwhile is sent again
+        return self._call_with("layer", pack(upper)), manifest
+
+    def _changes(self, before: dict[str, tuple[int, ...]]) -> None:
+        upper = self._owner.checkpoints.upper(self._id)
+        changed, gone = changed_since(before, manifest_of(upper))
+        if changed or gone:
+            self._call_with("changes", pack(upper, changed) if changed else [], gone=gone)
+
+    def _dump(self, mirror: MirrorSocket) -> None:
+        mirror.discard()
+        for kind in DUMP_KINDS:
+            parts = mirror.dump_raw(kind)
+            self._call_with("dump", parts, kind=int(kind))
+
+    def _settle(self, mirror: MirrorSocket, *, fresh: bool = False) -> None:
+        """Tell the destination what the kernel has said since, until it knows all of it."""
+        while True:
+            try:
+                events = []
+                while (data := mirror.receive()) is not None:
+                    events.append(data)
+            except Overflow:
+                self._dump(mirror)
+                continue
+            if events:
+                self._call_with("events", events)
+            answer = self._call("settle", fresh=fresh)
+            self._routes = answer["routes"]
+            if not answer["again"]:
+                return
+            self._dump(mirror)
+            fresh = True
+
+    def _image(self, frozen: float) -> int:
+        self._work.mkdir(parents=True, mode=0o700, exist_ok=True)
+        images = self._work / "image"
+        images.mkdir()
+        self._owner.checkpoints.dump(self._id, images)
+        self._step("dump", frozen)
+        point("source-dumped")
+        sent = 0
+        for file in sorted(images.iterdir()):
+            sent += self._call_with("image", _read(file), name=file.name)
+        self._step("send", frozen)
+        return sent
+
+    def _drain(self) -> dict[str, int]:
+        """Wait until no frame comes in here any more; returns the counters at the end."""
+        end = time.monotonic() + _DRAIN_SECONDS
+        before, quiet = self._owner.frames(self._router), 0
+        while quiet < _QUIET_LOOKS:
+            time.sleep(_QUIET_SECONDS)
+            now = self._owner.frames(self._router)
+            if now == before:
+                quiet += 1
+                continue
+            before, quiet = now, 0
+            if time.monotonic() > end:
+                self._owner.emit("frames still come to the old place", router=self._router.name, why=(
+                    "something on its segments does not learn where it is now"))
+                break
+            self._call("announce")
+        return before
+
+
+def _read(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while part := opened.read(_PART):
+            yield part
