@@ -30,6 +30,7 @@ HOST_TAP_MTU = 9100
 
 _TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+_IFF_UP, _SIOCGIFFLAGS, _SIOCSIFFLAGS = 1, 0x8913, 0x8914
 _SIOCETHTOOL = 0x8946
 # Receive and transmit checksums, scatter-gather, TCP segmentation, GSO, GRO.
 _ETHTOOL_OFFLOADS = (0x15, 0x17, 0x19, 0x1F, 0x24, 0x2C)
@@ -227,14 +228,14 @@ class Fabric:
 
         ``index`` is the number that the inner end is to have; 0: any.
         """
-        if outer in self.links():
+        there = namespace_path(self.namespace)
+        if in_namespace(there, lambda: _is_there(outer)):
             return False
         with _NamespaceFile(namespace) as descriptor:
             # The inner end keeps its name from the start: no other interface of it can be in the way.
-            self.route.link("add", ifname=outer, kind="veth", mtu=mtu,
+            self.route.link("add", ifname=outer, kind="veth", mtu=mtu, flags=_IFF_UP, change=_IFF_UP,
                             peer={"ifname": inner, "address": mac, "mtu": mtu, "net_ns_fd": descriptor, "index": index})
-        self.route.link("set", index=self._index(outer), state="up")
-        in_namespace(namespace_path(self.namespace), lambda: offloads_off(outer))
+        in_namespace(there, lambda: offloads_off(outer))
         in_namespace(namespace, lambda: offloads_off(inner))
         in_namespace(namespace, lambda: set_up(inner))
         return True
@@ -273,10 +274,20 @@ class _NamespaceFile:
         os.close(self.descriptor)
 
 
+def _is_there(name: str) -> bool:
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
 def set_up(name: str) -> None:
-    """Set an interface of the calling thread's namespace up."""
-    with IPRoute() as route:
-        route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
+    """Set an interface of the calling thread's namespace up (``netdevice(7)``)."""
+    request = struct.pack("16sH14x", name.encode(), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        _, flags = struct.unpack("16sH14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags | _IFF_UP))
 
 
 def _links(route: IPRoute) -> dict[str, dict[str, Any]]:

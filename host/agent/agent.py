@@ -116,6 +116,7 @@ class Agent:
                 self.plane.close()
             if self.fabric is not None:
                 self.fabric.close()
+            self.moves.close()
             self.store.close()
 
     # What is to be

@@ -1,6 +1,5 @@
 """Moves of routers to and from a node, as its agent takes part in them (:mod:`..migration`)."""
 
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from ..paths import network_dir, state_dir
 from ..runtime.base import RouterId
 from ..runtime.checkpoint import Checkpoints, SocketState
 from ..runtime.criu import find_criu
+from ..runtime.rootfs import remove_tree
 from ..runtime.runc import RuncRuntime
 from ..spec import RouterSpec
 from ..store import NetworkStore
@@ -47,6 +47,7 @@ class Moves:
         self._agent = agent
         self._lease: tuple[str, int] = "", 0
         self._values: dict[str, Any] = {}
+        self._store: NetworkStore | None = None
 
     # What is asked of it
 
@@ -102,31 +103,31 @@ class Moves:
         dict
             Those that are this node's, by the leases. What else was saved is to be removed.
         """
-        store, agent = self._agent.store, self._agent
-        with self._network() as network:
-            leases = network.leases()
-            mine = {name: router for name, router in routers.items()
-                    if name not in leases or leases[name].node == self._node}
-            for name, saved in store.get("outgoing", {}).items():
-                move = Move.model_validate(saved["move"])
-                if name in mine:
-                    self._let_go_on(mine[name], SocketState.model_validate(saved["sockets"] or {}))
-                    agent.events.emit("move given up", router=name, to=move.destination, why="the agent ended")
+        store, agent, network = self._agent.store, self._agent, self._network
+        leases = network.leases()
+        mine = {name: router for name, router in routers.items()
+                if name not in leases or leases[name].node == self._node}
+        for name, saved in store.get("outgoing", {}).items():
+            move = Move.model_validate(saved["move"])
+            if name in mine:
+                if saved["sockets"] is not None:
+                    self._let_go_on(mine[name], SocketState.model_validate(saved["sockets"]))
+                agent.events.emit("move given up", router=name, to=move.destination, why="the agent ended")
+            network.end_move(name, move.id)
+        for name, saved in store.get("incoming", {}).items():
+            move = Move.model_validate(saved)
+            store.save_router(name, move.router.number, move.router.model_dump())
+            if name in leases and leases[name].node == self._node:
+                mine[name] = move.router
                 network.end_move(name, move.id)
-            for name, saved in store.get("incoming", {}).items():
-                move = Move.model_validate(saved)
-                store.save_router(name, move.router.number, move.router.model_dump())
-                if name in leases and leases[name].node == self._node:
-                    mine[name] = move.router
-                    network.end_move(name, move.id)
-                else:
-                    agent.events.emit("move given up", router=name, source=move.source, why="the agent ended")
+            else:
+                agent.events.emit("move given up", router=name, source=move.source, why="the agent ended")
         store.set(outgoing={}, incoming={})
         return mine
 
     def _let_go_on(self, router: RouterSpec, sockets: SocketState) -> None:
         id = self.router_id(router)
-        if self._runtime.cgroups.frozen(id):
+        if self._runtime.status(id).pid:
             self.checkpoints.thaw(id, sockets)
 
     # Both sides
@@ -159,14 +160,18 @@ class Moves:
     def router_id(self, router: RouterSpec) -> RouterId:
         return self._agent.router_id(router)
 
-    @contextmanager
-    def _network(self) -> Iterator[NetworkStore]:
-        assert self._agent.spec is not None
-        store = NetworkStore(network_dir(self._agent.spec.topology) / "network.db")
-        try:
-            yield store
-        finally:
-            store.close()
+    @property
+    def _network(self) -> NetworkStore:
+        """The network's saved state; opened once, as that takes as long as all that is asked of it in a move."""
+        if self._store is None:
+            assert self._agent.spec is not None
+            self._store = NetworkStore(network_dir(self._agent.spec.topology) / "network.db")
+        return self._store
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._store is not None:
+            self._store.close()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -229,8 +234,7 @@ class Moves:
             mirror := self._plane.mirrors.get(move.router.number)) is not None and mirror.settled()).result()
 
     def is_mine(self, move: Move) -> bool:
-        with self._network() as network:
-            lease = network.lease(move.router.name)
+        lease = self._network.lease(move.router.name)
         return lease is not None and lease.node == self._node
 
     def enable(self, move: Move) -> None:
@@ -248,8 +252,7 @@ class Moves:
         self._plane.carry(router.name, counters)
         self._agent.take_router(router)
         self._saved("incoming", router.name, None)
-        with self._network() as network:
-            network.end_move(router.name, move.id)
+        self._network.end_move(router.name, move.id)
 
     # Source
 
@@ -275,29 +278,25 @@ class Moves:
 
     def begin(self, move: Move) -> None:
         name = move.router.name
-        with self._network() as network:
-            self._lease = name, network.begin_move(name, self._node, move.destination, move.id)
+        self._lease = name, self._network.begin_move(name, self._node, move.destination, move.id)
         self._saved("outgoing", name, {"move": move.model_dump(), "sockets": None})
 
-    def suspend(self, move: Move, sockets: SocketState | None) -> None:
-        name = move.router.name
-        if sockets is None:
-            self._agent.forget_container(name)
-            self._plane.detach(name)
-        else:
-            self._saved("outgoing", name, {"move": move.model_dump(), "sockets": sockets.model_dump()})
+    def suspend(self, move: Move, sockets: SocketState) -> None:
+        self._saved("outgoing", move.router.name, {"move": move.model_dump(), "sockets": sockets.model_dump()})
+        self._agent.forget_container(move.router.name)
+
+    def silence(self, move: Move) -> None:
+        self._plane.detach(move.router.name)
 
     def resume(self, move: Move) -> None:
         name = move.router.name
-        with self._network() as network:
-            network.end_move(name, move.id)
+        self._network.end_move(name, move.id)
         self._saved("outgoing", name, None)
         self._agent.take_router(self._agent.router(name))
 
     def commit(self, move: Move) -> None:
         name, fence = self._lease
-        with self._network() as network:
-            network.commit_move(name, move.id, fence, **self._values)
+        self._network.commit_move(name, move.id, fence, **self._values)
 
     def frames(self, router: RouterSpec) -> dict[str, int]:
         counters = self._plane.driver.read_counters(router.number)
@@ -306,8 +305,7 @@ class Moves:
     def give_away(self, move: Move) -> None:
         self._agent.give_router(move.router.name)
         self._saved("outgoing", move.router.name, None)
-        with self._network() as network:
-            network.end_move(move.router.name, move.id)
+        self._network.end_move(move.router.name, move.id)
 
 
 def _fresh_settings() -> dict[str, str]:
@@ -324,5 +322,5 @@ def _fresh_settings() -> dict[str, str]:
 def remove_work(directory: Path) -> None:
     """Remove what moves that broke off have left."""
     for path in directory.glob("move-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
 

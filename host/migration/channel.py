@@ -27,7 +27,12 @@ __all__ = ["Channel", "ChannelError", "Listener", "Place", "connect"]
 
 #: Kind of what follows, and its length in bytes.
 _HEAD = struct.Struct("!BI")
-_JSON, _DATA = 0, 1
+_JSON, _DATA, _ZEROS = 0, 1, 2
+#: How many zeros.
+_HOLE = struct.Struct("!I")
+#: Of a process's memory, a good part has never been written: pages of zeros are not sent as such.
+_PAGE = 4096
+_NOTHING = bytes(_PAGE)
 #: Bytes of data that are sent at once, and of anything that is taken at once.
 _PART, _MOST = 1 << 18, 64 << 20
 #: Seconds that the other side may leave us without a word.
@@ -123,10 +128,15 @@ class Channel:
         digest, sent = hashlib.sha256(), 0
         for part in parts:
             for start in range(0, len(part), _PART):
-                piece = part[start:start + _PART]
-                digest.update(piece)
-                self._send(_DATA, piece)
-                sent += len(piece)
+                for piece in _pieces(part[start:start + _PART]):
+                    if isinstance(piece, int):
+                        digest.update(_HOLE.pack(piece))
+                        self._send(_ZEROS, _HOLE.pack(piece))
+                        sent += piece
+                    else:
+                        digest.update(piece)
+                        self._send(_DATA, piece)
+                        sent += len(piece)
                 if progress is not None:
                     progress(sent)
         self.send(bytes=sent, sha256=digest.hexdigest())
@@ -140,6 +150,11 @@ class Channel:
         ChannelError
             If they are not what was sent.
         """
+        for part in self.receive_parts():
+            yield bytes(part) if isinstance(part, int) else part
+
+    def receive_parts(self) -> Iterator[bytes | int]:
+        """The same; pages of zeros are told by how many bytes they are."""
         digest, received = hashlib.sha256(), 0
         while True:
             kind, body = self._receive()
@@ -147,12 +162,19 @@ class Channel:
                 digest.update(body)
                 received += len(body)
                 yield body
-                continue
-            end = json.loads(body)
-            if (end.get("bytes"), end.get("sha256")) != (received, digest.hexdigest()):
-                raise ChannelError(f"{received} bytes came, of {end.get('bytes')}, or they are not those that were "
-                                   "sent: their digests differ")
-            return
+            elif kind == _ZEROS:
+                digest.update(body)
+                length, = _HOLE.unpack(body)
+                if length > _PART:
+                    raise ChannelError(f"the other agent sent {length} zeros at once")
+                received += length
+                yield length
+            else:
+                end = json.loads(body)
+                if (end.get("bytes"), end.get("sha256")) != (received, digest.hexdigest()):
+                    raise ChannelError(f"{received} bytes came, of {end.get('bytes')}, or they are not those that were "
+                                       "sent: their digests differ")
+                return
 
     def _send(self, kind: int, body: bytes) -> None:
         try:
@@ -176,6 +198,19 @@ class Channel:
         if data is None or len(data) != count:
             raise ChannelError("the other agent has closed the connection")
         return data
+
+
+def _pieces(data: bytes) -> Iterator[bytes | int]:
+    """Data as runs of pages that are not all zeros, and lengths of those that are."""
+    if len(data) < _PAGE:
+        yield data
+        return
+    begin, zero = 0, data[:_PAGE] == _NOTHING
+    for start in range(_PAGE, len(data), _PAGE):
+        if (data[start:start + _PAGE] == _NOTHING) != zero:
+            yield start - begin if zero else data[begin:start]
+            begin, zero = start, not zero
+    yield len(data) - begin if zero else data[begin:]
 
 
 class Listener:

@@ -5,7 +5,6 @@ is gone itself. From then on the router stays, whatever becomes of the source.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,12 +16,14 @@ from ..board.errors import BoardError
 from ..fabric import Fabric, set_up
 from ..netns import in_namespace
 from ..runtime.base import RouterId, RuntimeFailure
-from ..runtime.checkpoint import Checkpoints, Description, SocketState
+from ..runtime.checkpoint import INVENTORY, Checkpoints, Description, Restoring, SocketState
 from ..runtime.image import ImageInfo
+from ..runtime.rootfs import remove_tree
 from ..spec import RouterSpec
 from .channel import Channel, ChannelError
 from .faults import point
 from .follow import Followed
+from .image import make_image_directory
 from .layer import extract, remove
 from .move import Move
 from .namespace import NamespaceState, put_state
@@ -103,8 +104,9 @@ class Incoming:
         self._id = host.router_id(move.router)
         self._followed = Followed()
         self._description: Description | None = None
-        self._sockets = SocketState()
         self._state = NamespaceState()
+        self._restoring: Restoring | None = None
+        self._times: dict[str, float] = {}
         self._reserved = self._adopted = False
         self.ended = False
 
@@ -112,7 +114,7 @@ class Incoming:
         """Until the source says that it is over, or is gone; then either all of the router is here, or nothing."""
         calls: dict[str, Callable[..., Any]] = {
             "check": self._check, "reserve": self._reserve, "layer": self._layer, "changes": self._changes,
-            "dump": self._dump, "events": self._events, "settle": self._settle, "state": self._take_state,
+            "dump": self._dump, "events": self._events, "settle": self._settle, "prepare": self._prepare,
             "image": self._image, "restore": self._restore, "activate": self._activate, "announce": self._announce,
             "finish": self._finish}
         try:
@@ -135,6 +137,8 @@ class Incoming:
 
     def _end(self) -> None:
         try:
+            if self._restoring is not None:
+                self._restoring.give_up()
             if self._description is not None and self._reserved and not self._adopted:
                 if self._host.is_mine(self._move):
                     self._host.enable(self._move)
@@ -142,7 +146,7 @@ class Incoming:
                 else:
                     self._host.discard(self._move)
         finally:
-            shutil.rmtree(self._work, ignore_errors=True)
+            remove_tree(self._work)
 
     # Calls
 
@@ -165,8 +169,7 @@ class Incoming:
     def _reserve(self, description: dict[str, Any]) -> None:
         point("destination-reserved")
         self._description = Description.model_validate(description)
-        self._work.mkdir(parents=True, mode=0o700, exist_ok=True)
-        (self._work / "image").mkdir(exist_ok=True)
+        make_image_directory(self._work)
         self._reserved = True       # before there is anything to be discarded
         self._host.hold(self._move)
         self._host.checkpoints.reserve(self._id, self._description)
@@ -176,12 +179,15 @@ class Incoming:
         """What is sent, in a file; all of it is taken even if there is no room for it."""
         path, failure = self._work / name, None
         with path.open("wb") as file:
-            for part in self._channel.receive_data():
+            for part in self._channel.receive_parts():
                 try:
-                    if failure is None:
-                        file.write(part)
+                    if failure is None and isinstance(part, int):
+                        file.seek(part, os.SEEK_CUR)
+                    elif failure is None:
+                        file.write(part)                # type: ignore[arg-type]
                 except OSError as error:
                     failure = error
+            file.truncate()     # at the end, also if that is zeros
         if failure is not None:
             raise OSError(failure.errno, f"no room for what is sent: {failure.strerror}")
         return path
@@ -196,9 +202,10 @@ class Incoming:
 
     def _changes(self, gone: list[str]) -> None:
         archive = self._spool("changes.tar")
-        remove(self._host.checkpoints.upper(self._id), gone)
+        files = self._host.checkpoints.files(self._id)
+        remove(files, gone)
         if archive.stat().st_size:
-            extract(self._host.checkpoints.upper(self._id), archive)
+            extract(files, archive, above=True)
 
     def _dump(self, kind: int) -> None:
         self._followed.put_dump(kind, list(self._channel.receive_data()))
@@ -218,31 +225,38 @@ class Incoming:
             time.sleep(_POLL)
         return {"again": self._followed.replica.unsure, "routes": self._followed.replica.route_count()}
 
-    def _take_state(self, state: dict[str, Any]) -> None:
+    def _prepare(self, state: dict[str, Any]) -> None:
+        """Have all ready that the container needs but its checkpoint."""
+        assert self._description is not None
         self._state = NamespaceState.model_validate(state)
+        self._restoring = self._host.checkpoints.restore(self._id, self._description, self._work / "image",
+                                                         self._network)
 
-    def _image(self, name: str) -> None:
-        if os.sep in name or name in ("", ".", ".."):
-            raise ValueError(f"{name!r} is no name of a file of a checkpoint")
-        self._spool(f"image/{name}")
+    def _image(self) -> None:
+        """Files of the checkpoint, as they are written."""
+        assert self._restoring is not None
+        while "end" not in (message := self._channel.receive()):
+            name = str(message["file"])
+            if os.sep in name or name in ("", ".", ".."):
+                raise ChannelError(f"{name!r} is no name of a file of a checkpoint")
+            self._spool(f"image/{self._restoring.inventory.name if name == INVENTORY else name}")
 
     def _restore(self, sockets: dict[str, Any]) -> dict[str, float]:
         point("destination-restoring")
-        assert self._description is not None
-        self._sockets = SocketState.model_validate(sockets)
-        times: dict[str, float] = {}
+        assert self._restoring is not None
         begin = time.monotonic()
-
-        def network(namespace: Path) -> None:
-            times["to_namespace"] = time.monotonic() - begin
-            self._fill(namespace)
-            times["namespace"] = time.monotonic() - begin - times["to_namespace"]
-
-        self._host.checkpoints.restore(self._id, self._description, self._work / "image", network)
-        self._host.checkpoints.complete(self._id, self._sockets)
-        times["restore"] = time.monotonic() - begin
+        self._times = {"begin": begin}
+        self._restoring.go()
+        self._host.checkpoints.complete(self._id, SocketState.model_validate(sockets))
+        self._times["to the end"] = time.monotonic() - begin
         point("destination-restored")
-        return times
+        return {name: value for name, value in self._times.items() if name != "begin"}
+
+    def _network(self, namespace: Path) -> None:
+        begin = time.monotonic()
+        self._times["to the network"] = begin - self._times["begin"]
+        self._fill(namespace)
+        self._times["network"] = time.monotonic() - begin
 
     def _fill(self, namespace: Path) -> None:
         """Give a namespace the router's interfaces, and let its kernel know what the other one did."""
@@ -265,11 +279,17 @@ class Incoming:
         self._host.enable(self._move)
         point("destination-activated")
 
+    def _settle_down(self) -> None:
+        """What could wait until the router was itself again."""
+        assert self._restoring is not None
+        self._restoring.end()
+
     def _announce(self) -> None:
         self._host.announce(self._move)
 
     def _finish(self, counters: dict[str, int]) -> None:
         assert self._description is not None
+        self._settle_down()
         self._host.adopt(self._move, self._description.owner, counters)
         self._adopted = self.ended = True
 

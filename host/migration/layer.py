@@ -6,6 +6,7 @@ of the image is hidden (Linux ``Documentation/filesystems/overlayfs.rst``).
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ __all__ = ["Manifest", "changed_since", "extract", "manifest_of", "pack", "remov
 Manifest = dict[str, tuple[int, ...]]
 
 _ATTRIBUTES = ("--numeric-owner", "--xattrs", "--xattrs-include=*")
+#: By these overlayfs says what is hidden; they mean nothing above it.
+_NOT_ABOVE = "--xattrs-exclude=trusted.overlay.*"
+_WHITEOUT = stat.S_IFCHR
 _PART = 1 << 18
 
 
@@ -34,9 +38,14 @@ def manifest_of(top: Path) -> Manifest:
 
 
 def changed_since(before: Manifest, now: Manifest) -> tuple[list[str], list[str]]:
-    """Paths that are new or others, and paths that are gone or are of another kind now, which goes first."""
-    changed = [path for path, info in now.items() if before.get(path) != info]
-    gone = [path for path, info in before.items()
+    """Paths that are new or others, and paths that are gone or are of another kind now, which goes first.
+
+    What a layer hides of those below it is gone.
+    """
+    different = [path for path, info in now.items() if before.get(path) != info]
+    hidden = [path for path in different if stat.S_IFMT(now[path][0]) == _WHITEOUT and not now[path][3]]
+    changed = [path for path in different if path not in set(hidden)]
+    gone = hidden + [path for path, info in before.items()
             if path not in now or (info[0] ^ now[path][0]) & 0o170000 or
             (info[-1] != now[path][-1] and info[0] & 0o170000 == 0o040000)]
     return changed, gone
@@ -69,16 +78,23 @@ def pack(top: Path, paths: Iterable[str] | None = None) -> Iterator[bytes]:
             raise RuntimeFailure(f"the files of {top} can't be read: {said}")
 
 
-def extract(top: Path, archive: Path) -> None:
+def extract(top: Path, archive: Path, *, above: bool = False) -> None:
     """Put an archive's files into a directory, in the place of others of their names.
+
+    Parameters
+    ----------
+    top, archive : Path
+    above : bool
+        The directory is not a layer, but what overlayfs makes of it.
 
     Raises
     ------
     RuntimeFailure
         If tar fails, for instance as there is no room.
     """
-    done = subprocess.run(["tar", "--extract", *_ATTRIBUTES, "--same-owner", "--preserve-permissions",
-                           "--directory", str(top), "--file", str(archive)], capture_output=True, text=True)
+    command = ["tar", "--extract", *_ATTRIBUTES, "--same-owner", "--preserve-permissions", "--directory", str(top),
+               "--file", str(archive), *([_NOT_ABOVE] if above else [])]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeFailure(f"the files of the container can't be written to {top}: {done.stderr.strip()}")
 

@@ -6,7 +6,6 @@ of it here goes.
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from typing import Any, Protocol
 from ..mirror.netlink import RTM_GETLINK, Link, MirrorSocket, Overflow
 from ..runtime.base import RouterId
 from ..runtime.checkpoint import Checkpoints, SocketState
+from ..runtime.rootfs import remove_tree
 from ..spec import RouterSpec
 from .channel import Channel
 from .faults import point
 from .follow import DUMP_KINDS
+from .image import make_image_directory
 from .layer import changed_since, manifest_of, pack
 from .move import Move, MoveError, MoveResult, Stage
 from .namespace import state_of
@@ -58,8 +59,11 @@ class Owner(Protocol):
     def begin(self, move: Move) -> None:
         """Write the move down here and in the lease."""
 
-    def suspend(self, move: Move, sockets: SocketState | None) -> None:
-        """Carry no frames to and from its container any more; what is needed to let that go on is written down."""
+    def suspend(self, move: Move, sockets: SocketState) -> None:
+        """What becomes of its container is the move's business; what is needed to let that go on is written down."""
+
+    def silence(self, move: Move) -> None:
+        """Carry no frames to and from its container any more."""
 
     def resume(self, move: Move) -> None:
         """It stays: all is as it was before."""
@@ -131,6 +135,7 @@ class Outgoing:
         self._stages: dict[str, float] = {}
         self._steps: dict[str, float] = {}
         self._routes = 0
+        self._frozen = 0.0
         self._committed = self._begun = False
         self._sockets: SocketState | None = None
         self._mirror: MirrorSocket | None = None
@@ -155,7 +160,7 @@ class Outgoing:
         finally:
             if self._mirror is not None:
                 self._mirror.close()
-            shutil.rmtree(self._work, ignore_errors=True)
+            remove_tree(self._work)
 
     def check(self) -> None:
         """Find out whether the move can be, here and on the destination; changes nothing.
@@ -212,24 +217,16 @@ class Outgoing:
             self._mirror = mirror = MirrorSocket(namespace)
             self._dump(mirror)
             state = state_of(namespace, self._fresh)
-            self._call("state", state=state.model_dump())
             self._settle(mirror, fresh=True)
             point("source-copied")
         with self._stage(Stage.STOP_AND_COPY):
-            owner.suspend(self._move, None)
-            frozen = time.monotonic()
-            self._sockets = checkpoints.freeze(self._id)
+            self._sockets = checkpoints.loosen(self._id)
             owner.suspend(self._move, self._sockets)
-            self._step("freeze", frozen)
-            point("source-frozen")
-            self._settle(mirror)
-            self._step("routes", frozen)
-            self._changes(manifest)
-            self._step("files", frozen)
-            image_bytes = self._image(frozen)
+            self._call("prepare", state=state.model_dump())
+            image_bytes = self._image(mirror, manifest)
             point("source-sent")
             restored = self._call("restore", sockets=self._sockets.model_dump())
-            self._step("restore", frozen)
+            self._step("restore")
             point("source-restored")
         with self._stage(Stage.COMMITMENT):
             self._stop_if_cancelled()
@@ -237,8 +234,7 @@ class Outgoing:
             self._committed = True
             point("source-committed")
             self._call("activate")
-            freeze_ms = 1000 * (time.monotonic() - frozen)
-            self._step("activate", frozen)
+            self._step("activate")
             point("source-activated")
         with self._stage(Stage.ACTIVATION):
             counters = self._drain()
@@ -246,10 +242,11 @@ class Outgoing:
             self._call("finish", counters=counters)
             owner.give_away(self._move)
             point("source-freed")
+        steps = {**self._steps, **{f"restore: {key}": 1000 * value for key, value in restored.items()}}
         result = MoveResult(
-            freeze_ms=freeze_ms, total_ms=1000 * (time.monotonic() - self._begin), stages_ms=self._stages,
-            steps_ms={**self._steps, **{f"restore: {key}": 1000 * value for key, value in restored.items()}},
-            image_bytes=image_bytes, layer_bytes=layer_bytes, routes=self._routes)
+            freeze_ms=sum(self._steps.values()), total_ms=1000 * (time.monotonic() - self._begin),
+            stages_ms=self._stages, steps_ms=steps, image_bytes=image_bytes, layer_bytes=layer_bytes,
+            routes=self._routes)
         owner.emit("moved", router=name, to=self._move.destination, **result.model_dump())
         return result
 
@@ -266,9 +263,9 @@ class Outgoing:
         self._owner.emit("stage ended", router=self._router.name, move=self._move.id, stage=stage.value,
                          milliseconds=round(self._stages[stage.value], 3))
 
-    def _step(self, name: str, frozen: float) -> None:
+    def _step(self, name: str) -> None:
         """Note how long a step of the stand-still took."""
-        self._steps[name] = 1000 * (time.monotonic() - frozen) - sum(self._steps.values())
+        self._steps[name] = 1000 * (time.monotonic() - self._frozen) - sum(self._steps.values())
 
     def _stop_if_cancelled(self) -> None:
         if not self._committed and self._cancelled():
@@ -326,17 +323,32 @@ class Outgoing:
             self._dump(mirror)
             fresh = True
 
-    def _image(self, frozen: float) -> int:
-        self._work.mkdir(parents=True, mode=0o700, exist_ok=True)
-        images = self._work / "image"
-        images.mkdir()
-        self._owner.checkpoints.dump(self._id, images)
-        self._step("dump", frozen)
-        point("source-dumped")
+    def _image(self, mirror: MirrorSocket, manifest: dict[str, tuple[int, ...]]) -> int:
+        """Freeze the processes, and send their checkpoint as it is written, after all that they have changed last."""
+        make_image_directory(self._work)
         sent = 0
-        for file in sorted(images.iterdir()):
-            sent += self._call_with("image", _read(file), name=file.name)
-        self._step("send", frozen)
+
+        def stopped() -> None:
+            self._frozen = time.monotonic()
+            self._owner.silence(self._move)
+            point("source-frozen")
+            self._settle(mirror)
+            self._step("routes")
+            self._changes(manifest)
+            self._step("files")
+            self._channel.send(call="image")
+
+        def written(file: Path) -> None:
+            nonlocal sent
+            self._channel.send(file=file.name)
+            sent += self._channel.send_data(_read(file))
+
+        self._owner.checkpoints.dump(self._id, self._work / "image", stopped, written)
+        self._step("dump")
+        point("source-dumped")
+        self._channel.send(end=True)
+        self._answer()
+        self._step("send")
         return sent
 
     def _drain(self) -> dict[str, int]:

@@ -4,21 +4,29 @@ The network is not part of it: a restored container gets an empty network namesp
 restore waits for it. Nor does CRIU lock the network: who freezes a container carries no frames for it meanwhile.
 """
 
+import fcntl
 import json
 import os
 import select
+import shlex
 import subprocess
+import sys
+import termios
+import time
+from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from . import criu_gate
 from .base import ContainerError, RouterId, RuntimeFailure, State
 from .criu import Criu
 from .image import ImageInfo
+from .inotify import Written
 from .rootfs import remove_tree
 from .runc import CRIU_SETTINGS, RuncRuntime
 from .sockets import (
@@ -30,11 +38,17 @@ from .sockets import (
     memberships,
 )
 
-__all__ = ["Checkpoints", "Description", "SocketState"]
+__all__ = ["INVENTORY", "Checkpoints", "Description", "Restoring", "SocketState"]
 
 _OPTIONS = ("--tcp-established", "--file-locks", "--empty-ns", "network")
 #: Seconds that a dump or a restore may take, and that the caller may take to fill the network namespace.
 _TIMEOUT = 60
+#: File of a checkpoint that CRIU reads first.
+INVENTORY = "inventory.img"
+#: What a container's standard streams are, as runc writes it down.
+_STREAMS = '["/dev/null","/dev/null","/dev/null"]'
+#: How often to look how far CRIU is, in seconds; and what it says when the processes go on.
+_LOOK, _RESUMED = 0.001, b"Tasks resumed"
 #: First argument: to tell the state by; second: what to wait for. A caller that ended has closed the latter.
 _HOOK = 'cat >"$1" && read -r answer <"$2" && [ "$answer" = go ]'
 
@@ -131,12 +145,16 @@ class Checkpoints:
                            image=self._runtime.images.describe(record["image"]), limits=record["limits"],
                            config=config)
 
+    def files(self, id: RouterId) -> Path:
+        """Directory of all files as the container sees them, while they are mounted."""
+        return self._runtime.directory(id) / "rootfs"
+
     def upper(self, id: RouterId) -> Path:
         """Directory of a container's own files, the layer that is over its image's."""
         return self._runtime.directory(id) / "scratch" / "upper"
 
-    def freeze(self, id: RouterId) -> SocketState:
-        """Stop a container's processes, and take their sockets out of what CRIU refuses.
+    def loosen(self, id: RouterId) -> SocketState:
+        """Take the sockets of a container that runs out of what CRIU refuses.
 
         Returns
         -------
@@ -146,48 +164,117 @@ class Checkpoints:
         Raises
         ------
         ContainerError
-            If it does not run, or can't be stopped; it goes on then.
+            If it does not run.
         """
         if (state := self._runtime.status(id).state) is not State.RUNNING:
-            raise ContainerError(id, "freeze", f"it is {state}")
-        with _as_errors_of(id, "freeze"):
-            self._runtime.cgroups.freeze(id)
-            state_of_sockets = SocketState()
-            try:
-                pids = self._runtime.cgroups.pids(id)
-                state_of_sockets.multicast = memberships(pids)
-                state_of_sockets.netlink = leave_netlink_groups(pids)
-            except BaseException:
-                self.thaw(id, state_of_sockets)
-                raise
-        return state_of_sockets
+            raise ContainerError(id, "loosen its sockets", f"it is {state}")
+        with _as_errors_of(id, "loosen its sockets"):
+            pids = self._runtime.cgroups.pids(id)
+            return SocketState(multicast=memberships(pids), netlink=leave_netlink_groups(pids))
 
-    def thaw(self, id: RouterId, sockets: SocketState) -> None:
-        """Let a frozen container go on as if nothing had been."""
-        try:
-            join_netlink_groups(self._runtime.cgroups.pids(id), sockets.netlink)
-        finally:
-            self._runtime.cgroups.thaw(id)
-
-    def dump(self, id: RouterId, images: Path) -> None:
-        """Write a frozen container to files; it stays frozen, and may be thawed.
-
-        Parameters
-        ----------
-        id : RouterId
-        images : Path
-            Directory, empty.
+    def freeze(self, id: RouterId) -> None:
+        """Stop a container's processes; takes a millisecond.
 
         Raises
         ------
         ContainerError
-            With CRIU's reasons.
+            If they can't be stopped; they go on then.
+        """
+        with _as_errors_of(id, "freeze"):
+            self._runtime.cgroups.freeze(id)
+
+    def thaw(self, id: RouterId, sockets: SocketState) -> None:
+        """Let a container go on as if nothing had been, whether it is frozen or was only loosened."""
+        try:
+            with _as_errors_of(id, "thaw"):
+                join_netlink_groups(self._runtime.cgroups.pids(id), sockets.netlink)
+        finally:
+            self._runtime.cgroups.thaw(id)
+
+    def dump(self, id: RouterId, images: Path, stopped: Callable[[], None] = lambda: None,
+             written: Callable[[Path], None] = lambda _: None) -> None:
+        """Freeze a container and write it to files; it stays frozen, and may be thawed.
+
+        It goes on until CRIU has found out what it must know of the kernel, and is about to begin.
+
+        Parameters
+        ----------
+        id : RouterId
+            One whose sockets were loosened.
+        images : Path
+            Directory, empty.
+        stopped : callable
+            Is called when the processes have stopped; CRIU goes on meanwhile.
+        written : callable
+            Is told each file as soon as it is written; one may be written again.
+
+        Raises
+        ------
+        ContainerError
+            With CRIU's reasons. It may be frozen. What a callable raises is passed on.
         """
         self._write_settings(id)
         work = self._work(id)
-        self._run(id, "checkpoint", work / "dump.log", [
-            "checkpoint", "--image-path", str(images), "--work-path", str(work), "--leave-running", *_OPTIONS,
-            id.container])
+        images.mkdir(exist_ok=True)
+        told: dict[str, tuple[int, int]] = {}
+
+        def tell(name: str) -> None:
+            with suppress(FileNotFoundError):
+                info = (images / name).stat()
+                if told.get(name) != (info.st_size, info.st_mtime_ns):
+                    told[name] = info.st_size, info.st_mtime_ns
+                    written(images / name)
+
+        gate = _Pipes(work, "gate")
+        files = Written(images)
+        try:
+            process = self._start(id, [
+                "checkpoint", "--image-path", str(images), "--work-path", str(work), "--leave-running", *_OPTIONS,
+                id.container], self._gated(work, gate))
+            try:
+                if gate.wait(process) is not None:
+                    self.freeze(id)
+                    gate.answer("go")
+                    stopped()
+                    self._while_it_runs(process, files, tell)
+            except BaseException:
+                gate.close()
+                with suppress(ContainerError):      # what it has begun, it must end
+                    self._end(id, "checkpoint", process, work / "dump.log")
+                raise
+            self._end(id, "checkpoint", process, work / "dump.log")
+        finally:
+            files.close()
+            gate.close()
+        for path in sorted(images.iterdir()):
+            tell(path.name)
+
+    def _gated(self, work: Path, gate: "_Pipes") -> Path:
+        """Directory with a ``criu`` that waits at a gate."""
+        assert self._criu is not None
+        directory = work / "bin"
+        directory.mkdir()
+        script = directory / "criu"
+        command = [sys.executable, "-I", "-S", str(Path(criu_gate.__file__)), str(self._criu.program), *gate.names]
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        script.chmod(0o755)
+        return directory
+
+    @staticmethod
+    def _while_it_runs(process: "subprocess.Popen[bytes]", files: Written, tell: Callable[[str], None]) -> None:
+        ended = os.pidfd_open(process.pid)
+        try:
+            poller = select.poll()
+            poller.register(files.fileno(), select.POLLIN)
+            poller.register(ended, select.POLLIN)
+            while True:
+                ready = dict(poller.poll(_TIMEOUT * 1000))
+                for name in files.names():
+                    tell(name)
+                if not ready or (ended in ready and len(ready) == 1):
+                    return
+        finally:
+            os.close(ended)
 
     # Of the copy
 
@@ -213,49 +300,59 @@ class Checkpoints:
             runtime.delete(id)
             raise
 
-    def restore(self, id: RouterId, source: Description, images: Path, network: Callable[[Path], None]) -> None:
-        """Make a container that was reserved, and whose layer is filled, go on as its checkpoint says.
+    def restore(self, id: RouterId, source: Description, images: Path, network: Callable[[Path], None]) -> "Restoring":
+        """Begin to make a container that was reserved, and whose layer is filled, go on as its checkpoint says.
+
+        What does not need the checkpoint is done while that is on its way; :meth:`Restoring.go` does the rest.
 
         Parameters
         ----------
         id : RouterId
         source : Description
         images : Path
-            Directory of the checkpoint.
+            Directory for the checkpoint's files, but for what is in :attr:`Restoring.inventory`.
         network : callable
             Fills the network namespace at the path that it is given, before any process is there.
 
         Raises
         ------
         ContainerError
-            With CRIU's reasons; what ``network`` raises is passed on. Delete it then.
+            If it can't begin.
         """
         runtime, directory = self._runtime, self._runtime.directory(id)
         self._write_settings(id)
         runtime.rootfs(id).mount()
         work = self._work(id)
         hook = _Hook(work)
-        try:
-            config = dict(source.config)
-            config["root"] = {**config["root"], "path": str(directory / "rootfs")}
-            config["linux"] = {**config["linux"], "cgroupsPath": runtime.cgroups.path(id)}
-            config["annotations"] = {**config.get("annotations", {}), CRIU_SETTINGS: str(directory / "criu.conf")}
-            config["hooks"] = {"createRuntime": [hook.as_dict()]}
-            (directory / "config.json").write_text(json.dumps(config, indent=1))
-            with runtime.cgroups.creating(id):
-                process = self._start(id, [
-                    "restore", "--detach", "--bundle", str(directory), "--image-path", str(images), "--work-path",
-                    str(work), "--pid-file", str(directory / "pid"), *_OPTIONS, id.container])
-                try:
-                    hook.serve(process, network)
-                except BaseException:
-                    with suppress(ContainerError):      # which only says that the network was not made
-                        self._end(id, "restore", process, work / "restore.log")
-                    raise
-                self._end(id, "restore", process, work / "restore.log")
-        finally:
-            hook.close()
-        runtime.netns(id)
+        config = dict(source.config)
+        config["root"] = {**config["root"], "path": str(directory / "rootfs")}
+        config["linux"] = {**config["linux"], "cgroupsPath": runtime.cgroups.path(id)}
+        config["annotations"] = {**config.get("annotations", {}), CRIU_SETTINGS: str(directory / "criu.conf")}
+        config["hooks"] = {"createRuntime": [hook.as_dict()]}
+        (directory / "config.json").write_text(json.dumps(config, indent=1))
+        return Restoring(self, id, images, hook, network)
+
+    def start_restore(self, id: RouterId, images: Path) -> "subprocess.Popen[bytes]":
+        """runc, as it restores a container."""
+        directory = self._runtime.directory(id)
+        return self._start(id, [
+            "restore", "--detach", "--bundle", str(directory), "--image-path", str(images), "--work-path",
+            str(directory / "criu"), "--pid-file", str(directory / "pid"), *_OPTIONS, id.container])
+
+    def end_restore(self, id: RouterId, process: "subprocess.Popen[bytes]") -> None:
+        """Wait for it.
+
+        Raises
+        ------
+        ContainerError
+            With CRIU's reasons.
+        """
+        self._end(id, "restore", process, self._runtime.directory(id) / "criu" / "restore.log")
+        self._runtime.netns(id)
+
+    def creating(self, id: RouterId) -> AbstractContextManager[None]:
+        """While in here, a control group of the container may be made."""
+        return self._runtime.cgroups.creating(id)
 
     def complete(self, id: RouterId, sockets: SocketState) -> None:
         """Give the sockets of a restored container what CRIU left out.
@@ -281,19 +378,16 @@ class Checkpoints:
     def _write_settings(self, id: RouterId) -> None:
         (self._runtime.directory(id) / "criu.conf").write_text("network-lock skip\n")
 
-    def _start(self, id: RouterId, arguments: list[str]) -> "subprocess.Popen[bytes]":
+    def _start(self, id: RouterId, arguments: list[str], programs: Path | None = None) -> "subprocess.Popen[bytes]":
         log = self._runtime.directory(id) / "runc.log"
         log.unlink(missing_ok=True)
         command = ["setpriv", "--pdeathsig", "KILL", *self._runtime.command(id), "--log", str(log), "--log-format",
                    "json", *arguments]
         # runc looks for it there; an option for another place came and went.
         assert self._criu is not None
-        path = f"{self._criu.program.parent}:{os.environ.get('PATH', os.defpath)}"
+        path = f"{programs or self._criu.program.parent}:{os.environ.get('PATH', os.defpath)}"
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 env={**os.environ, "PATH": path})
-
-    def _run(self, id: RouterId, what: str, log: Path, arguments: list[str]) -> None:
-        self._end(id, what, self._start(id, arguments), log)
 
     def _end(self, id: RouterId, what: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         try:
@@ -310,34 +404,149 @@ class Checkpoints:
             raise ContainerError(id, what, _criu_reason(log) or self._runtime.log_reason(id))
 
 
-class _Hook:
-    """Where a restore waits for its network: two pipes in a directory."""
+class Restoring:
+    """A container that is being restored, and waits for its checkpoint.
 
-    def __init__(self, directory: Path) -> None:
-        self._names = [directory / name for name in ("hook-state", "hook-answer")]
-        for name in self._names:
-            os.mkfifo(name, 0o600)
-        # With a writer of its own, neither end waits to be opened; and when this process ends, so does the hook.
-        self._state = os.open(self._names[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._answer = os.open(self._names[1], os.O_RDWR | os.O_CLOEXEC)
+    Parameters
+    ----------
+    checkpoints : Checkpoints
+    id : RouterId
+    images : Path
+    hook : _Hook
+    network : callable
+        As of :meth:`Checkpoints.restore`.
 
-    def as_dict(self) -> dict[str, Any]:
-        """As an OCI configuration has it."""
-        return {"path": "/bin/sh", "args": ["sh", "-c", _HOOK, "hook", *map(str, self._names)], "timeout": _TIMEOUT}
+    Attributes
+    ----------
+    inventory : Path
+        Where the checkpoint's :data:`INVENTORY` is to be: CRIU reads it first, and from a pipe that is in its place.
+    """
 
-    def serve(self, process: "subprocess.Popen[bytes]", network: Callable[[Path], None]) -> None:
-        """Wait for the hook to be called, and call the function; return at once if the process ends without that."""
-        state = self._read(process)
-        if state is None:
-            return
+    def __init__(self, checkpoints: Checkpoints, id: RouterId, images: Path, hook: "_Hook",
+                 network: Callable[[Path], None]) -> None:
+        self._checkpoints, self._id, self._hook, self._network = checkpoints, id, hook, network
+        self._descriptors = images / "descriptors.json"
+        self._log = hook.directory / "restore.log"
+        self.inventory = images / "inventory"
+        gate = images / INVENTORY
+        if gate.exists():           # all is there already
+            gate.rename(self.inventory)
+        else:
+            # What runc looks at before; the same for all containers.
+            self._descriptors.write_text(_STREAMS)
+        os.mkfifo(gate, 0o600)
+        # With a writer of its own, CRIU waits to read, not to open; and when this process ends, so does CRIU.
+        self._gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
+        self._process = checkpoints.start_restore(id, images)
+
+    def go(self) -> None:
+        """All files of the checkpoint are there; returns as soon as the processes go on. :meth:`end` comes next.
+
+        Raises
+        ------
+        ContainerError
+            With CRIU's reasons; what ``network`` raises is passed on. Delete the container then.
+        """
         try:
-            network(Path(f"/proc/{state['pid']}/ns/net"))
+            if self._descriptors.read_text() != _STREAMS:
+                raise ContainerError(self._id, "restore", "the container's streams are not /dev/null")
+            with self._checkpoints.creating(self._id):
+                self._open_gate()
+                try:
+                    self._hook.serve(self._process, self._network)
+                except BaseException:
+                    with suppress(ContainerError):      # which only says that the network was not made
+                        self._checkpoints.end_restore(self._id, self._process)
+                    raise
+                if not self._resumed():
+                    self._checkpoints.end_restore(self._id, self._process)
+        except FileNotFoundError as error:
+            self.give_up()
+            raise ContainerError(self._id, "restore", f"the checkpoint has no {error.filename}") from None
         except BaseException:
-            os.write(self._answer, b"stop\n")
+            self.give_up()
             raise
-        os.write(self._answer, b"go\n")
 
-    def _read(self, process: "subprocess.Popen[bytes]") -> dict[str, Any] | None:
+    def _resumed(self) -> bool:
+        """Wait until CRIU says that the processes go on; False if it ends without that."""
+        seen = b""
+        with self._log.open("rb") as log:
+            while True:
+                ended = self._process.poll() is not None
+                seen = seen[-len(_RESUMED):] + log.read()
+                if _RESUMED in seen:
+                    return True
+                if ended:
+                    return False
+                time.sleep(_LOOK)
+
+    def end(self) -> None:
+        """Wait until runc has put away what it used.
+
+        Raises
+        ------
+        ContainerError
+            If it failed in that; the container is nobody's then, and is to be deleted.
+        """
+        try:
+            self._checkpoints.end_restore(self._id, self._process)
+        finally:
+            self.give_up()
+
+    def _open_gate(self) -> None:
+        """Let CRIU have the inventory. It reads to the end, which comes when nobody can write any more; and nobody may
+        leave before it has come."""
+        os.write(self._gate, self.inventory.read_bytes())
+        left = array("i", [1])
+        while left[0] and self._process.poll() is None:
+            time.sleep(_LOOK)
+            fcntl.ioctl(self._gate, termios.FIONREAD, left)
+        self._close_gate()
+
+    def _close_gate(self) -> None:
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+
+    def give_up(self) -> None:
+        """Let go of it, whatever has become of it."""
+        self._close_gate()
+        self._hook.close()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+class _Pipes:
+    """Where a program waits for an answer: two pipes in a directory.
+
+    Parameters
+    ----------
+    directory : Path
+    name : str
+        What the pipes' names begin with.
+
+    Attributes
+    ----------
+    directory : Path
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.directory = directory
+        self._paths = [directory / f"{name}-{part}" for part in ("state", "answer")]
+        for path in self._paths:
+            os.mkfifo(path, 0o600)
+        # With a writer of its own, neither end waits to be opened; and when this process ends, so does the waiting.
+        self._state = os.open(self._paths[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._answer = os.open(self._paths[1], os.O_RDWR | os.O_CLOEXEC)
+
+    @property
+    def names(self) -> list[str]:
+        """By which one tells its state, and which one the answer comes by."""
+        return [str(path) for path in self._paths]
+
+    def wait(self, process: "subprocess.Popen[bytes]") -> dict[str, Any] | None:
+        """What is told, JSON; None if the process ends without that."""
         ended = os.pidfd_open(process.pid)
         try:
             poller, text = select.poll(), b""
@@ -356,12 +565,41 @@ class _Hook:
         finally:
             os.close(ended)
 
+    def answer(self, word: str) -> None:
+        """Answer."""
+        os.write(self._answer, f"{word}\n".encode())
+
     def close(self) -> None:
-        """Remove the pipes."""
-        os.close(self._state)
-        os.close(self._answer)
-        for name in self._names:
-            name.unlink(missing_ok=True)
+        """Remove the pipes; again does nothing."""
+        if self._state >= 0:
+            os.close(self._state)
+            os.close(self._answer)
+            self._state = self._answer = -1
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+
+class _Hook(_Pipes):
+    """Where a restore waits for its network."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, "hook")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As an OCI configuration has it."""
+        return {"path": "/bin/sh", "args": ["sh", "-c", _HOOK, "hook", *self.names], "timeout": _TIMEOUT}
+
+    def serve(self, process: "subprocess.Popen[bytes]", network: Callable[[Path], None]) -> None:
+        """Wait for the hook to be called, and call the function; return at once if the process ends without that."""
+        state = self.wait(process)
+        if state is None:
+            return
+        try:
+            network(Path(f"/proc/{state['pid']}/ns/net"))
+        except BaseException:
+            self.answer("stop")
+            raise
+        self.answer("go")
 
 
 @contextmanager

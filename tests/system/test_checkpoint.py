@@ -133,15 +133,16 @@ def test_a_frozen_router_goes_on(runtime, criu, lab):
     checkpoints = Checkpoints(runtime, criu)
     before = memberships(runtime.cgroups.pids(id))
     assert {item.group for item in before} >= {"224.0.0.5", "224.0.0.6"}
-    sockets = checkpoints.freeze(id)
+    sockets = checkpoints.loosen(id)
+    checkpoints.freeze(id)
     assert runtime.status(id).state is State.PAUSED
     assert sockets.multicast == before
     assert sockets.netlink, "zebra is in groups that CRIU refuses"
     with pytest.raises(ContainerError, match="it is paused"):
-        checkpoints.freeze(id)
+        checkpoints.loosen(id)
     checkpoints.thaw(id, sockets)
     assert runtime.status(id).state is State.RUNNING
-    again = checkpoints.freeze(id)
+    again = checkpoints.loosen(id)
     checkpoints.thaw(id, again)
     assert again == sockets
     assert session(runtime, peer)[2] == 1
@@ -150,7 +151,7 @@ def test_a_frozen_router_goes_on(runtime, criu, lab):
 def test_a_dump_that_fails_leaves_the_router_as_it_is(runtime, criu, lab, images):
     _, peer, id, _ = lab
     checkpoints = Checkpoints(runtime, criu)
-    sockets = checkpoints.freeze(id)
+    sockets = checkpoints.loosen(id)
     mount("tmpfs", images, "tmpfs", "size=1m")      # a disk that is full
     try:
         with pytest.raises(ContainerError, match=r"checkpoint: .*No space left on device"):
@@ -169,8 +170,10 @@ def test_a_copy_goes_on(runtime, criu, lab, images):
     description = type(checkpoints.describe(id)).model_validate_json(checkpoints.describe(id).model_dump_json())
     runtime.exec(id, ["sh", "-c", "echo kept >/root/file; rm /etc/issue"])
     checkpoints.reserve(other, description)
-    sockets = checkpoints.freeze(id)
-    checkpoints.dump(id, images)
+    sockets = checkpoints.loosen(id)
+    told = []
+    checkpoints.dump(id, images, lambda: told.append(runtime.cgroups.frozen(id)), told.append)
+    assert told[0] is True and set(told[1:]) == set(images.iterdir())
     assert runtime.status(id).state is State.PAUSED
     shutil.rmtree(checkpoints.upper(other))
     shutil.copytree(checkpoints.upper(id), checkpoints.upper(other), symlinks=True, copy_function=_copy)
@@ -182,8 +185,11 @@ def test_a_copy_goes_on(runtime, criu, lab, images):
         known.replace(message, mirror.dump_raw(kind))
     mirror.close()
     fabric.remove_link("o2")
-    checkpoints.restore(other, description, images, lambda path: fill(path, fabric, "o7", 2, ifindex, known))
+    restoring = checkpoints.restore(other, description, images,
+                                    lambda path: fill(path, fabric, "o7", 2, ifindex, known))
+    restoring.go()
     checkpoints.complete(other, sockets)
+    restoring.end()
     uid = runtime.status(id).uid_base
     runtime.delete(id)
     runtime.take_ids(other, str(id))
@@ -213,7 +219,7 @@ def test_a_restore_that_fails_leaves_nothing_when_it_is_deleted(runtime, criu, l
     checkpoints.reserve(other, checkpoints.describe(peer))
     called = []
     with pytest.raises(ContainerError, match="restore"):
-        checkpoints.restore(other, checkpoints.describe(peer), images, called.append)
+        checkpoints.restore(other, checkpoints.describe(peer), images, called.append).go()
     assert not called
     uid = runtime.status(peer).uid_base
     runtime.delete(other)
@@ -226,7 +232,7 @@ def test_a_network_that_can_t_be_made_ends_the_restore(runtime, criu, lab, image
     _, peer, _, other = lab
     checkpoints = Checkpoints(runtime, criu)
     checkpoints.reserve(other, checkpoints.describe(peer))
-    sockets = checkpoints.freeze(peer)
+    sockets = checkpoints.loosen(peer)
     try:
         checkpoints.dump(peer, images)
     finally:
@@ -236,7 +242,7 @@ def test_a_network_that_can_t_be_made_ends_the_restore(runtime, criu, lab, image
         raise LookupError("no such bridge")
 
     with pytest.raises(LookupError, match="no such bridge"):
-        checkpoints.restore(other, checkpoints.describe(peer), images, refuse)
+        checkpoints.restore(other, checkpoints.describe(peer), images, refuse).go()
     runtime.delete(other)
     assert not runtime.directory(other).exists()
     assert runtime.cgroups.groups(other) == []

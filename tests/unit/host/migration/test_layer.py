@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from polyrouter.host.migration.layer import changed_since, extract, manifest_of, pack, remove
 from polyrouter.host.runtime.base import RuntimeFailure
+from polyrouter.host.runtime.mounts import mount, umount
 
 pytestmark = pytest.mark.root
 
@@ -88,9 +89,44 @@ def test_what_changed(layers, seed):
         elif kind == "white":
             os.mknod(path, stat.S_IFCHR, 0)
     changed, gone = changed_since(before, manifest_of(source))
+    # A layer takes what it hides as a file, and what is above it does not have it.
+    hidden = [path for path in gone if (source / path).is_char_device()]
+    assert not set(hidden) & set(changed)
     remove(destination, gone)
-    send(source, destination, spool, changed)
+    send(source, destination, spool, [*changed, *hidden])
     assert shown(destination) == shown(source)
+
+
+def test_above_overlayfs(layers, tmp_path):
+    """What changed in one container's layer is changed by way of another's mount, which hides what the first does."""
+    _, _, spool = layers
+    lower, mounts = tmp_path / "lower", []
+    (lower / "etc").mkdir(parents=True)
+    for name in ("issue", "etc/a", "etc/b"):
+        (lower / name).write_text(f"of the image: {name}\n")
+    for name in ("one", "two"):
+        for part in ("upper", "work", "rootfs"):
+            (tmp_path / name / part).mkdir(parents=True)
+        mounts.append(tmp_path / name / "rootfs")
+        mount("overlay", mounts[-1], "overlay", f"lowerdir={lower},upperdir={tmp_path / name / 'upper'},"
+                                                f"workdir={tmp_path / name / 'work'}")
+    try:
+        one, two = mounts
+        before = manifest_of(tmp_path / "one" / "upper")
+        (one / "issue").unlink()
+        (one / "etc" / "a").write_text("another\n")
+        (one / "etc" / "b").unlink()
+        (one / "etc" / "b").mkdir()
+        (one / "etc" / "b" / "inside").write_text("x")
+        changed, gone = changed_since(before, manifest_of(tmp_path / "one" / "upper"))
+        remove(two, gone)
+        spool.write_bytes(b"".join(pack(tmp_path / "one" / "upper", changed)))
+        extract(two, spool, above=True)
+        assert shown(two) == shown(one)
+        assert not (two / "issue").exists()
+    finally:
+        for path in mounts:
+            umount(path)
 
 
 def test_nothing_outside_is_removed(layers, tmp_path):
