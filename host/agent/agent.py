@@ -88,7 +88,7 @@ class Agent:
         self._failures: dict[str, int] = {}
         self._restarted: dict[str, float] = {}
         self.lock = threading.RLock()
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         self._supervisor = Supervisor()
         threading.Thread(target=self._check, name="check", daemon=True).start()
 
@@ -109,7 +109,7 @@ class Agent:
 
     def close(self) -> None:
         """End without ending what was made."""
-        self._closing.set()
+        self.closing.set()
         self._supervisor.close()
         with self.lock:
             if self.plane is not None:
@@ -153,7 +153,7 @@ class Agent:
 
     def _change(self, spec: NodeSpec, apply: Callable[[NodeSpec, list[str]], None]) -> list[str]:
         with self.lock:
-            if self._closing.is_set():
+            if self.closing.is_set():
                 raise AgentBusy("the agent is about to end")
             changes: list[str] = []
             try:
@@ -315,7 +315,7 @@ class Agent:
 
     def _check(self) -> None:
         """A board that did not answer for a while, but lives, is told again what it may have missed."""
-        while not self._closing.wait(_CHECK_SECONDS):
+        while not self.closing.wait(_CHECK_SECONDS):
             plane = self.plane
             if plane is not None and not plane.in_step():
                 self.events.emit("board out of step")
@@ -444,13 +444,13 @@ class Agent:
         if restarted is not None:
             soon = time.monotonic() - restarted < _STABLE
             self._failures[name] = self._failures.get(name, 0) + 1 if soon else 0
-        while not self._closing.is_set():
+        while not self.closing.is_set():
             failures = self._failures.get(name, 0)
-            if failures and self._closing.wait(min(_LONGEST_PAUSE, 0.5 * 2 ** min(failures, 10))):
+            if failures and self.closing.wait(min(_LONGEST_PAUSE, 0.5 * 2 ** min(failures, 10))):
                 return
             try:
                 with self.lock:
-                    if not self._closing.is_set():
+                    if not self.closing.is_set():
                         action()
                 self._restarted[name] = time.monotonic()
                 return

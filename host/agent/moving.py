@@ -3,7 +3,7 @@
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from ..fabric import Fabric
 from ..migration.channel import ChannelError, Listener, Place, connect
 from ..migration.follow import Followed
 from ..migration.incoming import Incoming
-from ..migration.move import Move, MoveError, MoveResult
+from ..migration.move import Move, MoveError, MoveResult, Unfinished
 from ..migration.namespace import settings
 from ..migration.outgoing import Outgoing
 from ..netns import in_namespace
@@ -24,6 +24,7 @@ from ..runtime.runc import RuncRuntime
 from ..spec import RouterSpec
 from ..store import NetworkStore
 from .announce import announcements
+from .client import AgentClient, AgentError
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -33,6 +34,8 @@ __all__ = ["Moves", "remove_work"]
 
 #: Seconds that a move waits for what else the agent is about, and a destination for its caller.
 _PATIENCE = 15.0
+#: Seconds between looks whether the destination of a move has come back.
+_FAREWELL_SECONDS = 0.5
 
 
 class Moves:
@@ -88,7 +91,26 @@ class Moves:
         """
         self._values = values
         with self._alone():
-            return self._outgoing(move, place, lambda outgoing: outgoing.run(), cancelled)
+            return self._outgoing(move, place, self._run, cancelled)
+
+    def _run(self, outgoing: Outgoing) -> MoveResult:
+        try:
+            return outgoing.run()
+        except Unfinished:
+            threading.Thread(target=self._wait_for_destination, args=(outgoing,), name="farewell", daemon=True).start()
+            raise
+
+    def _wait_for_destination(self, outgoing: Outgoing) -> None:
+        """Forward on for a router that is elsewhere until it is there, and then let go of it."""
+        move = outgoing.move
+        while not self._agent.closing.wait(_FAREWELL_SECONDS):
+            with suppress(AgentError), AgentClient(self._topology, move.destination) as there:
+                if any(row["name"] == move.router.name and row["state"] == "running" for row in there.get("/routers")):
+                    break
+        with self._agent.lock:
+            if not self._agent.closing.is_set():
+                outgoing.drain(lambda: None)
+                self.give_away(move)
 
     def recover(self, routers: dict[str, RouterSpec]) -> dict[str, RouterSpec]:
         """What this node's routers are, after an agent that ended in the midst of moves.
@@ -138,6 +160,11 @@ class Moves:
         return self._agent.spec.node
 
     @property
+    def _topology(self) -> str:
+        assert self._agent.spec is not None
+        return self._agent.spec.topology
+
+    @property
     def _plane(self) -> "DataPlane":
         if self._agent.plane is None:
             raise MoveError("this node does not run: run 'polyrouter up'")
@@ -164,8 +191,7 @@ class Moves:
     def _network(self) -> NetworkStore:
         """The network's saved state; opened once, as that takes as long as all that is asked of it in a move."""
         if self._store is None:
-            assert self._agent.spec is not None
-            self._store = NetworkStore(network_dir(self._agent.spec.topology) / "network.db")
+            self._store = NetworkStore(network_dir(self._topology) / "network.db")
         return self._store
 
     def close(self) -> None:

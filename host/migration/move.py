@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from ..spec import RouterSpec
 
-__all__ = ["Mode", "Move", "MoveError", "MoveResult", "Stage"]
+__all__ = ["Mode", "Move", "MoveError", "MoveResult", "Stage", "Unfinished"]
 
 
 class Stage(StrEnum):
@@ -81,3 +81,7 @@ class MoveResult(BaseModel):
 
 class MoveError(RuntimeError):
     """A router was not moved: the message says why, and it is where it was."""
+
+
+class Unfinished(MoveError):
+    """The router is the destination's, which is gone: what was the source's forwards until the destination is back."""

@@ -22,7 +22,7 @@ from .faults import point
 from .follow import DUMP_KINDS
 from .image import make_image_directory
 from .layer import changed_since, manifest_of, pack
-from .move import Move, MoveError, MoveResult, Stage
+from .move import Move, MoveError, MoveResult, Stage, Unfinished
 from .namespace import state_of
 
 __all__ = ["Outgoing", "Owner", "why_not_live"]
@@ -140,6 +140,11 @@ class Outgoing:
         self._sockets: SocketState | None = None
         self._mirror: MirrorSocket | None = None
 
+    @property
+    def move(self) -> Move:
+        """What is to move."""
+        return self._move
+
     def run(self) -> MoveResult:
         """Move it.
 
@@ -147,12 +152,16 @@ class Outgoing:
         ------
         MoveError
             If it was not moved; it is here, as before.
+        Unfinished
+            If the destination is gone, to which it belongs.
         """
         try:
             return self._run()
         except BaseException as error:
             if self._committed:
-                raise       # there is no way back: the agent sees to the rest
+                self._owner.emit("move unfinished", router=self._router.name, to=self._move.destination, why=str(error))
+                raise Unfinished(f"{self._router.name} is {self._move.destination}'s now, which did not say that it "
+                                 f"has it: {error}; if its agent does not run, 'polyrouter up' starts it") from error
             self._undo(error)
             if isinstance(error, Exception):
                 raise MoveError(f"{self._router.name} stays on {self._move.source}: {error}") from error
@@ -237,7 +246,7 @@ class Outgoing:
             self._step("activate")
             point("source-activated")
         with self._stage(Stage.ACTIVATION):
-            counters = self._drain()
+            counters = self.drain(lambda: self._call("announce"))
             point("source-drained")
             self._call("finish", counters=counters)
             owner.give_away(self._move)
@@ -351,8 +360,14 @@ class Outgoing:
         self._step("send")
         return sent
 
-    def _drain(self) -> dict[str, int]:
-        """Wait until no frame comes in here any more; returns the counters at the end."""
+    def drain(self, announce: Callable[[], None]) -> dict[str, int]:
+        """Wait until no frame comes in here any more; returns the counters at the end.
+
+        Parameters
+        ----------
+        announce : callable
+            Has the destination say again where the router is.
+        """
         end = time.monotonic() + _DRAIN_SECONDS
         before, quiet = self._owner.frames(self._router), 0
         while quiet < _QUIET_LOOKS:
@@ -366,7 +381,7 @@ class Outgoing:
                 self._owner.emit("frames still come to the old place", router=self._router.name, why=(
                     "something on its segments does not learn where it is now"))
                 break
-            self._call("announce")
+            announce()
         return before
 
 

@@ -22,7 +22,7 @@ GROUPS = {
     "links": ("test_links_examples", "test_links", "test_links_bandwidth", "test_links_peers", "test_link_commands",
               "test_links_many", "test_links_overlay"),
     "boards": ("test_network", "test_multicast", "test_dual_stack", "test_policies_example", "test_live_board",
-               "test_live_board_taps", "test_policies"),
+               "test_live_board_taps", "test_policies", "test_migration"),
 }
 _GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
 
