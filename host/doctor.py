@@ -13,6 +13,7 @@ from pathlib import Path
 from .lanes.features import FEATURES, missing_features
 from .paths import state_dir
 from .runtime.cgroup import Cgroups
+from .runtime.criu import find_criu
 from .runtime.image import Images
 from .runtime.rootfs import Lower, probe
 
@@ -49,7 +50,7 @@ class Check:
 def check_all() -> list[Check]:
     """All requirements, each looked at."""
     checks: list[Check] = []
-    for group in (_process, _programs, _python, _kernel, _software_lane, _cgroups, _root_file_systems, _image):
+    for group in (_process, _programs, _python, _kernel, _software_lane, _cgroups, _root_file_systems, _image, _criu):
         try:
             checks += group()
         except PermissionError as error:
@@ -154,3 +155,15 @@ def _image() -> Iterator[Check]:
     exists = images.exists()
     yield Check("image 'default'", exists, f"FRR {images.describe().frr_version}" if exists else "not built",
                 "run: polyrouter image build")
+
+
+def _criu() -> Iterator[Check]:
+    found = find_criu(state_dir())
+    if found is None:
+        yield Check("CRIU", False, "there is none", "polyrouter image criu; without it, routers move by a restart",
+                    needed=False)
+        return
+    problem = found.problem()
+    what = f"{found.program}, {'.'.join(map(str, found.version))}" if problem is None else problem
+    yield Check("CRIU", problem is None, what, "polyrouter image criu; without it, routers move by a restart",
+                needed=False)

@@ -22,6 +22,8 @@ BENCHES = {
                "whether the core of each board carries its ports at line rate, at the board's clock"),
     "links": ("polyrouter.host.benchmarks.links", "run_links_bench",
               "tunnels at line rate, limits of VNICs and how many VNICs pass traffic at once, cycle by cycle"),
+    "migration": ("polyrouter.host.benchmarks.migration", "run_migration_bench",
+                  "moves of a router between live boards: how long its routing stack stands still, and what is lost"),
     "resources": ("polyrouter.host.benchmarks.resources", "run_resources_bench",
                   "what the core takes of an FPGA, and each of its memories"),
     "timing": ("polyrouter.host.benchmarks.timing", "run_timing_bench",

@@ -67,3 +67,18 @@ def remove(name: Annotated[str, typer.Argument(help="Image.")], as_json: Json = 
         _images().remove(name)
     if as_json:
         print_json({"removed": name})
+
+
+@app.command()
+def criu(as_json: Json = False) -> None:
+    """Install CRIU for this project, which moves of routers need: for machines whose own is missing or too old."""
+    with reporting(), progress("installing CRIU") as step:
+        from ..runtime.criu import install_criu
+
+        found = install_criu(state_dir(), step)
+        problem = found.problem()
+    version = ".".join(map(str, found.version))
+    if as_json:
+        print_json({"program": str(found.program), "version": version, "problem": problem})
+    else:
+        console.print(f"CRIU {version}: {problem or 'it will do'}", highlight=False)

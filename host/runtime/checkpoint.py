@@ -323,7 +323,7 @@ class Checkpoints:
         self._write_settings(id)
         runtime.rootfs(id).mount()
         work = self._work(id)
-        hook = _Hook(work)
+        hook = _Hook(work, directory / "pid")
         config = dict(source.config)
         config["root"] = {**config["root"], "path": str(directory / "rootfs")}
         config["linux"] = {**config["linux"], "cgroupsPath": runtime.cgroups.path(id)}
@@ -337,7 +337,7 @@ class Checkpoints:
         directory = self._runtime.directory(id)
         return self._start(id, [
             "restore", "--detach", "--bundle", str(directory), "--image-path", str(images), "--work-path",
-            str(directory / "criu"), "--pid-file", str(directory / "pid"), *_OPTIONS, id.container])
+            str(directory / "criu"), *_OPTIONS, id.container])
 
     def end_restore(self, id: RouterId, process: "subprocess.Popen[bytes]") -> None:
         """Wait for it.
@@ -580,10 +580,18 @@ class _Pipes:
 
 
 class _Hook(_Pipes):
-    """Where a restore waits for its network."""
+    """Where a restore waits for its network.
 
-    def __init__(self, directory: Path) -> None:
+    Parameters
+    ----------
+    directory : Path
+    pid_file : Path
+        Where the first process's number is written, as the machine sees it.
+    """
+
+    def __init__(self, directory: Path, pid_file: Path) -> None:
         super().__init__(directory, "hook")
+        self._pid_file = pid_file
 
     def as_dict(self) -> dict[str, Any]:
         """As an OCI configuration has it."""
@@ -594,6 +602,8 @@ class _Hook(_Pipes):
         state = self.wait(process)
         if state is None:
             return
+        # runc does so when all is over, and may be killed before that, by which time the container runs.
+        self._pid_file.write_text(str(state["pid"]))
         try:
             network(Path(f"/proc/{state['pid']}/ns/net"))
         except BaseException:
