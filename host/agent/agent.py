@@ -320,7 +320,7 @@ class Agent:
             if plane is not None and not plane.in_step():
                 self.events.emit("board out of step")
                 self._answers = False
-                self._again("data plane", self._step_again)
+                self.again("data plane", self._step_again)
                 self._answers = True
 
     def _step_again(self) -> None:
@@ -340,7 +340,7 @@ class Agent:
 
     def _board_ended(self) -> None:
         self.events.emit("board ended")
-        self._again("board", self._restart_board)
+        self.again("board", self._restart_board)
 
     def _restart_board(self) -> None:
         changes: list[str] = []
@@ -419,7 +419,7 @@ class Agent:
     def _container_ended(self, name: str) -> None:
         self.events.emit("container ended", router=name)
         self._trouble(name, "its container ended")
-        self._again(name, lambda: self._restart_container(name))
+        self.again(name, lambda: self._restart_container(name))
 
     def _restart_container(self, name: str) -> None:
         router = self._routers.get(name)
@@ -437,7 +437,7 @@ class Agent:
 
     # Helpers
 
-    def _again(self, name: str, action: Callable[[], None]) -> None:
+    def again(self, name: str, action: Callable[[], None]) -> None:
         """Do something until it succeeds, or the agent ends; wait longer after each failure, and if it must be done
         again soon after it succeeded."""
         restarted = self._restarted.pop(name, None)

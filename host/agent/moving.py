@@ -268,6 +268,23 @@ class Moves:
         self._plane.announce(move.router.name)
         self._plane.attach(move.router, self._runtime.netns(self.router_id(move.router)))
 
+    def take(self, move: Move, former: str) -> None:
+        self.enable(move)
+        self.adopt(move, former, {})
+        self._agent.events.emit("move completed", router=move.router.name, source=move.source)
+
+    def insist(self, move: Move, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:      # whatever it is, it must be done
+            self._agent.events.emit("move not settled yet", router=move.router.name, why=str(error))
+            threading.Thread(target=self._agent.again, args=(move.router.name, action), name="insist",
+                             daemon=True).start()
+
+    def why_not_ready(self) -> str | None:
+        there = self._agent.health()["board"] and self._plane.in_step()
+        return None if there else f"the board of {self._node} does not run, or does not answer"
+
     def announce(self, move: Move) -> None:
         self._plane.announce(move.router.name)
 

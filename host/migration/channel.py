@@ -74,6 +74,10 @@ class Channel:
         connection.settimeout(TIMEOUT)
         self._reader = connection.makefile("rb", buffering=_PART)
 
+    def set_patience(self, seconds: float) -> None:
+        """How long the other side may leave us without a word, from now on."""
+        self._connection.settimeout(seconds)
+
     def close(self) -> None:
         """End it; the other side notices."""
         self._reader.close()

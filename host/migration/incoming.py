@@ -79,6 +79,15 @@ class Host(Protocol):
         """Have the router take frames, say on its segments that it is here, and carry frames to and from its container.
         """
 
+    def take(self, move: Move, former: str) -> None:
+        """Enable and adopt the router, whose source is gone."""
+
+    def insist(self, move: Move, action: Callable[[], None]) -> None:
+        """Do something for it now, or as soon as it can be done, if the board does not answer now."""
+
+    def why_not_ready(self) -> str | None:
+        """Why the node can't take a router just now, None if it can."""
+
     def announce(self, move: Move) -> None:
         """Say it again."""
 
@@ -140,11 +149,9 @@ class Incoming:
             if self._restoring is not None:
                 self._restoring.give_up()
             if self._description is not None and self._reserved and not self._adopted:
-                if self._host.is_mine(self._move):
-                    self._host.enable(self._move)
-                    self._host.adopt(self._move, self._description.owner, {})
-                else:
-                    self._host.discard(self._move)
+                move, former = self._move, self._description.owner
+                self._host.insist(move, (lambda: self._host.take(move, former)) if self._host.is_mine(move) else
+                                  (lambda: self._host.discard(move)))
         finally:
             remove_tree(self._work)
 
@@ -248,6 +255,8 @@ class Incoming:
         self._times = {"begin": begin}
         self._restoring.go()
         self._host.checkpoints.complete(self._id, SocketState.model_validate(sockets))
+        if problem := self._host.why_not_ready():       # there will be no way back
+            raise RuntimeFailure(problem)
         self._times["to the end"] = time.monotonic() - begin
         point("destination-restored")
         return {name: value for name, value in self._times.items() if name != "begin"}

@@ -30,6 +30,9 @@ __all__ = ["Outgoing", "Owner", "why_not_live"]
 #: Looks at the counters of a data plane that should not get frames any more: how many in a row must agree, how far
 #: apart, and how long it may take, in seconds.
 _QUIET_LOOKS, _QUIET_SECONDS, _DRAIN_SECONDS = 4, 0.05, 10.0
+#: Seconds that the destination may leave us without a word while the processes stand still: their neighbours wait less
+#: long than the other way round.
+_FROZEN_PATIENCE = 8.0
 _PASSWORD = re.compile(r"^\s*neighbor \S+ (password|ttl-security)\b", re.MULTILINE)
 #: Daemons that have sockets which CRIU can't restore, as the kernel's multicast routing is theirs.
 _MULTICAST_DAEMONS = frozenset({"pimd", "pim6d"})
@@ -229,6 +232,7 @@ class Outgoing:
             self._settle(mirror, fresh=True)
             point("source-copied")
         with self._stage(Stage.STOP_AND_COPY):
+            self._channel.set_patience(_FROZEN_PATIENCE)
             self._sockets = checkpoints.loosen(self._id)
             owner.suspend(self._move, self._sockets)
             self._call("prepare", state=state.model_dump())

@@ -272,3 +272,79 @@ def test_a_failure_before_the_commitment_leaves_it_where_it_is(site, name):
         wait_until(lambda: not traces(site, other(node)), "all is gone")
     runs_once(site, node)
     assert sessions(site)[1][2] == before[1][2]
+
+
+@contextmanager
+def stopped_at(site: Site, name: str, to: str) -> Iterator[None]:
+    """A move that stops at a point for as long as the block takes, and ends then; it is to fail."""
+    fault = site.top / "faults" / name
+    reached = fault.with_name(f"{name}.reached")
+    fault.write_text("wait")
+    command = site.process("migrate", "red-west", "--to", to)
+    try:
+        wait_until(reached.exists, f"it is at {name}")
+        yield
+    finally:
+        fault.unlink()
+        reached.unlink(missing_ok=True)
+        _, errors = command.communicate(timeout=120)
+    assert command.returncode == 1, errors
+
+
+def processes(*words: str) -> list[int]:
+    """Processes whose command line has all of these."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if all(word in text for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_criu_is_killed(site):
+    node = where(site)
+    with both_ways(site), stopped_at(site, "destination-restoring", other(node)):
+        runc, = processes("runc", "restore", site.name)
+        found = [pid for pid in processes("criu: restore") if _parent(pid) == runc]    # its name for itself
+        assert found
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not traces(site, other(node)), "all is gone")
+    runs_once(site, node)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.parametrize("name", ["destination-restoring", pytest.param("source-committed", marks=pytest.mark.slow)])
+def test_the_destination_s_board_dies(site, name):
+    node = where(site)
+    before = site.pid(other(node), "board")
+    with both_ways(site):
+        with stopped_at(site, name, other(node)):
+            os.kill(site.pid(other(node), "board"), signal.SIGKILL)
+        # Before the commitment, it stays; after it, it is the destination's, and there when its board is back.
+        expected = node if name != "source-committed" else other(node)
+        wait_until(lambda: nodes_with_it(site) == [expected] and not traces(site, other(node)), "it is on one node")
+        wait_until(lambda: site.pid(other(node), "board") != before, "the board is back")
+    settled(site)
+    runs_once(site, expected)
+    assert site.up() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["source-copied", "source-sent"])
+def test_the_agents_are_cut_off_from_each_other(site, name):
+    node, fabric = where(site), f"pr-{site.name}"
+    with both_ways(site):
+        try:
+            with stopped_at(site, name, other(node)):
+                os.system(f"ip -n {fabric} link set lo down")
+        finally:
+            os.system(f"ip -n {fabric} link set lo up")
+        wait_until(lambda: not traces(site, other(node)), "all is gone", 120)
+    runs_once(site, node)
