@@ -1,5 +1,7 @@
 """Moves of routers to and from a node, as its agent takes part in them (:mod:`..migration`)."""
 
+import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..fabric import Fabric
+from ..fabric import Fabric, namespace_path
 from ..migration.channel import ChannelError, Listener, Place, connect
 from ..migration.follow import Followed
 from ..migration.incoming import Incoming
@@ -25,6 +27,7 @@ from ..spec import RouterSpec
 from ..store import NetworkStore
 from .announce import announcements
 from .client import AgentClient, AgentError
+from .policies import parse_mac
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -34,6 +37,9 @@ __all__ = ["Moves", "remove_work"]
 
 #: Seconds that a move waits for what else the agent is about, and a destination for its caller.
 _PATIENCE = 15.0
+#: EtherTypes of a VLAN tag, and of frames that test a line (Ethernet's configuration testing protocol, whose "skip
+#: count" of zero says that there is nothing to do); and the shortest frame, without its FCS.
+_VLAN, _TEST, _SHORTEST = 0x8100, 0x9000, 60
 #: Seconds between looks whether the destination of a move has come back.
 _FAREWELL_SECONDS = 0.5
 
@@ -344,6 +350,20 @@ class Moves:
     def frames(self, router: RouterSpec) -> dict[str, int]:
         counters = self._plane.driver.read_counters(router.number)
         return {f"{port} {reason.name}": value for (port, reason), value in counters.items() if value}
+
+    def probe(self, router: RouterSpec) -> list[int]:
+        spec = self._agent.spec
+        if spec is None or spec.host_link:
+            return []           # the segment of a real board is out of reach
+        for port in router.ports:
+            tag = struct.pack("!HH", _VLAN, port.vlan) if port.vlan else b""
+            mac = parse_mac(port.mac).to_bytes(6, "big")
+            frame = (mac + mac + tag + struct.pack("!H", _TEST)).ljust(_SHORTEST, b"\0")
+            with in_namespace(namespace_path(spec.namespace), lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+                              ) as line:
+                line.bind((spec.taps[port.port], 0))
+                line.send(frame)
+        return [port.port for port in router.ports]
 
     def give_away(self, move: Move) -> None:
         self._agent.give_router(move.router.name)

@@ -29,7 +29,7 @@ __all__ = ["Outgoing", "Owner", "why_not_live"]
 
 #: Looks at the counters of a data plane that should not get frames any more: how many in a row must agree, how far
 #: apart, and how long it may take, in seconds.
-_QUIET_LOOKS, _QUIET_SECONDS, _DRAIN_SECONDS = 4, 0.05, 10.0
+_QUIET_LOOKS, _QUIET_SECONDS, _DRAIN_SECONDS = 3, 0.05, 20.0
 #: Seconds that the destination may leave us without a word while the processes stand still: their neighbours wait less
 #: long than the other way round.
 _FROZEN_PATIENCE = 8.0
@@ -75,7 +75,10 @@ class Owner(Protocol):
         """The lease says that it is the destination's."""
 
     def frames(self, router: RouterSpec) -> dict[str, int]:
-        """Counters of its data plane, by port and reason."""
+        """Counters of its data plane, by port and reason, as in "0 FORWARDED"."""
+
+    def probe(self, router: RouterSpec) -> list[int]:
+        """Send it a frame on each port after all that wait there; ports on which that can be done."""
 
     def give_away(self, move: Move) -> None:
         """Remove all that there is of it here."""
@@ -367,26 +370,47 @@ class Outgoing:
     def drain(self, announce: Callable[[], None]) -> dict[str, int]:
         """Wait until no frame comes in here any more; returns the counters at the end.
 
+        What waits before the data plane is not counted yet. So a frame of our own is sent after it on each port, where
+        that can be: when it is counted, nothing is left before it.
+
         Parameters
         ----------
         announce : callable
             Has the destination say again where the router is.
         """
         end = time.monotonic() + _DRAIN_SECONDS
-        before, quiet = self._owner.frames(self._router), 0
+        before, quiet, probes, mine = self._owner.frames(self._router), 0, 0, set()
         while quiet < _QUIET_LOOKS:
-            time.sleep(_QUIET_SECONDS)
-            now = self._owner.frames(self._router)
-            if now == before:
+            own = self._owner.probe(self._router)
+            probes += 1
+            now = self._wait_for_probes(before, own, end)
+            alone = _total(now) - _total(before) == len(own)
+            if alone:
+                mine = {key for key, value in now.items() if value != before.get(key, 0)}
+            before = now
+            if alone:
                 quiet += 1
                 continue
-            before, quiet = now, 0
+            quiet = 0
             if time.monotonic() > end:
                 self._owner.emit("frames still come to the old place", router=self._router.name, why=(
                     "something on its segments does not learn where it is now"))
                 break
             announce()
-        return before
+        # Those of our own were nobody's.
+        return {key: value - probes * (key in mine) for key, value in before.items()}
+
+    def _wait_for_probes(self, before: dict[str, int], ports: list[int], end: float) -> dict[str, int]:
+        while True:
+            time.sleep(_QUIET_SECONDS)
+            now = self._owner.frames(self._router)
+            if all(_total(now, port) > _total(before, port) for port in ports) or time.monotonic() > end:
+                return now
+
+
+def _total(frames: dict[str, int], port: int | None = None) -> int:
+    """Sum of counters, of one port or of all."""
+    return sum(value for key, value in frames.items() if port is None or key.split()[0] == str(port))
 
 
 def _read(file: Path) -> Iterator[bytes]:
