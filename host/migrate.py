@@ -104,11 +104,12 @@ def why_not_there(old: NetworkSpec, new: NetworkSpec, router: str, source: str, 
         return "it has VNICs or carries tunnels, which are its node's"
     segments = {tap: segment.name for segment in new.segments.values() for tap in segment.taps}
     for port, its in zip(before.ports, after.ports, strict=True):
-        here, there = (segments.get(node.taps[port.port]) if not node.host_link else None
+        here, there = (None if node.host_link else segments.get(node.taps[port.port])
                        for node in (old.nodes[source], new.nodes[to]))
         if here is None or here != there:
-            return (f"its {port.name} is on segment {here or 'of a real board'}, and port p{port.port} of {to} is on "
-                    f"{there or 'none'}: join them by a link in the topology file")
+            place = "on no segment that the topology file joins" if here is None else f"on segment {here}"
+            return (f"its {port.name} is {place}, and port p{port.port} of {to} is on {there or 'none'}: join them by "
+                    "a link in the topology file")
         if lost := sorted(set(port.peers) - set(its.peers)):
             return (f"{_who(new, to, lost[0]) or lost[0]}, which it talks to by {port.name}, is at the same port of "
                     f"{to}, and what a port sends does not come back to it")

@@ -52,7 +52,7 @@ def test_bench_names(run):
     result = run("bench", "--list", "--json")
     assert result.exit_code == 0
     assert [row["name"] for row in json.loads(result.stdout)] == [
-        "sim", "fib", "dataplane", "boards", "links", "resources", "timing"]
+        "sim", "fib", "dataplane", "boards", "links", "migration", "resources", "timing"]
     assert run("bench", "nothing").exit_code == 2
 
 

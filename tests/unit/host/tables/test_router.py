@@ -43,6 +43,24 @@ def test_program_all_writes_context_last():
     assert sum(entry[0] == Table.CONTEXT for entry in board.log) == 2
 
 
+def test_held_tables_have_all_and_take_nothing_until_they_are_released():
+    board = TableBoard(CONFIG)
+    tables = RouterTables(board, ROUTER, WINDOW, MACS, held=True)
+    tables.program_all()
+    tables.set_route(net("10.0.0.0/8"), next_hop(1, ip("10.0.0.1")))
+    tables.set_neighbour(1, ip("10.0.0.1"), 0x02AA00000001)
+    tables.commit()
+    tables.set_ports(MACS, policy=Policy())     # what else is written to the context does not enable it
+    assert board.adjacency(ROUTER, ip("10.1.2.3")) == Adjacency(K.FORWARD, 1, 0x02AA00000001, 1500, 0)
+    assert tables.held and not board.tables.context(ROUTER).enable
+    assert not tables.adopt()                   # it is on trial; who comes later begins anew
+    tables.release()
+    assert not tables.held and board.tables.context(ROUTER).enable
+    written = len(board.log)
+    tables.release()
+    assert len(board.log) == written
+
+
 def test_flags_of_the_policy_are_in_the_context():
     board = TableBoard(CONFIG)
     window = Window(4000, 16, 64, 2, mac_base=64, mac_size=16)
