@@ -51,11 +51,11 @@ def test_held_tables_have_all_and_take_nothing_until_they_are_released():
     tables.set_neighbour(1, ip("10.0.0.1"), 0x02AA00000001)
     tables.commit()
     tables.set_ports(MACS, policy=Policy())     # what else is written to the context does not enable it
-    assert board.adjacency(ROUTER, ip("10.1.2.3")) == Adjacency(K.FORWARD, 1, 0x02AA00000001, 1500, 0)
     assert tables.held and not board.tables.context(ROUTER).enable
     assert not tables.adopt()                   # it is on trial; who comes later begins anew
     tables.release()
     assert not tables.held and board.tables.context(ROUTER).enable
+    assert board.adjacency(ROUTER, ip("10.1.2.3")) == Adjacency(K.FORWARD, 1, 0x02AA00000001, 1500, 0)
     written = len(board.log)
     tables.release()
     assert len(board.log) == written
