@@ -6,7 +6,10 @@ from ipaddress import IPv4Address, IPv4Interface
 from .tables.groups import COVERS
 from .topology import Bgp, Ospf, Router
 
-__all__ = ["daemons", "render"]
+__all__ = ["GRACE_SECONDS", "daemons", "render"]
+
+#: Seconds that neighbours wait for a router whose routing stack is started anew (RFC 3623, 5187, 4724).
+GRACE_SECONDS = 120
 
 #: First words of commands, by version of IP; OSPFv2 and OSPFv3 (RFC 5340).
 _FAMILY = {4: "ip", 6: "ipv6"}
@@ -53,7 +56,11 @@ def render(hostname: str, router: Router) -> str:
         chosen = router.ospf.router_id or router_id
         for version in versions:
             daemon = _OSPF[version].split()[1]
-            blocks.append([f"router {daemon}", f" {daemon} router-id {chosen}", "exit"])
+            # Neighbours are told by an opaque LSA; OSPFv3 has one of its own.
+            restart = [" capability opaque"] if version == 4 else []
+            restart += [f" graceful-restart grace-period {GRACE_SECONDS}", " graceful-restart helper enable"]
+            blocks.append([f"router {daemon}", f" {daemon} router-id {chosen}",
+                           *(restart if router.ospf.graceful_restart else []), "exit"])
     for rp in [] if router.pim is None else router.pim.rp:
         # Of IPv6, pim6d takes this for all that is not source-specific.
         blocks.append([f"router pim{'6' if rp.version == 6 else ''}", f" rp {rp} {COVERS[rp.version == 6]}", "exit"])
@@ -86,6 +93,9 @@ def _bgp(bgp: Bgp, router_id: IPv4Address) -> list[str]:
     for neighbor in bgp.neighbors:
         lines += [f" neighbor {neighbor.address} remote-as {neighbor.asn}",
                   f" neighbor {neighbor.address} timers connect 2"]
+    if bgp.graceful_restart:
+        lines += [" bgp graceful-restart", " bgp graceful-restart preserve-fw-state",
+                  f" bgp graceful-restart restart-time {GRACE_SECONDS}"]
     lines += [" address-family ipv4 unicast", *(f"  network {prefix}" for prefix in bgp.networks),
               " exit-address-family", "exit"]
     return lines

@@ -112,6 +112,8 @@ class Ospf(Model):
     hello: Annotated[int, Field(ge=1, le=65535)] = 10
     dead: Annotated[int, Field(ge=2, le=65535)] = 40
     router_id: IPv4Address | None = None
+    graceful_restart: bool = Field(False, alias="graceful-restart", description=(
+        "while its routing stack is started anew, its neighbours leave its routes, and it leaves theirs"))
 
 
 class BgpNeighbor(Model):
@@ -128,6 +130,8 @@ class Bgp(Model):
     keepalive: Annotated[int, Field(ge=1, le=65535)] = 60
     hold: Annotated[int, Field(ge=3, le=65535)] = 180
     router_id: IPv4Address | None = None
+    graceful_restart: bool = Field(False, alias="graceful-restart", description=(
+        "while its routing stack is started anew, its neighbours leave its routes, and it leaves theirs"))
 
 
 class StaticRoute(Model):

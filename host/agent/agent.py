@@ -72,7 +72,7 @@ class Agent:
         self.runtime = runtime
         self.directory = directory
         self.moves = Moves(self)
-        self._containers = RouterContainers(runtime, self.events)
+        self.containers = RouterContainers(runtime, self.events)
         self.doing = ""
         self.spec: NodeSpec | None = None
         self.plane: DataPlane | None = None
@@ -368,17 +368,17 @@ class Agent:
             return
         id = self.router_id(router)
         status = self.runtime.status(id)
-        if status.state is not State.RUNNING or (old is not None and self._containers.must_be_new(old, router)):
+        if status.state is not State.RUNNING or (old is not None and self.containers.must_be_new(old, router)):
             self._say(f"starting the container of {router.name}")
             self.plane.detach(router.name)
-            self._containers.make(id, router, self.fabric)
+            self.containers.make(id, router, self.fabric)
             changes.append(f"started the container of {router.name}"
                            + ("" if status.state is State.ABSENT else f", which was {status.state}"))
         elif old is not None and old != router:
-            if self._containers.change(id, old, router, self.fabric):
+            if self.containers.change(id, old, router, self.fabric):
                 self.plane.detach(router.name)
             changes.append(f"updated router {router.name}: {'; '.join(router_differences(old, router))}")
-        if made := self._containers.ensure_ports(id, router, self.fabric):
+        if made := self.containers.ensure_ports(id, router, self.fabric):
             changes += [f"made {name} of {router.name}" for name in made]
             self.plane.detach(router.name)      # the relay has the old ones
         self._routers[router.name] = router
@@ -393,7 +393,7 @@ class Agent:
         self.plane.detach(router.name)
         self.plane.remove_router(router)
         if router.container:
-            self._containers.remove(self.router_id(router), router, self.fabric)
+            self.containers.remove(self.router_id(router), router, self.fabric)
         self._routers.pop(router.name, None)
         self._troubles.pop(router.name, None)
         self.store.forget_router(router.name)
@@ -487,7 +487,7 @@ class Agent:
                 rows.append(self._number(router))
                 continue
             row = {"name": name, "network": router.network, "number": router.number,
-                   **self._containers.row(self.router_id(router)),
+                   **self.containers.row(self.router_id(router)),
                    "ports": {port.name: {"mac": port.mac, "addresses": port.addresses} for port in router.ports},
                    "trouble": self._troubles.get(name)}
             row |= self.plane.summary(name) if self.plane else {}

@@ -47,13 +47,26 @@ class RouterContainers:
 
     def make(self, id: RouterId, router: RouterSpec, fabric: Fabric) -> None:
         """Make a container and its interfaces, and start it; one that was there is removed before."""
+        self.create(id, router, fabric)
+        self.ensure_ports(id, router, fabric)
+        self._runtime.start(id)
+
+    def create(self, id: RouterId, router: RouterSpec, fabric: Fabric, **daemon_options: str) -> None:
+        """Make a container without interfaces, which does not run yet; one that was there is removed before.
+
+        Parameters
+        ----------
+        id : RouterId
+        router : RouterSpec
+        fabric : Fabric
+        **daemon_options : str
+            Further options of a routing daemon.
+        """
         self.remove(id, router, fabric)
         self._runtime.create(ContainerSpec(
             id=id, config=router.frr, daemons=frozenset(router.daemons), image=router.image,
-            limits=self._limits(router), hostname=router.name,
+            limits=self._limits(router), hostname=router.name, daemon_options=daemon_options,
             sysctls=_SYSCTLS if router.mode == "routed" else _SYSCTLS | _NO_IPV6))
-        self.ensure_ports(id, router, fabric)
-        self._runtime.start(id)
 
     def change(self, id: RouterId, old: RouterSpec, router: RouterSpec, fabric: Fabric) -> bool:
         """Change a container that runs; returns whether interfaces of it were made anew."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..fabric import Fabric, namespace_path
+from ..frr import GRACE_SECONDS
 from ..migration.channel import ChannelError, Listener, Place, connect
 from ..migration.follow import Followed
 from ..migration.incoming import Incoming
-from ..migration.move import Move, MoveError, MoveResult, Unfinished
+from ..migration.move import Mode, Move, MoveError, MoveResult, Unfinished
 from ..migration.namespace import settings
 from ..migration.outgoing import Outgoing
 from ..netns import in_namespace
@@ -274,6 +275,14 @@ class Moves:
         self._plane.announce(move.router.name)
         self._plane.attach(move.router, self._runtime.netns(self.router_id(move.router)))
 
+    def start(self, move: Move, network: Callable[[Path], None], files: Callable[[Path], None]) -> None:
+        router, id = move.router, self.router_id(move.router)
+        # Its routes stay until it knows better, or the neighbours' patience is at its end.
+        self._agent.containers.create(id, router, self.fabric, zebra=f"-K {GRACE_SECONDS}")
+        network(self._runtime.netns(id))
+        files(self.checkpoints.files(id))
+        self._runtime.start(id)
+
     def take(self, move: Move, former: str) -> None:
         self.enable(move)
         self.adopt(move, former, {})
@@ -297,7 +306,8 @@ class Moves:
     def adopt(self, move: Move, former: str, counters: dict[str, int]) -> None:
         router = move.router
         self._agent.store.save_router(router.name, router.number, router.model_dump())
-        self._runtime.take_ids(self.router_id(router), former)
+        if move.mode is Mode.LIVE:
+            self._runtime.take_ids(self.router_id(router), former)
         self._plane.carry(router.name, counters)
         self._agent.take_router(router)
         self._saved("incoming", router.name, None)
@@ -346,6 +356,18 @@ class Moves:
     def commit(self, move: Move) -> None:
         name, fence = self._lease
         self._network.commit_move(name, move.id, fence, **self._values)
+
+    def prepare_restart(self, router: RouterSpec) -> None:
+        id = self.router_id(router)
+        for daemon, family in (("ospfd", "ip"), ("ospf6d", "ipv6")):
+            if daemon in router.daemons:
+                done = self._runtime.exec(id, ["vtysh", "-c", f"graceful-restart prepare {family} ospf"])
+                if done.returncode or "%" in done.stdout:
+                    raise MoveError(f"{daemon} can't tell its neighbours of a restart: "
+                                    f"{(done.stdout + done.stderr).strip()}")
+
+    def end_container(self, router: RouterSpec) -> None:
+        self._runtime.stop(self.router_id(router), timeout=0)
 
     def frames(self, router: RouterSpec) -> dict[str, int]:
         counters = self._plane.driver.read_counters(router.number)

@@ -25,7 +25,7 @@ from .faults import point
 from .follow import Followed
 from .image import make_image_directory
 from .layer import extract, remove
-from .move import Move
+from .move import Mode, Move
 from .namespace import NamespaceState, put_state
 from .replica import apply
 
@@ -79,6 +79,12 @@ class Host(Protocol):
         """Have the router take frames, say on its segments that it is here, and carry frames to and from its container.
         """
 
+    def start(self, move: Move, network: Callable[[Path], None], files: Callable[[Path], None]) -> None:
+        """Make the router's container anew, have its network namespace and its files filled, and start it.
+
+        Its routing stack leaves the routes that it finds, for a while.
+        """
+
     def take(self, move: Move, former: str) -> None:
         """Enable and adopt the router, whose source is gone."""
 
@@ -115,6 +121,7 @@ class Incoming:
         self._description: Description | None = None
         self._state = NamespaceState()
         self._restoring: Restoring | None = None
+        self._gone: list[str] = []
         self._times: dict[str, float] = {}
         self._reserved = self._adopted = False
         self.ended = False
@@ -124,8 +131,8 @@ class Incoming:
         calls: dict[str, Callable[..., Any]] = {
             "check": self._check, "reserve": self._reserve, "layer": self._layer, "changes": self._changes,
             "dump": self._dump, "events": self._events, "settle": self._settle, "prepare": self._prepare,
-            "image": self._image, "restore": self._restore, "activate": self._activate, "announce": self._announce,
-            "finish": self._finish}
+            "image": self._image, "restore": self._restore, "start": self._start,
+            "activate": self._activate, "announce": self._announce, "finish": self._finish}
         try:
             while not self.ended:
                 message = self._channel.receive()
@@ -161,6 +168,9 @@ class Incoming:
         """What keeps the router from coming here."""
         mine, checkpoints = os.uname().release, self._host.checkpoints
         problems = []
+        if self._move.mode is Mode.RESTART:
+            problem = self._host.why_no_room(self._move)
+            return [problem] if problem else []
         if kernel != mine:
             problems.append(f"its kernel is Linux {mine}, and the source's {kernel}; use --restart")
         if problem := checkpoints.problem():
@@ -179,7 +189,8 @@ class Incoming:
         make_image_directory(self._work)
         self._reserved = True       # before there is anything to be discarded
         self._host.hold(self._move)
-        self._host.checkpoints.reserve(self._id, self._description)
+        if self._move.mode is Mode.LIVE:
+            self._host.checkpoints.reserve(self._id, self._description)
         self._host.follow(self._move, self._followed)
 
     def _spool(self, name: str) -> Path:
@@ -201,14 +212,18 @@ class Incoming:
 
     def _layer(self) -> int:
         archive = self._spool("layer.tar")
-        extract(self._host.checkpoints.upper(self._id), archive)
         size = archive.stat().st_size
-        archive.unlink()
+        if self._move.mode is Mode.LIVE:
+            extract(self._host.checkpoints.upper(self._id), archive)
+            archive.unlink()
         point("destination-copied")
         return size
 
     def _changes(self, gone: list[str]) -> None:
         archive = self._spool("changes.tar")
+        if self._move.mode is Mode.RESTART:
+            self._gone = gone       # there are no files yet
+            return
         files = self._host.checkpoints.files(self._id)
         remove(files, gone)
         if archive.stat().st_size:
@@ -261,6 +276,27 @@ class Incoming:
         point("destination-restored")
         return {name: value for name, value in self._times.items() if name != "begin"}
 
+    def _start(self, state: dict[str, Any]) -> dict[str, float]:
+        """Make a container of its own, with all that the other one's kernel knew and its files, and start it."""
+        point("destination-restoring")
+        self._state = NamespaceState.model_validate(state)
+        begin = time.monotonic()
+        self._times = {"begin": begin}
+
+        def put_files(files: Path) -> None:
+            remove(files, self._gone)
+            for name in ("layer.tar", "changes.tar"):
+                archive = self._work / name
+                if archive.exists() and archive.stat().st_size:
+                    extract(files, archive, above=True)
+
+        self._host.start(self._move, self._network, put_files)
+        if problem := self._host.why_not_ready():
+            raise RuntimeFailure(problem)
+        self._times["to the end"] = time.monotonic() - begin
+        point("destination-restored")
+        return {name: value for name, value in self._times.items() if name != "begin"}
+
     def _network(self, namespace: Path) -> None:
         begin = time.monotonic()
         self._times["to the network"] = begin - self._times["begin"]
@@ -290,8 +326,8 @@ class Incoming:
 
     def _settle_down(self) -> None:
         """What could wait until the router was itself again."""
-        assert self._restoring is not None
-        self._restoring.end()
+        if self._restoring is not None:
+            self._restoring.end()
 
     def _announce(self) -> None:
         self._host.announce(self._move)

@@ -17,13 +17,13 @@ from ..runtime.base import RouterId
 from ..runtime.checkpoint import Checkpoints, SocketState
 from ..runtime.rootfs import remove_tree
 from ..spec import RouterSpec
-from .channel import Channel
+from .channel import TIMEOUT, Channel
 from .faults import point
 from .follow import DUMP_KINDS
 from .image import make_image_directory
-from .layer import changed_since, manifest_of, pack
-from .move import Move, MoveError, MoveResult, Stage, Unfinished
-from .namespace import state_of
+from .layer import Manifest, changed_since, manifest_of, pack
+from .move import Mode, Move, MoveError, MoveResult, Stage, Unfinished
+from .namespace import NamespaceState, state_of
 
 __all__ = ["Outgoing", "Owner", "why_not_live"]
 
@@ -33,6 +33,8 @@ _QUIET_LOOKS, _QUIET_SECONDS, _DRAIN_SECONDS = 3, 0.05, 20.0
 #: Seconds that the destination may leave us without a word while the processes stand still: their neighbours wait less
 #: long than the other way round.
 _FROZEN_PATIENCE = 8.0
+#: Blocks of FRR's configuration.
+_OSPF, _BGP = r"^router ospf6?$.*?^exit$", r"^router bgp \d+$.*?^exit$"
 _PASSWORD = re.compile(r"^\s*neighbor \S+ (password|ttl-security)\b", re.MULTILINE)
 #: Daemons that have sockets which CRIU can't restore, as the kernel's multicast routing is theirs.
 _MULTICAST_DAEMONS = frozenset({"pimd", "pim6d"})
@@ -70,6 +72,12 @@ class Owner(Protocol):
 
     def resume(self, move: Move) -> None:
         """It stays: all is as it was before."""
+
+    def prepare_restart(self, router: RouterSpec) -> None:
+        """Tell its neighbours that it is about to be started anew."""
+
+    def end_container(self, router: RouterSpec) -> None:
+        """End its processes at once, so that they take nothing back."""
 
     def commit(self, move: Move) -> None:
         """The lease says that it is the destination's."""
@@ -109,6 +117,26 @@ def why_not_live(router: RouterSpec, running_config: str, links: list[tuple[str,
     if others := sorted(name for name, up in links if up and name not in ports):
         return f"it has made interfaces of its own ({', '.join(others)}), which are not moved; remove them"
     if missing := sorted(ports - {name for name, _ in links}):
+        return f"its interfaces {', '.join(missing)} are gone; run 'polyrouter up' first"
+    return None
+
+
+def why_not_restart(router: RouterSpec, running_config: str, links: list[tuple[str, bool]], mroutes: int) -> str | None:
+    """Why neighbours would notice that a router's processes are started anew, None if they would not.
+
+    Parameters
+    ----------
+    router, running_config, links, mroutes
+        As of :func:`why_not_live`.
+    """
+    missing = [what for what, pattern in (("ospf", _OSPF), ("bgp", _BGP)) if any(
+        "graceful-restart" not in block for block in re.findall(pattern, running_config, re.MULTILINE | re.DOTALL))]
+    if missing:
+        return (f"its neighbours would take its routes away, as it has no graceful restart: set graceful-restart of "
+                f"{' and '.join(missing)} to true, at it and at its neighbours")
+    if others := sorted({"isisd", "ripd", "pimd", "pim6d"} & set(router.daemons)):
+        return f"{', '.join(others)} runs in it, which knows no graceful restart"
+    if missing := sorted({port.name for port in router.ports} - {name for name, _ in links}):
         return f"its interfaces {', '.join(missing)} are gone; run 'polyrouter up' first"
     return None
 
@@ -194,10 +222,12 @@ class Outgoing:
             mroutes = len(mirror.dump_mroutes())
         finally:
             mirror.close()
-        if problem := why_not_live(router, self._owner.running_config(router), links, mroutes):
+        config = self._owner.running_config(router)
+        live = self._move.mode is Mode.LIVE
+        if problem := (why_not_live if live else why_not_restart)(router, config, links, mroutes):
             problems.append(f"{router.name}: {problem}")
-        if problem := checkpoints.problem():
-            problems.append(f"{self._move.source}: {problem}")
+        if live and (problem := checkpoints.problem()):
+            problems.append(f"{self._move.source}: {problem}; or use --restart")
         found = self._call("check", kernel=os.uname().release, criu=list(checkpoints.criu_version),
                            image=checkpoints.describe(self._id).image.model_dump())
         problems += [f"{self._move.destination}: {problem}" for problem in found]
@@ -224,7 +254,7 @@ class Outgoing:
             self._call("reserve", description=checkpoints.describe(self._id).model_dump())
             point("source-reserved")
         with self._stage(Stage.COPY):
-            if not checkpoints.tracks_memory:
+            if self._move.mode is Mode.LIVE and not checkpoints.tracks_memory:
                 owner.emit("memory is not copied beforehand", router=name,
                            why="the kernel does not track which pages are written (CONFIG_MEM_SOFT_DIRTY)")
             layer_bytes, manifest = self._copy_layer()
@@ -236,13 +266,8 @@ class Outgoing:
             point("source-copied")
         with self._stage(Stage.STOP_AND_COPY):
             self._channel.set_patience(_FROZEN_PATIENCE)
-            self._sockets = checkpoints.loosen(self._id)
-            owner.suspend(self._move, self._sockets)
-            self._call("prepare", state=state.model_dump())
-            image_bytes = self._image(mirror, manifest)
-            point("source-sent")
-            restored = self._call("restore", sockets=self._sockets.model_dump())
-            self._step("restore")
+            stop = self._stop_live if self._move.mode is Mode.LIVE else self._stop_for_restart
+            image_bytes, restored = stop(mirror, manifest, state)
             point("source-restored")
         with self._stage(Stage.COMMITMENT):
             self._stop_if_cancelled()
@@ -303,12 +328,12 @@ class Outgoing:
         self._answer()
         return sent
 
-    def _copy_layer(self) -> tuple[int, dict[str, tuple[int, ...]]]:
+    def _copy_layer(self) -> tuple[int, Manifest]:
         upper = self._owner.checkpoints.upper(self._id)
         manifest = manifest_of(upper)       # before: what changes meanwhile is sent again
         return self._call_with("layer", pack(upper)), manifest
 
-    def _changes(self, before: dict[str, tuple[int, ...]]) -> None:
+    def _changes(self, before: Manifest) -> None:
         upper = self._owner.checkpoints.upper(self._id)
         changed, gone = changed_since(before, manifest_of(upper))
         if changed or gone:
@@ -339,7 +364,39 @@ class Outgoing:
             self._dump(mirror)
             fresh = True
 
-    def _image(self, mirror: MirrorSocket, manifest: dict[str, tuple[int, ...]]) -> int:
+    def _stop_live(self, mirror: MirrorSocket, manifest: Manifest, state: NamespaceState
+                   ) -> tuple[int, dict[str, float]]:
+        """Have the processes go on at the destination; returns the bytes of their checkpoint, and what took so long."""
+        self._sockets = self._owner.checkpoints.loosen(self._id)
+        self._owner.suspend(self._move, self._sockets)
+        self._call("prepare", state=state.model_dump())
+        image_bytes = self._image(mirror, manifest)
+        point("source-sent")
+        restored = self._call("restore", sockets=self._sockets.model_dump())
+        self._step("restore")
+        return image_bytes, restored
+
+    def _stop_for_restart(self, mirror: MirrorSocket, manifest: Manifest, state: NamespaceState
+                          ) -> tuple[int, dict[str, float]]:
+        """End the processes here, and have them started at the destination; neighbours were told."""
+        self._owner.suspend(self._move, SocketState())
+        self._owner.prepare_restart(self._router)
+        self._frozen = time.monotonic()
+        self._owner.silence(self._move)
+        self._owner.end_container(self._router)
+        point("source-frozen")
+        self._settle(mirror)
+        self._step("routes")
+        self._changes(manifest)
+        self._step("files")
+        point("source-dumped")
+        point("source-sent")
+        self._channel.set_patience(TIMEOUT)     # neighbours are patient, too
+        started = self._call("start", state=state.model_dump())
+        self._step("start")
+        return 0, started
+
+    def _image(self, mirror: MirrorSocket, manifest: Manifest) -> int:
         """Freeze the processes, and send their checkpoint as it is written, after all that they have changed last."""
         make_image_directory(self._work)
         sent = 0
