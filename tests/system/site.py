@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,8 @@ class Site:
     def process(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen([sys.executable, "-c", "from polyrouter.host.cli import app; app()", *arguments],
                                 env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                # Who runs tests in the background may have them ignore Ctrl-C.
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                 stderr=subprocess.PIPE, text=True)
 
     def json(self, *arguments: str) -> Any:
