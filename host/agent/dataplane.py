@@ -410,12 +410,26 @@ class DataPlane(LinkViews):
             self._write_vmac(self._vmac.remove_router(tables.router))
             tables.remove()
             self.tunnel_packets.forget(tables.router)
-            self._reserve(router.name, 0)
-            self._windows.release(tables.router)
-            saved, carried = self._store.get("windows", {}), self._store.get("carried", {})
-            saved.pop(router.name, None)
-            carried.pop(router.name, None)
-            self._store.set(windows=saved, carried=carried)
+            self._forget(router)
+
+    def _forget(self, router: RouterSpec) -> None:
+        """Give back what a router was given besides its rows."""
+        self._reserve(router.name, 0)
+        self._windows.release(router.number)
+        saved, carried = self._store.get("windows", {}), self._store.get("carried", {})
+        saved.pop(router.name, None)
+        carried.pop(router.name, None)
+        self._store.set(windows=saved, carried=carried)
+
+    def discard_router(self, router: RouterSpec) -> None:
+        """Take a router off the board of which there may be all, or what an attempt that failed has left."""
+        with self._lock:
+            if router.name in self._tables:
+                self.remove_router(router)
+                return
+            assert self._vmac is not None
+            self._write_vmac(self._vmac.remove_router(router.number))
+            self._forget(router)
 
     def attach(self, router: RouterSpec, namespace: Path) -> None:
         """Mirror the routes of a container's namespace, and relay punted frames to and from it."""

@@ -249,7 +249,7 @@ class Moves:
     def discard(self, move: Move) -> None:
         router = move.router
         self._plane.detach(router.name)
-        self._plane.remove_router(router)
+        self._plane.discard_router(router)
         self._runtime.delete(self.router_id(router))
         for port in router.ports:
             self.fabric.remove_link(port.outer)

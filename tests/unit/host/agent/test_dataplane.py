@@ -29,6 +29,7 @@ from polyrouter.host.spec import NetworkSpec, NodeSpec
 from polyrouter.host.store import AgentStore
 from polyrouter.host.tables.adjacency import glean, group, next_hop
 from polyrouter.host.tables.prefix import Prefix
+from polyrouter.host.tables.windows import WindowsFull
 from polyrouter.host.topology_file import parse
 from polyrouter.sim.golden import GoldenModel, Output
 from polyrouter.sim.packets import ethernet, ipv4, segment, with_tag
@@ -418,3 +419,69 @@ def test_prometheus_has_what_rules_matched(board):
     text = metrics(SimpleNamespace(plane=board.plane, routers=lambda: []))      # type: ignore[arg-type]
     assert 'polyrouter_rule_frames_total{action="drop",router="red-left",rule="0"} 1.0' in text
     assert 'polyrouter_rule_bytes_total{action="send",router="lan-switch",rule="0"} 0.0' in text
+
+
+# Routers that come from elsewhere
+
+
+def comer(board, **changes):
+    """A router like red-left, from another node."""
+    router = board.node.routers["red-left"]
+    ports = [port.model_copy(update={"mac": f"02:cc:00:00:00:0{port.port}", "vlan": 200 + port.port})
+             for port in router.ports]
+    return router.model_copy(update={"name": "blue-left", "network": "blue", "number": 3, "ports": ports,
+                                     "reserved_cells": 4, **changes})
+
+
+def test_a_router_is_held_until_it_is_released(board):
+    board.set_all()
+    router = comer(board)
+    assert board.plane.why_no_room(router) is None
+    assert board.plane.set_router(router, held=True)
+    frame = packet(parse_mac(router.ports[0].mac), 17, 53, vlan=200)
+    assert board.receive(0, frame) == []
+    board.plane.release_router("blue-left")
+    assert board.receive(0, frame) == [(1, Reason.SWITCHED)]
+    # What was counted where it came from is counted on.
+    before = {(row["port"], row["reason"]): row["frames"] for row in board.plane.counters(3)}
+    board.plane.carry("blue-left", {"0 SWITCHED": 40, "1 DROP_FILTER": 2})
+    after = {(row["port"], row["reason"]): row["frames"] for row in board.plane.counters(3)}
+    assert {key: after[key] - before[key] for key in after if after[key] != before[key]} == {
+        ("p0", "switched"): 40, ("p1", "drop_filter"): 2}
+    board.plane.remove_router(router)
+    assert board.store.get("carried") == {}
+
+
+@pytest.mark.parametrize("changes,why", [
+    ({"fib_words": 200_000}, "FIB"), ({"filter_rules": 1000}, "filter"),
+])
+def test_a_router_that_does_not_fit_leaves_nothing(board, changes, why):
+    board.set_all()
+    saved = {name: board.store.get(name) for name in ("windows", "reserved")}
+    context = board.plane.context()
+    router = comer(board, **changes)
+    assert why.lower() in board.plane.why_no_room(router).lower()
+    assert board.store.get("windows") == saved["windows"]
+    with pytest.raises(WindowsFull):
+        board.plane.set_router(router, held=True)
+    board.plane.discard_router(router)
+    assert {name: board.store.get(name) for name in saved} == saved
+    assert board.plane.context() == context
+    board.plane.discard_router(router)      # again
+
+
+def test_a_router_that_does_not_come_leaves_nothing(board):
+    board.set_all()
+    saved, context, vmac = board.store.get("windows"), board.plane.context(), board.plane.vmac()
+    board.plane.set_router(comer(board), held=True)
+    assert board.plane.vmac() != vmac
+    board.plane.discard_router(comer(board))
+    assert (board.store.get("windows"), board.plane.context(), board.plane.vmac()) == (saved, context, vmac)
+
+
+def test_a_router_without_room_for_its_addresses(board):
+    board.set_all()
+    peers = [f"02:dd:00:00:{index >> 8:02x}:{index & 255:02x}" for index in range(CORE.vmac_slots)]
+    router = comer(board)
+    router = router.model_copy(update={"ports": [router.ports[0].model_copy(update={"peers": peers, "guard": True})]})
+    assert "rows of the VMAC-VE table" in board.plane.why_no_room(router)
