@@ -270,6 +270,10 @@ class Moves:
         lease = self._network.lease(move.router.name)
         return lease is not None and lease.node == self._node
 
+    def is_away(self, move: Move) -> bool:
+        lease = self._network.lease(move.router.name)
+        return lease is not None and lease.node == move.destination
+
     def enable(self, move: Move) -> None:
         self._plane.release_router(move.router.name)
         self._plane.announce(move.router.name)
@@ -351,7 +355,7 @@ class Moves:
         name = move.router.name
         self._network.end_move(name, move.id)
         self._saved("outgoing", name, None)
-        self._agent.take_router(self._agent.router(name))
+        self.insist(move, lambda: self._agent.take_router(self._agent.router(name)))
 
     def commit(self, move: Move) -> None:
         name, fence = self._lease

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..mirror.netlink import RTM_GETLINK, Link, MirrorSocket, Overflow
-from ..runtime.base import RouterId
+from ..runtime.base import ContainerError, RouterId
 from ..runtime.checkpoint import Checkpoints, SocketState
 from ..runtime.rootfs import remove_tree
 from ..spec import RouterSpec
@@ -87,6 +87,9 @@ class Owner(Protocol):
 
     def probe(self, router: RouterSpec) -> list[int]:
         """Send it a frame on each port after all that wait there; ports on which that can be done."""
+
+    def is_away(self, move: Move) -> bool:
+        """Whether the lease says that it is the destination's."""
 
     def give_away(self, move: Move) -> None:
         """Remove all that there is of it here."""
@@ -192,7 +195,8 @@ class Outgoing:
         try:
             return self._run()
         except BaseException as error:
-            if self._committed:
+            # What the store did with a commitment that failed, only the store knows.
+            if self._committed or (self._begun and self._owner.is_away(self._move)):
                 self._owner.emit("move unfinished", router=self._router.name, to=self._move.destination, why=str(error))
                 raise Unfinished(f"{self._router.name} is {self._move.destination}'s now, which did not say that it "
                                  f"has it: {error}; if its agent does not run, 'polyrouter up' starts it") from error
@@ -236,8 +240,11 @@ class Outgoing:
 
     def _undo(self, error: BaseException) -> None:
         self._channel.close()
-        if self._sockets is not None:
-            self._owner.checkpoints.thaw(self._id, self._sockets)
+        try:
+            if self._sockets is not None:
+                self._owner.checkpoints.thaw(self._id, self._sockets)
+        except ContainerError as failure:       # its processes did not live through it: they are started anew
+            self._owner.emit("container lost", router=self._router.name, why=str(failure))
         if self._begun:
             self._owner.resume(self._move)
         self._owner.emit("move failed", router=self._router.name, to=self._move.destination, why=str(error))
