@@ -59,7 +59,8 @@ def main(moves: int) -> int:
         time.sleep(0.2)
     before = session()
     with ExitStack() as stack:
-        servers = [start(stack, "b", "iperf3", "--server", "--json", "--port", port) for port in ("5201", "5202")]
+        servers = [start(stack, "b", "iperf3", "--server", "--one-off", "--json", "--port", port)
+                   for port in ("5201", "5202")]
         time.sleep(0.5)
         client = ["iperf3", "--json", "--client", ADDRESS, "--time", "3600", "--port"]
         pinging = start(stack, "a", "ping", "-n", "-i", "0.02", ADDRESS)
@@ -74,7 +75,7 @@ def main(moves: int) -> int:
         time.sleep(1)
         transfer = json.loads(end(tcp))
         end(udp)
-        counted = json.loads(end(servers[0]))["end"]["sum"]
+        counted = json.loads(servers[0].communicate(timeout=30)[0])["end"]["sum"]
         replies = {int(number) for number in re.findall(r"icmp_seq=(\d+)", end(pinging))}
         unanswered = max(replies) - len(replies)        # what is on its way at the end does not count
     after = session()
