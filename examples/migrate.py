@@ -43,6 +43,11 @@ def end(process: "subprocess.Popen[str]") -> str:
     return process.communicate(timeout=30)[0]
 
 
+def listening() -> str:
+    """Where servers of the second host listen."""
+    return subprocess.check_output(["ip", "netns", "exec", "pr-migrate.red-b", "ss", "-ltn"], text=True)
+
+
 def session() -> tuple[int, str]:
     """How often the neighbour has made its BGP session, and its OSPF neighbour's state."""
     show = ["polyrouter", "exec", "red-core", "--", "vtysh", "-c"]
@@ -61,12 +66,13 @@ def main(moves: int) -> int:
     with ExitStack() as stack:
         servers = [start(stack, "b", "iperf3", "--server", "--one-off", "--json", "--port", port)
                    for port in ("5201", "5202")]
-        time.sleep(0.5)
+        while not all(f":{port} " in listening() for port in ("5201", "5202")):
+            time.sleep(0.1)
         client = ["iperf3", "--json", "--client", ADDRESS, "--time", "3600", "--port"]
         pinging = start(stack, "a", "ping", "-n", "-i", "0.02", ADDRESS)
         udp = start(stack, "a", *client, "5201", "--udp", "--length", "64", "--bitrate", "500k")
         tcp = start(stack, "a", *client, "5202", "--bitrate", "2M")
-        time.sleep(1)
+        time.sleep(1)       # of traffic before the moves, and as much after them
         for move in range(moves):
             node = next(row["node"] for row in polyrouter("ps")["routers"] if row["name"] == "red-west")
             to = "east" if node == "west" else "west"

@@ -283,7 +283,10 @@ def _is_there(name: str) -> bool:
 
 
 def set_up(name: str) -> None:
-    """Set an interface of the calling thread's namespace up (``netdevice(7)``)."""
+    """Set an interface of the calling thread's namespace up (``netdevice(7)``).
+
+    Not by pyroute2, whose socket alone takes as long as all else that a router which moves has to wait for here.
+    """
     request = struct.pack("16sH14x", name.encode(), 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         _, flags = struct.unpack("16sH14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))

@@ -176,6 +176,8 @@ class Network:
         with self.alone(), self.store() as store:
             old, _ = self.saved(store)
             store.set(attempt=spec.model_dump(), allocation=allocation.model_dump(mode="json"))
+            # Before its new node's agent is told of a router, which would take it for another's.
+            store.keep_leases({router: name for name, node in spec.nodes.items() for router in node.routers})
             Settling(self.name, store, self.progress).execute(old, spec, changes)
             store.set(**saved, spec=spec.model_dump(), attempt=None)
         return changes

@@ -3,7 +3,7 @@
 Both stores are small and changed seldom. What could be left behind is written down, and committed, before it is made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,10 +181,19 @@ class NetworkStore(_Store):
             if row is not None and row.move is not None and row.move["id"] == id:
                 row.move = None
 
-    def forget_lease(self, router: str) -> None:
-        """Forget a router that is gone."""
-        with self._transaction() as session:
-            session.execute(delete(LeaseRow).where(LeaseRow.router == router))
+    def keep_leases(self, nodes: Mapping[str, str]) -> None:
+        """Forget the leases of routers that are not to be where these say: they were removed, or the file has them
+        elsewhere. One of a move that is under way stays, for those who take part in it.
+
+        Parameters
+        ----------
+        nodes : mapping
+            Node of each router, as it is to be.
+        """
+        with self._exclusive() as session:
+            for row in session.scalars(select(LeaseRow)).all():
+                if row.move is None and nodes.get(row.router) != row.node:
+                    session.delete(row)
 
     @contextmanager
     def _exclusive(self) -> Iterator[Session]:

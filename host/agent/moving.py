@@ -1,7 +1,6 @@
 """Moves of routers to and from a node, as its agent takes part in them (:mod:`..migration`)."""
 
 import socket
-import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -26,9 +25,8 @@ from ..runtime.rootfs import remove_tree
 from ..runtime.runc import RuncRuntime
 from ..spec import RouterSpec
 from ..store import NetworkStore
-from .announce import announcements
+from .announce import announcements, probe
 from .client import AgentClient, AgentError
-from .policies import parse_mac
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -38,9 +36,6 @@ __all__ = ["Moves", "remove_work"]
 
 #: Seconds that a move waits for what else the agent is about, and a destination for its caller.
 _PATIENCE = 15.0
-#: EtherTypes of a VLAN tag, and of frames that test a line (Ethernet's configuration testing protocol, whose "skip
-#: count" of zero says that there is nothing to do); and the shortest frame, without its FCS.
-_VLAN, _TEST, _SHORTEST = 0x8100, 0x9000, 60
 #: Seconds between looks whether the destination of a move has come back.
 _FAREWELL_SECONDS = 0.5
 
@@ -96,8 +91,8 @@ class Moves:
         MoveError
             If it was not moved; it is here, as before.
         """
-        self._values = values
         with self._alone():
+            self._values = values       # only now: another move may have been under way
             return self._outgoing(move, place, self._run, cancelled)
 
     def _run(self, outgoing: Outgoing) -> MoveResult:
@@ -114,10 +109,12 @@ class Moves:
             with suppress(AgentError), AgentClient(self._topology, move.destination) as there:
                 if any(row["name"] == move.router.name and row["state"] == "running" for row in there.get("/routers")):
                     break
-        with self._agent.lock:
-            if not self._agent.closing.is_set():
-                outgoing.drain(lambda: None)
-                self.give_away(move)
+
+        def let_go() -> None:
+            outgoing.drain(lambda: None)
+            self.give_away(move)
+
+        self._agent.again(move.router.name, let_go)
 
     def recover(self, routers: dict[str, RouterSpec]) -> dict[str, RouterSpec]:
         """What this node's routers are, after an agent that ended in the midst of moves.
@@ -382,13 +379,10 @@ class Moves:
         if spec is None or spec.host_link:
             return []           # the segment of a real board is out of reach
         for port in router.ports:
-            tag = struct.pack("!HH", _VLAN, port.vlan) if port.vlan else b""
-            mac = parse_mac(port.mac).to_bytes(6, "big")
-            frame = (mac + mac + tag + struct.pack("!H", _TEST)).ljust(_SHORTEST, b"\0")
             with in_namespace(namespace_path(spec.namespace), lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
                               ) as line:
                 line.bind((spec.taps[port.port], 0))
-                line.send(frame)
+                line.send(probe(port))
         return [port.port for port in router.ports]
 
     def give_away(self, move: Move) -> None:

@@ -48,7 +48,7 @@ class Host(Protocol):
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """Of its containers."""
+        """Of its containers; CRIU is looked for each time."""
         ...
 
     def router_id(self, router: RouterSpec) -> RouterId:
@@ -117,6 +117,7 @@ class Incoming:
     def __init__(self, host: Host, move: Move, channel: Channel, work: Path) -> None:
         self._host, self._move, self._channel, self._work = host, move, channel, work
         self._id = host.router_id(move.router)
+        self._checkpoints = host.checkpoints        # CRIU is looked for once
         self._followed = Followed()
         self._description: Description | None = None
         self._state = NamespaceState()
@@ -166,7 +167,7 @@ class Incoming:
 
     def _check(self, kernel: str, criu: list[int], image: dict[str, Any]) -> list[str]:
         """What keeps the router from coming here."""
-        mine, checkpoints = os.uname().release, self._host.checkpoints
+        mine, checkpoints = os.uname().release, self._checkpoints
         problems = []
         if self._move.mode is Mode.RESTART:
             problem = self._host.why_no_room(self._move)
@@ -190,7 +191,7 @@ class Incoming:
         self._reserved = True       # before there is anything to be discarded
         self._host.hold(self._move)
         if self._move.mode is Mode.LIVE:
-            self._host.checkpoints.reserve(self._id, self._description)
+            self._checkpoints.reserve(self._id, self._description)
         self._host.follow(self._move, self._followed)
 
     def _spool(self, name: str) -> Path:
@@ -214,7 +215,7 @@ class Incoming:
         archive = self._spool("layer.tar")
         size = archive.stat().st_size
         if self._move.mode is Mode.LIVE:
-            extract(self._host.checkpoints.upper(self._id), archive)
+            extract(self._checkpoints.upper(self._id), archive)
             archive.unlink()
         point("destination-copied")
         return size
@@ -224,17 +225,17 @@ class Incoming:
         if self._move.mode is Mode.RESTART:
             self._gone = gone       # there are no files yet
             return
-        files = self._host.checkpoints.files(self._id)
+        files = self._checkpoints.files(self._id)
         remove(files, gone)
         if archive.stat().st_size:
             extract(files, archive, above=True)
 
     def _dump(self, kind: int) -> None:
-        self._followed.put_dump(kind, list(self._channel.receive_data()))
+        # In one piece: the channel cuts where it likes, and messages must be whole.
+        self._followed.put_dump(kind, [b"".join(self._channel.receive_data())])
 
     def _events(self) -> None:
-        for part in self._channel.receive_data():
-            self._followed.put_events(part)
+        self._followed.put_events(b"".join(self._channel.receive_data()))
 
     def _settle(self, fresh: bool = False) -> dict[str, int]:
         """Wait until the tables are as the source's kernel says; says whether that takes dumps."""
@@ -251,7 +252,7 @@ class Incoming:
         """Have all ready that the container needs but its checkpoint."""
         assert self._description is not None
         self._state = NamespaceState.model_validate(state)
-        self._restoring = self._host.checkpoints.restore(self._id, self._description, self._work / "image",
+        self._restoring = self._checkpoints.restore(self._id, self._description, self._work / "image",
                                                          self._network)
 
     def _image(self) -> None:
@@ -269,7 +270,7 @@ class Incoming:
         begin = time.monotonic()
         self._times = {"begin": begin}
         self._restoring.go()
-        self._host.checkpoints.complete(self._id, SocketState.model_validate(sockets))
+        self._checkpoints.complete(self._id, SocketState.model_validate(sockets))
         if problem := self._host.why_not_ready():       # there will be no way back
             raise RuntimeFailure(problem)
         self._times["to the end"] = time.monotonic() - begin

@@ -46,7 +46,7 @@ class Owner(Protocol):
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """Of its containers."""
+        """Of its containers; CRIU is looked for each time."""
         ...
 
     def router_id(self, router: RouterSpec) -> RouterId:
@@ -168,6 +168,7 @@ class Outgoing:
         self._owner, self._move, self._router, self._channel, self._work = owner, move, router, channel, work
         self._fresh, self._cancelled = fresh, cancelled
         self._id = owner.router_id(router)
+        self._checkpoints = owner.checkpoints       # CRIU is looked for once
         self._begin = time.monotonic()
         self._stages: dict[str, float] = {}
         self._steps: dict[str, float] = {}
@@ -217,7 +218,7 @@ class Outgoing:
         MoveError
             With all reasons why it can't.
         """
-        checkpoints, router = self._owner.checkpoints, self._router
+        checkpoints, router = self._checkpoints, self._router
         problems = []
         mirror = MirrorSocket(self._owner.namespace(router))
         try:
@@ -242,7 +243,7 @@ class Outgoing:
         self._channel.close()
         try:
             if self._sockets is not None:
-                self._owner.checkpoints.thaw(self._id, self._sockets)
+                self._checkpoints.thaw(self._id, self._sockets)
         except ContainerError as failure:       # its processes did not live through it: they are started anew
             self._owner.emit("container lost", router=self._router.name, why=str(failure))
         if self._begun:
@@ -250,7 +251,7 @@ class Outgoing:
         self._owner.emit("move failed", router=self._router.name, to=self._move.destination, why=str(error))
 
     def _run(self) -> MoveResult:
-        owner, checkpoints, name = self._owner, self._owner.checkpoints, self._router.name
+        owner, checkpoints, name = self._owner, self._checkpoints, self._router.name
         with self._stage(Stage.PRE_MIGRATION):
             self.check()
             point("source-checked")
@@ -336,12 +337,12 @@ class Outgoing:
         return sent
 
     def _copy_layer(self) -> tuple[int, Manifest]:
-        upper = self._owner.checkpoints.upper(self._id)
+        upper = self._checkpoints.upper(self._id)
         manifest = manifest_of(upper)       # before: what changes meanwhile is sent again
         return self._call_with("layer", pack(upper)), manifest
 
     def _changes(self, before: Manifest) -> None:
-        upper = self._owner.checkpoints.upper(self._id)
+        upper = self._checkpoints.upper(self._id)
         changed, gone = changed_since(before, manifest_of(upper))
         if changed or gone:
             self._call_with("changes", pack(upper, changed) if changed else [], gone=gone)
@@ -374,7 +375,7 @@ class Outgoing:
     def _stop_live(self, mirror: MirrorSocket, manifest: Manifest, state: NamespaceState
                    ) -> tuple[int, dict[str, float]]:
         """Have the processes go on at the destination; returns the bytes of their checkpoint, and what took so long."""
-        self._sockets = self._owner.checkpoints.loosen(self._id)
+        self._sockets = self._checkpoints.loosen(self._id)
         self._owner.suspend(self._move, self._sockets)
         self._call("prepare", state=state.model_dump())
         image_bytes = self._image(mirror, manifest)
@@ -423,7 +424,7 @@ class Outgoing:
             self._channel.send(file=file.name)
             sent += self._channel.send_data(_read(file))
 
-        self._owner.checkpoints.dump(self._id, self._work / "image", stopped, written)
+        self._checkpoints.dump(self._id, self._work / "image", stopped, written)
         self._step("dump")
         point("source-dumped")
         self._channel.send(end=True)

@@ -232,7 +232,8 @@ class Checkpoints:
                 "checkpoint", "--image-path", str(images), "--work-path", str(work), "--leave-running", *_OPTIONS,
                 id.container], self._gated(work, gate))
             try:
-                if gate.wait(process) is not None:
+                waits = gate.wait(process) is not None
+                if waits:
                     self.freeze(id)
                     gate.answer("go")
                     stopped()
@@ -243,6 +244,8 @@ class Checkpoints:
                     self._end(id, "checkpoint", process, work / "dump.log")
                 raise
             self._end(id, "checkpoint", process, work / "dump.log")
+            if not waits:
+                raise ContainerError(id, "checkpoint", "CRIU did not say that it was about to begin")
         finally:
             files.close()
             gate.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from polyrouter.host.fabric import Fabric, remove_namespace
+from polyrouter.host.migration.layer import extract, pack
 from polyrouter.host.migration.replica import DUMPS, Replica, apply
 from polyrouter.host.mirror.netlink import MirrorSocket
 from polyrouter.host.netns import in_namespace
@@ -175,9 +176,10 @@ def test_a_copy_goes_on(runtime, criu, lab, images):
     checkpoints.dump(id, images, lambda: told.append(runtime.cgroups.frozen(id)), told.append)
     assert told[0] is True and set(told[1:]) == set(images.iterdir())
     assert runtime.status(id).state is State.PAUSED
-    shutil.rmtree(checkpoints.upper(other))
-    shutil.copytree(checkpoints.upper(id), checkpoints.upper(other), symlinks=True, copy_function=_copy)
-    _same_owners(checkpoints.upper(id), checkpoints.upper(other))
+    archive = images.with_suffix(".tar")
+    archive.write_bytes(b"".join(pack(checkpoints.upper(id))))
+    extract(checkpoints.upper(other), archive)
+    archive.unlink()
     ifindex = in_namespace(runtime.netns(id), lambda: _ifindex("eth0"))
     known = Replica()
     mirror = MirrorSocket(runtime.netns(id))
@@ -254,20 +256,6 @@ def test_a_name_that_is_taken(runtime, criu, lab):
     with pytest.raises(ContainerError, match="it is running; delete it first"):
         checkpoints.reserve(peer, checkpoints.describe(peer))
     os.kill(runtime.status(peer).pid, signal.SIGCONT)       # it is there as before
-
-
-def _copy(source, destination):
-    info = os.lstat(source)
-    if os.path.stat.S_ISCHR(info.st_mode):
-        os.mknod(destination, info.st_mode, info.st_rdev)
-    else:
-        shutil.copy2(source, destination, follow_symlinks=False)
-
-
-def _same_owners(source, destination):
-    for path in (source, *source.rglob("*")):
-        info = path.lstat()
-        os.chown(destination / path.relative_to(source), info.st_uid, info.st_gid, follow_symlinks=False)
 
 
 def _ifindex(name):

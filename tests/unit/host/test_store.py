@@ -61,8 +61,15 @@ def test_a_router_is_one_nodes_at_a_time(leases):
     with pytest.raises(LeaseError, match="red is not on west any more, but on east"):
         leases.begin_move("red", "west", "east", "2")
     assert leases.begin_move("red", "east", "west", "3") == fence + 1
-    leases.forget_lease("red")
+    # It is under way: whoever takes part in it needs the lease.
+    leases.keep_leases({})
+    assert leases.lease("red").node == "east"
+    leases.end_move("red", "3")
+    leases.keep_leases({"red": "east", "blue": "west"})
+    assert leases.lease("red").node == "east"
+    leases.keep_leases({"red": "far"})      # the file says so now
     assert leases.leases() == {}
+    assert leases.begin_move("red", "far", "east", "4") == 0
 
 
 def test_a_move_that_was_given_up_is_never_committed(leases):

@@ -1,9 +1,9 @@
 """What a segment is told of a router that comes: as the standards' own fields say."""
 
-from polyrouter.host.agent.announce import announcements
+from polyrouter.host.agent.announce import announcements, probe
 from polyrouter.host.spec import PortSpec
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 MAC = "02:00:00:00:00:07"
 
@@ -32,3 +32,10 @@ def test_one_for_each_address():
 def test_a_port_without_address_is_told_of_too():
     frame, = frames()
     assert Ether(frame).src == MAC and len(frame) == 60
+
+
+def test_a_probe_is_the_port_s_own_and_asks_for_nothing():
+    port = PortSpec(port=0, name="eth0", outer="o", mac=MAC, addresses=[], mtu=1500, guard=False, peers=[])
+    plain, tagged = Ether(probe(port)), Ether(probe(port.model_copy(update={"vlan": 7})))
+    assert (plain.src, plain.dst, plain.type, len(plain)) == (MAC, MAC, 0x9000, 60)
+    assert (tagged[Dot1Q].vlan, tagged[Dot1Q].type, len(tagged)) == (7, 0x9000, 60)
