@@ -225,10 +225,16 @@ def test_where_it_was_moved_is_forgotten_with_it(site):
     finally:
         site.write(TOPOLOGY)
     assert "create router blue-east" in site.up()
+
+    def container():
+        return [(row["node"], row["pid"]) for row in site.json("ps")["routers"]
+                if row["name"] == "blue-east" and row["state"] == "running"]
+
+    before = container()
     os.kill(site.pid("east", "agent"), signal.SIGKILL)
     site.up()
-    wait_until(lambda: ("blue-east", "east", "running") in [
-        (row["name"], row["node"], row["state"]) for row in site.json("ps")["routers"]], "it is there")
+    wait_until(container, "it runs")
+    assert container() == before and before[0][0] == "east"     # a new agent has let it live
     assert site.up() == []
 
 
