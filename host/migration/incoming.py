@@ -16,8 +16,9 @@ from ..board.errors import BoardError
 from ..fabric import Fabric, set_up
 from ..netns import in_namespace
 from ..runtime.base import RouterId, RuntimeFailure
-from ..runtime.checkpoint import INVENTORY, Checkpoints, Description, Restoring, SocketState
+from ..runtime.checkpoint import Checkpoints, Description, SocketState
 from ..runtime.image import ImageInfo
+from ..runtime.restoring import INVENTORY, Restoring
 from ..runtime.rootfs import remove_tree
 from ..spec import RouterSpec
 from .channel import Channel, ChannelError

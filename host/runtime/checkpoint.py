@@ -4,16 +4,12 @@ The network is not part of it: a restored container gets an empty network namesp
 restore waits for it. Nor does CRIU lock the network: who freezes a container carries no frames for it meanwhile.
 """
 
-import fcntl
 import json
 import os
 import select
 import shlex
 import subprocess
 import sys
-import termios
-import time
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
@@ -27,6 +23,8 @@ from .base import ContainerError, RouterId, RuntimeFailure, State
 from .criu import Criu
 from .image import ImageInfo
 from .inotify import Written
+from .pipes import TIMEOUT, Hook, Pipes
+from .restoring import Restoring
 from .rootfs import remove_tree
 from .runc import CRIU_SETTINGS, RuncRuntime
 from .sockets import (
@@ -38,19 +36,9 @@ from .sockets import (
     memberships,
 )
 
-__all__ = ["INVENTORY", "Checkpoints", "Description", "Restoring", "SocketState"]
+__all__ = ["Checkpoints", "Description", "SocketState"]
 
 _OPTIONS = ("--tcp-established", "--file-locks", "--empty-ns", "network")
-#: Seconds that a dump or a restore may take, and that the caller may take to fill the network namespace.
-_TIMEOUT = 60
-#: File of a checkpoint that CRIU reads first.
-INVENTORY = "inventory.img"
-#: What a container's standard streams are, as runc writes it down.
-_STREAMS = '["/dev/null","/dev/null","/dev/null"]'
-#: How often to look how far CRIU is, in seconds; and what it says when the processes go on.
-_LOOK, _RESUMED = 0.001, b"Tasks resumed"
-#: First argument: to tell the state by; second: what to wait for. A caller that ended has closed the latter.
-_HOOK = 'cat >"$1" && read -r answer <"$2" && [ "$answer" = go ]'
 
 
 class Description(BaseModel):
@@ -225,7 +213,7 @@ class Checkpoints:
                     told[name] = info.st_size, info.st_mtime_ns
                     written(images / name)
 
-        gate = _Pipes(work, "gate")
+        gate = Pipes(work, "gate")
         files = Written(images)
         try:
             process = self._start(id, [
@@ -252,7 +240,7 @@ class Checkpoints:
         for path in sorted(images.iterdir()):
             tell(path.name)
 
-    def _gated(self, work: Path, gate: "_Pipes") -> Path:
+    def _gated(self, work: Path, gate: Pipes) -> Path:
         """Directory with a ``criu`` that waits at a gate."""
         assert self._criu is not None
         directory = work / "bin"
@@ -271,7 +259,7 @@ class Checkpoints:
             poller.register(files.fileno(), select.POLLIN)
             poller.register(ended, select.POLLIN)
             while True:
-                ready = dict(poller.poll(_TIMEOUT * 1000))
+                ready = dict(poller.poll(TIMEOUT * 1000))
                 for name in files.names():
                     tell(name)
                 if not ready or (ended in ready and len(ready) == 1):
@@ -303,7 +291,7 @@ class Checkpoints:
             runtime.delete(id)
             raise
 
-    def restore(self, id: RouterId, source: Description, images: Path, network: Callable[[Path], None]) -> "Restoring":
+    def restore(self, id: RouterId, source: Description, images: Path, network: Callable[[Path], None]) -> Restoring:
         """Begin to make a container that was reserved, and whose layer is filled, go on as its checkpoint says.
 
         What does not need the checkpoint is done while that is on its way; :meth:`Restoring.go` does the rest.
@@ -326,7 +314,7 @@ class Checkpoints:
         self._write_settings(id)
         runtime.rootfs(id).mount()
         work = self._work(id)
-        hook = _Hook(work, directory / "pid")
+        hook = Hook(work, directory / "pid")
         config = dict(source.config)
         config["root"] = {**config["root"], "path": str(directory / "rootfs")}
         config["linux"] = {**config["linux"], "cgroupsPath": runtime.cgroups.path(id)}
@@ -394,225 +382,17 @@ class Checkpoints:
 
     def _end(self, id: RouterId, what: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         try:
-            code = process.wait(_TIMEOUT)
+            code = process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise ContainerError(id, what, f"runc did not end within {_TIMEOUT} s") from None
+            raise ContainerError(id, what, f"runc did not end within {TIMEOUT} s") from None
         except BaseException:
             process.kill()
             process.wait()
             raise
         if code:
             raise ContainerError(id, what, _criu_reason(log) or self._runtime.log_reason(id))
-
-
-class Restoring:
-    """A container that is being restored, and waits for its checkpoint.
-
-    Parameters
-    ----------
-    checkpoints : Checkpoints
-    id : RouterId
-    images : Path
-    hook : _Hook
-    network : callable
-        As of :meth:`Checkpoints.restore`.
-
-    Attributes
-    ----------
-    inventory : Path
-        Where the checkpoint's :data:`INVENTORY` is to be: CRIU reads it first, and from a pipe that is in its place.
-    """
-
-    def __init__(self, checkpoints: Checkpoints, id: RouterId, images: Path, hook: "_Hook",
-                 network: Callable[[Path], None]) -> None:
-        self._checkpoints, self._id, self._hook, self._network = checkpoints, id, hook, network
-        self._descriptors = images / "descriptors.json"
-        self._log = hook.directory / "restore.log"
-        self.inventory = images / "inventory"
-        gate = images / INVENTORY
-        if gate.exists():           # all is there already
-            gate.rename(self.inventory)
-        else:
-            # What runc looks at before; the same for all containers.
-            self._descriptors.write_text(_STREAMS)
-        os.mkfifo(gate, 0o600)
-        # With a writer of its own, CRIU waits to read, not to open; and when this process ends, so does CRIU.
-        self._gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
-        self._process = checkpoints.start_restore(id, images)
-
-    def go(self) -> None:
-        """All files of the checkpoint are there; returns as soon as the processes go on. :meth:`end` comes next.
-
-        Raises
-        ------
-        ContainerError
-            With CRIU's reasons; what ``network`` raises is passed on. Delete the container then.
-        """
-        try:
-            if self._descriptors.read_text() != _STREAMS:
-                raise ContainerError(self._id, "restore", "the container's streams are not /dev/null")
-            with self._checkpoints.creating(self._id):
-                self._open_gate()
-                try:
-                    self._hook.serve(self._process, self._network)
-                except BaseException:
-                    with suppress(ContainerError):      # which only says that the network was not made
-                        self._checkpoints.end_restore(self._id, self._process)
-                    raise
-                if not self._resumed():
-                    self._checkpoints.end_restore(self._id, self._process)
-        except FileNotFoundError as error:
-            self.give_up()
-            raise ContainerError(self._id, "restore", f"the checkpoint has no {error.filename}") from None
-        except BaseException:
-            self.give_up()
-            raise
-
-    def _resumed(self) -> bool:
-        """Wait until CRIU says that the processes go on; False if it ends without that."""
-        seen = b""
-        with self._log.open("rb") as log:
-            while True:
-                ended = self._process.poll() is not None
-                seen = seen[-len(_RESUMED):] + log.read()
-                if _RESUMED in seen:
-                    return True
-                if ended:
-                    return False
-                time.sleep(_LOOK)
-
-    def end(self) -> None:
-        """Wait until runc has put away what it used.
-
-        Raises
-        ------
-        ContainerError
-            If it failed in that; the container is nobody's then, and is to be deleted.
-        """
-        try:
-            self._checkpoints.end_restore(self._id, self._process)
-        finally:
-            self.give_up()
-
-    def _open_gate(self) -> None:
-        """Let CRIU have the inventory. It reads to the end, which comes when nobody can write any more; and nobody may
-        leave before it has come."""
-        os.write(self._gate, self.inventory.read_bytes())
-        left = array("i", [1])
-        while left[0] and self._process.poll() is None:
-            time.sleep(_LOOK)
-            fcntl.ioctl(self._gate, termios.FIONREAD, left)
-        self._close_gate()
-
-    def _close_gate(self) -> None:
-        if self._gate >= 0:
-            os.close(self._gate)
-            self._gate = -1
-
-    def give_up(self) -> None:
-        """Let go of it, whatever has become of it."""
-        self._close_gate()
-        self._hook.close()
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-
-class _Pipes:
-    """Where a program waits for an answer: two pipes in a directory.
-
-    Parameters
-    ----------
-    directory : Path
-    name : str
-        What the pipes' names begin with.
-
-    Attributes
-    ----------
-    directory : Path
-    """
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self.directory = directory
-        self._paths = [directory / f"{name}-{part}" for part in ("state", "answer")]
-        for path in self._paths:
-            os.mkfifo(path, 0o600)
-        # With a writer of its own, neither end waits to be opened; and when this process ends, so does the waiting.
-        self._state = os.open(self._paths[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._answer = os.open(self._paths[1], os.O_RDWR | os.O_CLOEXEC)
-
-    @property
-    def names(self) -> list[str]:
-        """By which one tells its state, and which one the answer comes by."""
-        return [str(path) for path in self._paths]
-
-    def wait(self, process: "subprocess.Popen[bytes]") -> dict[str, Any] | None:
-        """What is told, JSON; None if the process ends without that."""
-        ended = os.pidfd_open(process.pid)
-        try:
-            poller, text = select.poll(), b""
-            poller.register(self._state, select.POLLIN)
-            poller.register(ended, select.POLLIN)
-            while True:
-                ready = dict(poller.poll(_TIMEOUT * 1000))
-                if not ready or (ended in ready and self._state not in ready):
-                    return None
-                part = os.read(self._state, 1 << 16)
-                text += part
-                if not part and text:
-                    return json.loads(text)
-                if not part and ended in ready:
-                    return None
-        finally:
-            os.close(ended)
-
-    def answer(self, word: str) -> None:
-        """Answer."""
-        os.write(self._answer, f"{word}\n".encode())
-
-    def close(self) -> None:
-        """Remove the pipes; again does nothing."""
-        if self._state >= 0:
-            os.close(self._state)
-            os.close(self._answer)
-            self._state = self._answer = -1
-        for path in self._paths:
-            path.unlink(missing_ok=True)
-
-
-class _Hook(_Pipes):
-    """Where a restore waits for its network.
-
-    Parameters
-    ----------
-    directory : Path
-    pid_file : Path
-        Where the first process's number is written, as the machine sees it.
-    """
-
-    def __init__(self, directory: Path, pid_file: Path) -> None:
-        super().__init__(directory, "hook")
-        self._pid_file = pid_file
-
-    def as_dict(self) -> dict[str, Any]:
-        """As an OCI configuration has it."""
-        return {"path": "/bin/sh", "args": ["sh", "-c", _HOOK, "hook", *self.names], "timeout": _TIMEOUT}
-
-    def serve(self, process: "subprocess.Popen[bytes]", network: Callable[[Path], None]) -> None:
-        """Wait for the hook to be called, and call the function; return at once if the process ends without that."""
-        state = self.wait(process)
-        if state is None:
-            return
-        # runc does so when all is over, and may be killed before that, by which time the container runs.
-        self._pid_file.write_text(str(state["pid"]))
-        try:
-            network(Path(f"/proc/{state['pid']}/ns/net"))
-        except BaseException:
-            self.answer("stop")
-            raise
-        self.answer("go")
 
 
 @contextmanager
